@@ -1,0 +1,142 @@
+# Nightlight: developer entry.  `make run` tries it, `make test` proves it.
+#
+#   make              module, promqltest, nightlight-inspect in build/
+#   make run          nginx with examples/nginx.conf on 127.0.0.1:9101
+#   make test         everything below; ends in the runner's count
+#   make check        unit, twin, promql and fuzz-replay tests of core
+#   make check-asan   the same under ASan + UBSan   (check-tsan: concurrent ones)
+#   make t            integration tests against a real nginx
+#   make tidy         floors, bans, sizes, style
+#   make format       clang-format in place
+#   make fuzz T=lex S=60     coverage-guided fuzzing of one target
+#   make bench        microbenchmarks of core
+#   make test-mainline       t/ against Debian's newest nginx (debootstrap, root)
+#   make setup        install what the above need from Debian's packages
+#
+# Variables: CC=gcc|clang  MODE=opt|asan|tsan  V=1 shows commands.
+
+CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
+MODE    ?= opt
+V       ?= 0
+Q       := $(if $(filter 1,$(V)),,@)
+
+B       := build
+O       := $(B)/$(notdir $(CC))-$(MODE)
+GEN     := $(B)/gen
+
+FLOORS  := base model codec index wire store promql db
+CSTD    := -std=c11 -D_GNU_SOURCE
+WARN    := -Wall -Wextra -Wshadow -Wvla -Wundef -Wcast-qual -Wstrict-prototypes \
+           -Wmissing-prototypes -Wconversion -Werror
+OPT     := -O2 -g -ffp-contract=off -fno-math-errno -fPIC
+SAN-opt  :=
+SAN-asan := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+SAN-tsan := -fsanitize=thread
+SAN     := $(SAN-$(MODE))
+INCS    := $(addprefix -Icore/,$(FLOORS)) -Icore -I$(GEN)
+CFLAGS  += $(CSTD) $(OPT) $(WARN) $(SAN) $(INCS) -MMD -MP
+LDLIBS  := -lprotobuf-c -lsnappy -lpcre2-8 -lpthread -lm
+
+# Generated protobuf-c code is not held to our warnings.
+GEN_C   := $(patsubst proto/%.proto,$(GEN)/%.pb-c.c,$(wildcard proto/*.proto))
+GEN_H   := $(GEN_C:.c=.h)
+GEN_O   := $(patsubst $(GEN)/%.c,$(O)/gen/%.o,$(GEN_C))
+
+.DEFAULT_GOAL := all
+.PHONY: all lib module run test check check-asan check-tsan t tidy format fuzz \
+        bench setup clean gen programs tests test-mainline FORCE
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+all: module programs
+
+gen: $(GEN_C)
+
+$(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: proto/%.proto
+	@mkdir -p $(GEN)
+	$(Q)protoc-c --c_out=$(GEN) -Iproto $<
+
+$(O)/gen/%.o: $(GEN)/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CSTD) $(OPT) $(SAN) -w -I$(GEN) -c $< -o $@
+
+# ---- core: one archive a folder; a test links only the floors below it ----
+
+define floor_rules
+SRC_$(1) := $$(wildcard core/$(1)/*.c)
+OBJ_$(1) := $$(patsubst core/%.c,$$(O)/core/%.o,$$(SRC_$(1)))
+$$(O)/lib$(1).a: $$(OBJ_$(1)) $$(if $$(filter wire,$(1)),$$(GEN_O))
+	@rm -f $$@
+	$$(Q)ar rcs $$@ $$^
+endef
+$(foreach f,$(FLOORS),$(eval $(call floor_rules,$(f))))
+
+BELOW_base   := base
+BELOW_model  := model base
+BELOW_codec  := codec model base
+BELOW_index  := index model base
+BELOW_wire   := wire model base
+BELOW_store  := store wire index codec model base
+BELOW_promql := promql model base
+BELOW_db     := db promql store wire index codec model base
+BELOW_all    := $(BELOW_db)
+libs_of = $(patsubst %,$(O)/lib%.a,$(BELOW_$(1)))
+
+lib: $(call libs_of,all)
+
+$(O)/core/%.o: core/%.c | $(GEN_H)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -c $< -o $@
+
+$(O)/t/%.o: t/%.c | $(GEN_H)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -It/unit -It/lib -c $< -o $@
+
+# ---- tests of core: t/unit/FOLDER/*_test.c, t/twin/*_test.c, t/fuzz ----
+
+define unit_rules
+UNIT_$(1) := $$(patsubst t/unit/$(1)/%.c,$$(O)/unit/$(1)/%.t,$$(wildcard t/unit/$(1)/*_test.c))
+$$(O)/unit/$(1)/%.t: $$(O)/t/unit/$(1)/%.o $$(call libs_of,$(1))
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(SAN) -o $$@ $$^ $$(LDLIBS)
+endef
+$(foreach f,$(FLOORS),$(eval $(call unit_rules,$(f))))
+UNITS := $(foreach f,$(FLOORS),$(UNIT_$(f)))
+
+TWINS := $(patsubst t/twin/%.c,$(O)/twin/%.t,$(wildcard t/twin/*_test.c))
+$(O)/twin/%.t: $(O)/t/twin/%.o $(call libs_of,all)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDLIBS)
+
+FUZZES := $(patsubst t/fuzz/fuzz_%.c,$(O)/fuzz/%.t,$(wildcard t/fuzz/fuzz_*.c))
+$(O)/fuzz/%.t: $(O)/t/fuzz/fuzz_%.o $(O)/t/fuzz/replay.o $(call libs_of,all)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDLIBS)
+
+PROMQLTEST_OBJ := $(patsubst t/promql/%.c,$(O)/t/promql/%.o,$(wildcard t/promql/*.c))
+$(O)/promqltest: $(PROMQLTEST_OBJ) $(call libs_of,all)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDLIBS)
+
+INSPECT_OBJ := $(patsubst tools/inspect/%.c,$(O)/tools/inspect/%.o,$(wildcard tools/inspect/*.c))
+$(O)/tools/%.o: tools/%.c | $(GEN_H)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -c $< -o $@
+$(O)/nightlight-inspect: $(INSPECT_OBJ) $(call libs_of,all)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDLIBS)
+
+programs: $(B)/promqltest $(if $(INSPECT_OBJ),$(B)/nightlight-inspect)
+$(B)/%: $(O)/%
+	$(Q)cp $< $@
+
+tests: $(UNITS) $(TWINS) $(FUZZES) $(O)/promqltest
+
+check: tests
+	$(Q)tools/prove-core $(O)
+
+check-asan:
+	$(Q)$(MAKE) --no-print-directory MODE=asan check
+
+clean:
+	rm -rf $(B)
+
+-include $(shell find $(O) -name '*.d' 2>/dev/null)

@@ -1,0 +1,255 @@
+/*
+ * nlt_bytes.h - integers in byte strings, and bounded reading of them.
+ *
+ * Floor 0 (base); uses nlt_types.
+ *
+ * Disk and wire formats are read and written with these, never by casting a
+ * struct over bytes.  A reader is a pointer, an end and an error flag: a read
+ * past the end gives 0 and sets the flag, so that a decoder can read a whole
+ * header and look once.  Sticky, like nlt_buf_t.
+ */
+#ifndef NLT_BASE_BYTES_H
+#define NLT_BASE_BYTES_H
+
+#include "nlt_types.h"
+
+#define NLT_UVARINT_BYTES_MAX 10
+
+static inline uint16_t
+nlt_be16(const void *p)
+{
+    uint16_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return __builtin_bswap16(v);
+}
+
+static inline uint32_t
+nlt_be32(const void *p)
+{
+    uint32_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return __builtin_bswap32(v);
+}
+
+static inline uint64_t
+nlt_be64(const void *p)
+{
+    uint64_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return __builtin_bswap64(v);
+}
+
+static inline uint32_t
+nlt_le32(const void *p)
+{
+    uint32_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+static inline uint64_t
+nlt_le64(const void *p)
+{
+    uint64_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+static inline void
+nlt_put_be16(void *p, uint16_t v)
+{
+    v = __builtin_bswap16(v);
+    memcpy(p, &v, sizeof(v));
+}
+
+static inline void
+nlt_put_be32(void *p, uint32_t v)
+{
+    v = __builtin_bswap32(v);
+    memcpy(p, &v, sizeof(v));
+}
+
+static inline void
+nlt_put_be64(void *p, uint64_t v)
+{
+    v = __builtin_bswap64(v);
+    memcpy(p, &v, sizeof(v));
+}
+
+static inline void
+nlt_put_le32(void *p, uint32_t v)
+{
+    memcpy(p, &v, sizeof(v));
+}
+
+static inline void
+nlt_put_le64(void *p, uint64_t v)
+{
+    memcpy(p, &v, sizeof(v));
+}
+
+/* Zig-zag: small magnitudes become small unsigned numbers. */
+static inline uint64_t
+nlt_zigzag(int64_t v)
+{
+    return ((uint64_t) v << 1) ^ (uint64_t) (v >> 63);
+}
+
+static inline int64_t
+nlt_unzigzag(uint64_t u)
+{
+    return (int64_t) (u >> 1) ^ -(int64_t) (u & 1);
+}
+
+/* Writes a LEB128 number at p (room for NLT_UVARINT_BYTES_MAX); its length. */
+static inline size_t
+nlt_put_uvarint(void *p, uint64_t v)
+{
+    uint8_t *b = p;
+    size_t n = 0;
+
+    while (v >= 0x80) {
+        b[n++] = (uint8_t) (v | 0x80);
+        v >>= 7;
+    }
+    b[n++] = (uint8_t) v;
+    return n;
+}
+
+static inline size_t
+nlt_put_varint(void *p, int64_t v)
+{
+    return nlt_put_uvarint(p, nlt_zigzag(v));
+}
+
+typedef struct {
+    const uint8_t *p;
+    const uint8_t *end;
+    bool failed; /* a read went past the end or a varint past 64 bits */
+} nlt_reader_t;
+
+static inline nlt_reader_t
+nlt_reader(const void *data, size_t len)
+{
+    const uint8_t *p = data;
+
+    return (nlt_reader_t){p, len ? p + len : p, false};
+}
+
+static inline size_t
+nlt_reader_left(const nlt_reader_t *r)
+{
+    return (size_t) (r->end - r->p);
+}
+
+/* n bytes where they lie, or NULL and the failed flag. */
+static inline const uint8_t *
+nlt_read_bytes(nlt_reader_t *r, size_t n)
+{
+    const uint8_t *p = r->p;
+
+    if (nlt_unlikely(r->failed || nlt_reader_left(r) < n)) {
+        r->failed = true;
+        r->p = r->end;
+        return NULL;
+    }
+    r->p += n;
+    return p;
+}
+
+static inline uint8_t
+nlt_read_u8(nlt_reader_t *r)
+{
+    const uint8_t *p = nlt_read_bytes(r, 1);
+
+    return p ? *p : 0;
+}
+
+static inline uint16_t
+nlt_read_be16(nlt_reader_t *r)
+{
+    const uint8_t *p = nlt_read_bytes(r, 2);
+
+    return p ? nlt_be16(p) : 0;
+}
+
+static inline uint32_t
+nlt_read_be32(nlt_reader_t *r)
+{
+    const uint8_t *p = nlt_read_bytes(r, 4);
+
+    return p ? nlt_be32(p) : 0;
+}
+
+static inline uint64_t
+nlt_read_be64(nlt_reader_t *r)
+{
+    const uint8_t *p = nlt_read_bytes(r, 8);
+
+    return p ? nlt_be64(p) : 0;
+}
+
+static inline uint32_t
+nlt_read_le32(nlt_reader_t *r)
+{
+    const uint8_t *p = nlt_read_bytes(r, 4);
+
+    return p ? nlt_le32(p) : 0;
+}
+
+static inline uint64_t
+nlt_read_le64(nlt_reader_t *r)
+{
+    const uint8_t *p = nlt_read_bytes(r, 8);
+
+    return p ? nlt_le64(p) : 0;
+}
+
+static inline uint64_t
+nlt_read_uvarint(nlt_reader_t *r)
+{
+    uint64_t v = 0;
+    unsigned shift = 0;
+
+    if (nlt_likely(r->p < r->end && *r->p < 0x80 && !r->failed)) {
+        return *r->p++;
+    }
+    while (r->p < r->end && !r->failed) {
+        uint8_t b = *r->p++;
+
+        if (shift == 63 && b > 1) {
+            break;
+        }
+        v |= (uint64_t) (b & 0x7f) << shift;
+        if (b < 0x80) {
+            return v;
+        }
+        shift += 7;
+    }
+    r->failed = true;
+    r->p = r->end;
+    return 0;
+}
+
+static inline int64_t
+nlt_read_varint(nlt_reader_t *r)
+{
+    return nlt_unzigzag(nlt_read_uvarint(r));
+}
+
+/* A uvarint length and that many bytes, borrowed from the input. */
+static inline nlt_str_t
+nlt_read_uvarint_str(nlt_reader_t *r)
+{
+    uint64_t n = nlt_read_uvarint(r);
+    const uint8_t *p = nlt_read_bytes(r, n);
+
+    return (nlt_str_t){p ? n : 0, (const char *) p};
+}
+
+#endif
