@@ -1,0 +1,53 @@
+/*
+ * nlt_pql_annot.h - collects warnings and infos while a query runs.
+ *
+ * Floor 3 (promql); uses base, model.
+ * Contract: messages.md part 1 of the project's reference: keyed by text
+ * without position, the last position wins, at most 10 + 10 are shown.
+ */
+#ifndef NLT_PROMQL_PQL_ANNOT_H
+#define NLT_PROMQL_PQL_ANNOT_H
+
+#include "nlt_value.h"
+
+typedef enum { NLT_PQL_WARNING, NLT_PQL_INFO } nlt_pql_level_t;
+
+typedef struct nlt_pql_note_s nlt_pql_note_t;
+
+typedef struct {
+    nlt_pool_t *pool; /* of the query; notes live in it */
+    nlt_pql_note_t *notes;
+    size_t n;
+    bool failed; /* the pool ran out: some note is missing */
+} nlt_pql_annots_t;
+
+void nlt_pql_annots_init(nlt_pql_annots_t *a, nlt_pool_t *pool);
+
+/*
+ * Adds one note (text without "PromQL warning: " and position), unless the
+ * same text is there already; then only its position is replaced.  pos is a
+ * byte offset into the query text, or -1 for "no position".  O(notes), which
+ * are few; cheap when the same note repeats.
+ */
+void nlt_pql_annots_add(nlt_pql_annots_t *a, nlt_pql_level_t level,
+                        int32_t pos, const char *fmt, ...) NLT_PRINTF(4, 5);
+
+/*
+ * The note about a histogram_quantile input forced to be monotonic (A2),
+ * which merges ranges and counts instead of texts.  name may be empty.
+ */
+void nlt_pql_annots_monotonic(nlt_pql_annots_t *a, int32_t pos,
+                              nlt_str_t name, double bucket_min,
+                              double bucket_max, double max_diff,
+                              int64_t t_ms);
+
+/*
+ * The final texts, with prefixes and " (line:col)" of positions in `query`
+ * (empty: no suffix), cut at 10 and 10 with "N more ..." lines.  In the
+ * pool.
+ */
+NLT_CHECKED nlt_rc_t nlt_pql_annots_render(nlt_pql_annots_t *a,
+                                           nlt_str_t query,
+                                           nlt_annots_t *out);
+
+#endif

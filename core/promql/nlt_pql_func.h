@@ -1,0 +1,128 @@
+/*
+ * nlt_pql_func.h - THE table of PromQL functions.
+ *
+ * Floor 3 (promql); uses base, model, nlt_pql_ast.
+ *
+ * One row a function: parser, type check, evaluator and documentation read
+ * this row, so nothing has to be kept equal.  The implementation is one of a
+ * few kinds; most are pure and know neither storage nor clock.
+ *
+ *   RANGE    window of samples in, at most one value out   rate, max_over_time
+ *   MAP      one value in (and scalar parameters), one out abs, clamp, hour
+ *   SPECIAL  whole vectors in: done by name in the evaluator
+ *                                absent, sort, label_replace, scalar, time,
+ *                                histogram_quantile, info ...
+ */
+#ifndef NLT_PROMQL_PQL_FUNC_H
+#define NLT_PROMQL_PQL_FUNC_H
+
+#include "nlt_pql_annot.h"
+#include "nlt_pql_ast.h"
+
+#define NLT_PQL_ARGS_MAX 5
+
+/*
+ * One window of one series: samples with t in (t_eval - range, t_eval],
+ * shifted by offset and @ already, stale markers removed, time ascending.
+ * Never empty when a function is called, unless the row says `empty_ok`.
+ */
+typedef struct {
+    const int64_t *t_ms;
+    const double *v;
+    size_t n;
+    int64_t range_start_ms; /* exclusive left edge */
+    int64_t range_end_ms;   /* inclusive right edge: evaluation time less
+                               offset, or the @ time */
+    int64_t eval_ms;        /* the step's own time (predict_linear) */
+    const double *params;   /* values of the scalar arguments at this step,
+                               in order of the arguments */
+    nlt_str_t metric_name;  /* of the series, may be empty */
+    bool anchored, smoothed;
+} nlt_pql_window_t;
+
+/*
+ * What a function may tell besides its value.  Annotations go through
+ * `annots`; pos is the byte position of the argument they are about
+ * (arg_pos[i] is where argument i starts).
+ */
+typedef struct {
+    nlt_pql_annots_t *annots;
+    const int32_t *arg_pos;
+    int32_t call_pos;
+    nlt_err_t *err;
+    nlt_pool_t *scratch; /* marked and rewound around each call */
+    nlt_rc_t rc;         /* set to fail the whole query; err has the text */
+} nlt_pql_fctx_t;
+
+/* Returns true and *out, or false for "no value at this step". */
+typedef bool (*nlt_pql_range_fn_t)(nlt_pql_fctx_t *f,
+                                   const nlt_pql_window_t *w, double *out);
+
+/*
+ * One value in, one out; params as above.  false: the element is dropped.
+ * The input is a NaN, Inf or anything else as stored.
+ */
+typedef bool (*nlt_pql_map_fn_t)(double v, int64_t eval_ms,
+                                 const double *params, size_t n_params,
+                                 double *out);
+
+typedef enum {
+    NLT_PQL_FK_RANGE,
+    NLT_PQL_FK_MAP,
+    NLT_PQL_FK_SPECIAL,
+    NLT_PQL_FK_NONE /* parses and type-checks; evaluation says "not
+                       supported" by name (native histogram functions) */
+} nlt_pql_func_kind_t;
+
+/* The evaluator's own dispatch for FK_SPECIAL. */
+typedef enum {
+    NLT_PQL_SP_NONE,
+    NLT_PQL_SP_ABSENT,
+    NLT_PQL_SP_ABSENT_OVER_TIME,
+    NLT_PQL_SP_END,
+    NLT_PQL_SP_HISTOGRAM_FRACTION,
+    NLT_PQL_SP_HISTOGRAM_QUANTILE,
+    NLT_PQL_SP_HISTOGRAM_QUANTILES,
+    NLT_PQL_SP_INFO,
+    NLT_PQL_SP_LABEL_JOIN,
+    NLT_PQL_SP_LABEL_REPLACE,
+    NLT_PQL_SP_MAX_OF,
+    NLT_PQL_SP_MIN_OF,
+    NLT_PQL_SP_PI,
+    NLT_PQL_SP_RANGE,
+    NLT_PQL_SP_SCALAR,
+    NLT_PQL_SP_SORT,
+    NLT_PQL_SP_SORT_DESC,
+    NLT_PQL_SP_SORT_BY_LABEL,
+    NLT_PQL_SP_SORT_BY_LABEL_DESC,
+    NLT_PQL_SP_START,
+    NLT_PQL_SP_STEP,
+    NLT_PQL_SP_TIME,
+    NLT_PQL_SP_TIMESTAMP,
+    NLT_PQL_SP_VECTOR
+} nlt_pql_special_t;
+
+typedef struct nlt_pql_func_s {
+    const char *name;
+    nlt_pql_type_t args[NLT_PQL_ARGS_MAX]; /* NLT_PQL_NONE ends them */
+    /* Prometheus's convention: 0 exact; n > 0: the last n arguments are
+     * optional; -1: the last argument may repeat without bound or be
+     * absent. */
+    int variadic;
+    nlt_pql_type_t ret;
+    bool experimental;
+    bool keeps_name; /* result keeps __name__ (last_over_time, ...) */
+    nlt_pql_func_kind_t kind;
+    nlt_pql_range_fn_t range;
+    nlt_pql_map_fn_t map;
+    nlt_pql_special_t special;
+    const char *doc; /* one line */
+} nlt_pql_func_t;
+
+/* The row of a name, or NULL.  O(log n). */
+const nlt_pql_func_t *nlt_pql_func_find(nlt_str_t name);
+
+/* The whole table, sorted by name. */
+const nlt_pql_func_t *nlt_pql_func_table(size_t *n);
+
+#endif
