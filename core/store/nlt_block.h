@@ -1,0 +1,104 @@
+/*
+ * nlt_block.h - reads one Prometheus TSDB block.
+ *
+ * Floor 3 (store); uses base, model, codec, index.
+ * Format: docs/formats/block.md.
+ * Threads: an open block is read-only; any number of threads.
+ *
+ * A block is mapped, not read: opening costs its TOC, the table of contents
+ * and the sparse postings table, and a query touches what it needs.  Every
+ * byte is distrusted: offsets, lengths and checksums are checked where they
+ * are used, and NLT_EDATA names block, file and offset.  The checksum of a
+ * section is verified when the section is first used, that of a chunk at
+ * every read.
+ */
+#ifndef NLT_STORE_BLOCK_H
+#define NLT_STORE_BLOCK_H
+
+#include "nlt_block_meta.h"
+#include "nlt_matcher.h"
+#include "nlt_source.h"
+
+typedef struct nlt_block_s nlt_block_t;
+
+/*
+ * Opens the block directory `name` (a ULID) below dir_fd.  NLT_ENOENT,
+ * NLT_EDATA, NLT_EVERSION, NLT_EIO, NLT_ENOMEM.
+ */
+NLT_CHECKED nlt_rc_t nlt_block_open(const nlt_env_t *env, int dir_fd,
+                                    const char *name, nlt_block_t **out,
+                                    nlt_err_t *err);
+
+/* Unmaps and frees it; no set or string of it may be in use. */
+void nlt_block_close(nlt_block_t *b);
+
+const nlt_block_meta_t *nlt_block_meta(const nlt_block_t *b);
+
+/* A series of a block: its number in the index (offset / 16). */
+typedef uint32_t nlt_block_series_t;
+
+/*
+ * Numbers of all series that match, ascending (which is label order), in the
+ * pool.  No matcher: all series.  Matchers are compiled.
+ */
+NLT_CHECKED nlt_rc_t nlt_block_select(const nlt_block_t *b, nlt_pool_t *pool,
+                                      const nlt_matcher_t *matchers,
+                                      size_t n_matchers,
+                                      nlt_block_series_t **out, size_t *n,
+                                      nlt_err_t *err);
+
+/* Sorted labels of one series; array in the pool, strings in the mapping. */
+NLT_CHECKED nlt_rc_t nlt_block_labels(const nlt_block_t *b,
+                                      nlt_block_series_t id,
+                                      nlt_pool_t *pool, nlt_labels_t *out,
+                                      nlt_err_t *err);
+
+/*
+ * Appends the float samples of a series in [t_min_ms, t_max_ms] to out
+ * (ascending; what out has already is left alone).  Chunks of histograms
+ * are passed over.  NLT_EDATA, NLT_ENOMEM.
+ */
+NLT_CHECKED nlt_rc_t nlt_block_read(const nlt_block_t *b,
+                                    nlt_block_series_t id, int64_t t_min_ms,
+                                    int64_t t_max_ms, nlt_samples_t *out,
+                                    nlt_err_t *err);
+
+/* Does any chunk of the series overlap the range?  From the index alone. */
+NLT_CHECKED nlt_rc_t nlt_block_overlaps(const nlt_block_t *b,
+                                        nlt_block_series_t id,
+                                        int64_t t_min_ms, int64_t t_max_ms,
+                                        bool *out, nlt_err_t *err);
+
+/* One chunk as it lies on disk, checksum verified. */
+typedef struct {
+    int64_t t_min_ms;
+    int64_t t_max_ms;
+    uint8_t encoding;
+    nlt_str_t data;
+} nlt_block_raw_chunk_t;
+
+/* All chunks of a series, in the pool: for compaction and inspection. */
+NLT_CHECKED nlt_rc_t nlt_block_chunks(const nlt_block_t *b,
+                                      nlt_block_series_t id, nlt_pool_t *pool,
+                                      nlt_block_raw_chunk_t **out, size_t *n,
+                                      nlt_err_t *err);
+
+/* All label names, sorted; strings in the mapping, array in the pool. */
+NLT_CHECKED nlt_rc_t nlt_block_label_names(const nlt_block_t *b,
+                                           nlt_pool_t *pool, nlt_str_t **out,
+                                           size_t *n, nlt_err_t *err);
+
+/* All values of a label, sorted. */
+NLT_CHECKED nlt_rc_t nlt_block_label_values(const nlt_block_t *b,
+                                            nlt_str_t name, nlt_pool_t *pool,
+                                            nlt_str_t **out, size_t *n,
+                                            nlt_err_t *err);
+
+/*
+ * Checks everything there is to check: all sections, checksums, order,
+ * references and every sample.  For imports and nightlight-inspect.
+ */
+NLT_CHECKED nlt_rc_t nlt_block_validate(const nlt_block_t *b,
+                                        nlt_pool_t *pool, nlt_err_t *err);
+
+#endif
