@@ -1,0 +1,325 @@
+/*
+ * nlt_head_layout.h - the bytes of the head in shared memory.
+ *
+ * Floor 3 (store); uses base, codec.  Format page: docs/formats/head.md.
+ *
+ * The head is one control file and up to four arena files, mapped
+ * MAP_SHARED by every worker and the helper at addresses of their own.
+ *
+ *   control file  "head.<store id>.ctl"          fixed size
+ *   arena file    "head.<store id>.<arena no>"   sparse, reserved as it grows
+ *
+ *   arena:  [ header | stripes | directory ... | heap -> ............. ]
+ *                                                      ^used  ^reserved
+ *
+ * Rules (D3, D4, D7):
+ *  - offsets, never pointers: an nlt_off_t counts 8-byte units from the
+ *    start of the arena, so 32 bits reach 32 GiB; zero is nil.  Each is
+ *    checked against the published size before use, in release builds too.
+ *  - append-only: nothing is freed inside an arena; it goes as a whole.
+ *  - a page is reserved with fallocate before it is touched.
+ *  - prepare privately, publish with one release store.  Who reads without a
+ *    lock loads the publishing word with acquire and believes only what it
+ *    covers.
+ *  - a process can die at any instruction.  Under a stripe lock the series
+ *    in flight is noted, and the next holder rebuilds its encoder state from
+ *    the published bits.  Under the registration lock nothing is repaired:
+ *    the arena takes no new series any more and is rotated (see nlt_head.h).
+ *
+ * Life of a series in an arena:
+ *
+ *   hash slot {96 bits of keyed hash, number}
+ *        |
+ *        v            labels (pair numbers, sorted by name)
+ *   series[number] --------> [n][pair][pair]...   pair -> name, value
+ *        |                                          '--> postings (numbers)
+ *        | chunk (newest)
+ *        v
+ *   chunk [hdr t_min, seq, first piece] --next--> older chunk --> ...
+ *            '-> piece [bytes] -> piece [bytes] -> tail piece
+ *
+ * One sample in order touches: the hash slot, the series entry (one cache
+ * line, encoder state inside) and the tail piece.
+ */
+#ifndef NLT_STORE_HEAD_LAYOUT_H
+#define NLT_STORE_HEAD_LAYOUT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "nlt_hash.h"
+#include "nlt_xor.h"
+
+#define NLT_HEAD_MAGIC   UINT64_C(0x3144414548544c4e) /* "NLTHEAD1" */
+#define NLT_ARENA_MAGIC  UINT64_C(0x31414e4552414c4e) /* "NLARENA1" */
+#define NLT_HEAD_VERSION 1u
+
+#define NLT_STORE_ID_BYTES 16
+#define NLT_BOOT_ID_BYTES  36
+
+/* Offset in 8-byte units from the start of an arena; 0 is nil. */
+typedef struct {
+    uint32_t u;
+} nlt_off_t;
+
+/* ---- control file ---- */
+
+#define NLT_HEAD_ARENAS    4   /* slots; at most three hold samples */
+#define NLT_HEAD_PROCESSES 256 /* attached at once, both generations */
+
+typedef enum {
+    NLT_ARENA_NONE = 0,
+    NLT_ARENA_READY,   /* created and prefaulted, not yet in use */
+    NLT_ARENA_ACTIVE,  /* takes samples */
+    NLT_ARENA_SEALED,  /* complete; being flushed */
+    NLT_ARENA_RETIRED  /* in blocks, unlinked; somebody may have it mapped */
+} nlt_arena_state_t;
+
+typedef struct {
+    _Atomic uint64_t no;    /* arena number, rising from 1; 0: slot free */
+    _Atomic uint32_t state; /* nlt_arena_state_t */
+    uint32_t zero;
+    uint64_t size_bytes;    /* of the file */
+    int64_t created_ms;
+    int64_t sealed_ms;
+} nlt_head_arena_slot_t;
+
+/* One attached process; pid and start time name it beyond pid reuse. */
+typedef struct {
+    _Atomic uint64_t pid;    /* 0: free */
+    _Atomic uint64_t start;  /* of /proc/PID/stat, clock ticks since boot */
+    _Atomic uint64_t mapped[NLT_HEAD_ARENAS]; /* arena numbers it maps */
+    _Atomic uint32_t role;   /* nlt_head_role_t */
+    uint32_t zero;
+} nlt_head_process_t;
+
+typedef enum {
+    NLT_HEAD_CREATING = 0,
+    NLT_HEAD_REPLAYING, /* readable by nobody, WAL is being read */
+    NLT_HEAD_OPEN,
+    NLT_HEAD_DEAD       /* quarantined; a new head takes its place */
+} nlt_head_state_t;
+
+/* Counters; relaxed adds, once a batch. */
+#define NLT_HEAD_COUNTERS(X)                                                  \
+    X(samples_appended)   /* taken, in order */                               \
+    X(samples_ooo)        /* taken, older than the newest of the series */    \
+    X(samples_duplicate)  /* equal time and value, already there */           \
+    X(samples_conflict)   /* equal time, other value: first one kept */       \
+    X(samples_too_old)                                                        \
+    X(samples_too_new)                                                        \
+    X(samples_no_room)                                                        \
+    X(series_created)                                                         \
+    X(series_carried)     /* taken over from the previous arena */            \
+    X(series_refused)                                                         \
+    X(aliases_created)                                                        \
+    X(requests_ok)                                                            \
+    X(requests_refused)                                                       \
+    X(requests_failed)                                                        \
+    X(bytes_received)     /* compressed bodies */                             \
+    X(bytes_decoded)                                                          \
+    X(wal_bytes)                                                              \
+    X(wal_records)                                                            \
+    X(wal_fsyncs)                                                             \
+    X(wal_errors)                                                             \
+    X(flushes)                                                                \
+    X(flush_errors)                                                           \
+    X(blocks_written)                                                         \
+    X(blocks_removed)                                                         \
+    X(queries)                                                                \
+    X(query_errors)                                                           \
+    X(query_samples)                                                          \
+    X(query_ns)                                                               \
+    X(recoveries)         /* stripes taken over from a dead process */        \
+    X(wal_skipped_bytes)  /* by resync during replay */                       \
+    X(replayed_samples)
+
+typedef struct {
+#define NLT_HEAD_COUNTER_FIELD(name) _Atomic uint64_t name;
+    NLT_HEAD_COUNTERS(NLT_HEAD_COUNTER_FIELD)
+#undef NLT_HEAD_COUNTER_FIELD
+} nlt_head_counters_t;
+
+typedef struct {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t layout; /* CRC of the sizes and constants of this file */
+    uint8_t store_id[NLT_STORE_ID_BYTES];
+    uint8_t boot_id[NLT_BOOT_ID_BYTES]; /* another boot: not our head */
+    _Atomic uint32_t state;             /* nlt_head_state_t */
+    uint64_t arena_bytes; /* size of arenas made from now on */
+    uint8_t secret[NLT_HASH_SECRET_BYTES]; /* keys nlt_hash128 */
+    _Atomic uint64_t generation;   /* + 1 at each change of an arena slot */
+    _Atomic uint64_t manifest_gen; /* + 1 at each manifest commit */
+    _Atomic uint64_t replay_done;  /* progress in bytes, of: */
+    _Atomic uint64_t replay_total;
+    _Atomic int64_t t_newest_ms;   /* newest accepted sample (D12) */
+    _Atomic int64_t t_oldest_ms;   /* retention border: older are refused */
+    /* Deaths of attached processes, for the quarantine rule. */
+    _Atomic uint32_t crash_episodes;
+    _Atomic int64_t crash_last_ms;
+    nlt_head_arena_slot_t arenas[NLT_HEAD_ARENAS];
+    nlt_head_counters_t counters;
+    nlt_head_process_t processes[NLT_HEAD_PROCESSES];
+} nlt_head_ctl_t;
+
+/* ---- arena file ---- */
+
+#define NLT_SERIES_SEG_BITS 12 /* 4096 series entries a segment */
+#define NLT_SERIES_SEG_MAX  8192
+#define NLT_PAIR_SEG_BITS   12
+#define NLT_PAIR_SEG_MAX    8192
+#define NLT_STRIPES         1024
+#define NLT_STRIPE_RUN_BITS 8 /* 256 consecutive series share a stripe */
+
+static inline uint32_t
+nlt_stripe_of(uint32_t series)
+{
+    return (series >> NLT_STRIPE_RUN_BITS) & (NLT_STRIPES - 1);
+}
+
+typedef struct {
+    pthread_mutex_t mutex;        /* robust, process-shared */
+    _Atomic uint32_t in_flight;   /* series number being written, or 0 */
+    uint32_t zero[5];
+} nlt_stripe_t;                   /* 64 bytes */
+
+/* Extendible hash table: keyed 96-bit hash -> number.  See nlt_xhash.h. */
+typedef struct {
+    _Atomic uint64_t dir; /* off:32 | depth:8, one word so both move at once */
+    uint64_t n;           /* entries */
+} nlt_xhash_root_t;
+
+typedef struct {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t layout;
+    uint8_t store_id[NLT_STORE_ID_BYTES];
+    uint64_t no;
+    uint64_t size_bytes;             /* of the file and the mapping */
+    int64_t created_ms;
+    _Atomic uint32_t sealed;         /* set under all locks, never cleared */
+    _Atomic uint32_t registration_broken; /* a holder died: rotate */
+    _Atomic uint64_t used_bytes;     /* bump pointer */
+    _Atomic uint64_t reserved_bytes; /* fallocated so far */
+    _Atomic int64_t t_min_ms;        /* of all samples in it */
+    _Atomic int64_t t_max_ms;
+    _Atomic uint64_t n_samples;
+    _Atomic uint32_t n_series;       /* numbers 1..n_series exist */
+    _Atomic uint32_t n_pairs;
+    _Atomic uint32_t n_names;
+    _Atomic uint32_t carried_from;   /* slot's arena no, low 32 bits */
+    nlt_off_t remap;                 /* pair numbers of the previous arena */
+    uint32_t remap_n;
+    nlt_off_t names;                 /* newest name entry, linked */
+    nlt_xhash_root_t by_hash;        /* canonical and alias hashes -> series */
+    nlt_xhash_root_t by_pair;        /* tenant, name, value -> pair */
+    pthread_mutex_t registration;    /* robust, process-shared */
+    nlt_off_t series_seg[NLT_SERIES_SEG_MAX];
+    nlt_off_t pair_seg[NLT_PAIR_SEG_MAX];
+    nlt_stripe_t stripes[NLT_STRIPES];
+} nlt_arena_header_t;
+
+/* A label name of one tenant. */
+typedef struct {
+    nlt_off_t next;              /* older name */
+    uint32_t tenant;
+    _Atomic uint32_t first_pair; /* newest pair, chained by next_of_name */
+    _Atomic uint32_t n_pairs;
+    uint32_t len;                /* bytes follow */
+    char text[];
+} nlt_arena_name_t;
+
+/* A label pair of one tenant, with its postings. 48 bytes. */
+typedef struct {
+    nlt_off_t name;
+    nlt_off_t value;           /* nlt_arena_str_t */
+    uint32_t tenant;
+    uint32_t next_of_name;     /* older pair of the same name, or 0 */
+    _Atomic uint32_t n;        /* published postings */
+    uint32_t last;             /* newest series number */
+    nlt_off_t first_block;     /* nlt_arena_postings_t */
+    nlt_off_t tail_block;
+    uint32_t first;            /* the first posting sits here, no block */
+    uint32_t zero[3];
+} nlt_arena_pair_t;
+
+typedef struct {
+    uint32_t len;
+    char text[];
+} nlt_arena_str_t;
+
+/* Differences of series numbers as uvarints, none across blocks. */
+typedef struct {
+    nlt_off_t next;
+    uint16_t cap;
+    _Atomic uint16_t used;
+    uint8_t bytes[];
+} nlt_arena_postings_t;
+
+/* What is published of the newest chunk, in one 64-bit store. */
+typedef struct {
+    uint32_t n_bits;
+    uint16_t n_samples;
+    uint16_t seq; /* of the chunk it is about, low bits */
+} nlt_chunk_pub_t;
+
+typedef struct {
+    nlt_off_t next; /* older chunk */
+    uint16_t seq;
+    uint16_t flags; /* NLT_CHUNK_OOO */
+    int64_t t_min_ms;
+    int64_t t_max_ms;      /* valid once closed */
+    _Atomic uint64_t pub;  /* valid once closed: nlt_chunk_pub_t */
+    /* the first piece follows */
+} nlt_arena_chunk_t;
+
+#define NLT_CHUNK_OOO 1u
+
+typedef struct {
+    nlt_off_t next;
+    uint32_t cap; /* bytes of data */
+    uint8_t data[];
+} nlt_arena_piece_t;
+
+/* Samples that stepped back in time, as they came. */
+#define NLT_OOO_RAW_MAX 32
+typedef struct {
+    _Atomic uint32_t gen;      /* + 1 before slots are used again */
+    _Atomic uint32_t n;        /* published samples */
+    _Atomic uint32_t chunks;   /* nlt_off_t: newest chunk made of them */
+    uint32_t cap;
+    struct {
+        int64_t t_ms;
+        uint64_t v_bits;
+    } raw[];
+} nlt_arena_ooo_t;
+
+#define NLT_SERIES_LOGGED 1u /* its series record is in the arena's WAL */
+
+/* One series: exactly one cache line. */
+typedef struct {
+    _Atomic uint64_t pub;    /* nlt_chunk_pub_t of the newest chunk */
+    nlt_xor_state_t xor;     /* of the newest chunk; writer only */
+    _Atomic uint32_t chunk;  /* nlt_off_t of the newest chunk */
+    nlt_off_t tail;          /* piece being written; writer only */
+    nlt_off_t labels;        /* nlt_arena_labels_t; 0: void number */
+    _Atomic uint32_t ooo;    /* nlt_off_t of nlt_arena_ooo_t */
+    _Atomic uint32_t flags;  /* NLT_SERIES_LOGGED */
+    uint16_t tail_start;     /* byte of the stream where tail begins, / 8 */
+    uint8_t n_aliases;
+    uint8_t zero;
+} nlt_arena_series_t;
+
+typedef struct {
+    uint32_t tenant;
+    uint32_t n;
+    uint32_t pair[]; /* sorted by label name */
+} nlt_arena_labels_t;
+
+_Static_assert(sizeof(nlt_stripe_t) == 64, "a stripe is a cache line");
+_Static_assert(sizeof(nlt_arena_series_t) == 64, "a series is a cache line");
+_Static_assert(sizeof(nlt_arena_pair_t) == 48, "a pair is 48 bytes");
+_Static_assert(sizeof(nlt_xor_state_t) == 32, "the encoder fits the entry");
+
+#endif
