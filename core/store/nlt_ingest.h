@@ -1,0 +1,94 @@
+/*
+ * nlt_ingest.h - one remote_write request: apply, log, acknowledge.
+ *
+ * Floor 3 (store); uses base, model, wire, nlt_head, nlt_wal.
+ * Threads: one ingester per process, used by its event loop.  Never blocks
+ * but for the page-cache write of the log and brief stripe locks.
+ *
+ *   body (snappy) --decode--> request --walk--> keys, samples    (all checked)
+ *     keys --find--> series numbers      miss: carry over, or parse+register
+ *     check: any sample that conflicts refuses the whole request (1.0)
+ *     append to the active arena         sealed meanwhile: resolve again
+ *     log: unlogged series records and all samples, one write
+ *     answer 204
+ *
+ * Time bounds and labels are checked for the whole request before anything
+ * is applied, so a refused request leaves no sample behind, as in
+ * Prometheus; what can still fail afterwards is memory and disk (503, 500),
+ * where the sender sends again, and a repeated sample changes nothing.
+ * Every accepted sample is logged, also one that was already there (D5).
+ *
+ * A request is worked on in slices, so that a 32 MiB body does not hold the
+ * event loop: run() returns NLT_AGAIN after about slice_samples.
+ */
+#ifndef NLT_STORE_INGEST_H
+#define NLT_STORE_INGEST_H
+
+#include "nlt_head.h"
+#include "nlt_remote_write.h"
+#include "nlt_wal.h"
+
+typedef struct nlt_ingest_s nlt_ingest_t;
+typedef struct nlt_ingest_req_s nlt_ingest_req_t;
+
+typedef struct {
+    nlt_rw_limits_t labels;
+    size_t decoded_max;   /* bytes of a decompressed request */
+    uint32_t tenant;      /* number; 0 for the only one */
+} nlt_ingest_conf_t;
+
+typedef struct {
+    int status; /* HTTP: 204, 400, 413, 415, 500, 503 */
+    int retry_after_s;    /* of 503, else 0 */
+    uint64_t samples;     /* accepted */
+    uint64_t series;      /* time series in the request */
+    uint64_t skipped_series; /* with invalid labels (1.0 skips them) */
+    uint64_t decoded_bytes;
+    nlt_err_t err;        /* text of the answer when status >= 400 */
+} nlt_ingest_result_t;
+
+/*
+ * One per process.  head is retained; wal_dir_fd is where the logs lie.
+ * The ingester opens the log of the active arena as arenas change.
+ */
+NLT_CHECKED nlt_rc_t nlt_ingest_create(const nlt_env_t *env,
+                                       nlt_head_t *head, int wal_dir_fd,
+                                       nlt_ingest_t **out, nlt_err_t *err);
+void nlt_ingest_destroy(nlt_ingest_t *in);
+
+/*
+ * Begins a request; body is the compressed bytes in one piece, borrowed
+ * until the request is finished or cancelled.  conf is copied.
+ */
+NLT_CHECKED nlt_rc_t nlt_ingest_begin(nlt_ingest_t *in,
+                                      const nlt_ingest_conf_t *conf,
+                                      nlt_str_t body,
+                                      nlt_ingest_req_t **out);
+
+/*
+ * Works on it.  NLT_AGAIN: call again (other events may run in between);
+ * NLT_OK: finished, *result is filled, the request object is gone.
+ */
+nlt_rc_t nlt_ingest_run(nlt_ingest_req_t *req, nlt_ingest_result_t *result);
+
+/* Gives up between two calls of run.  NULL is allowed. */
+void nlt_ingest_cancel(nlt_ingest_req_t *req);
+
+/*
+ * Appends samples of series given by labels: the store's own metrics.
+ * Same order of apply, log, done.  n small.
+ */
+typedef struct {
+    nlt_labels_t labels; /* sorted, valid */
+    int64_t t_ms;
+    double v;
+} nlt_ingest_own_t;
+
+NLT_CHECKED nlt_rc_t nlt_ingest_own(nlt_ingest_t *in, uint32_t tenant,
+                                    const nlt_ingest_own_t *s, size_t n,
+                                    nlt_err_t *err);
+
+/* fdatasync of the logs written since the last call, for wal_sync=. */
+NLT_CHECKED nlt_rc_t nlt_ingest_sync(nlt_ingest_t *in, nlt_err_t *err);
+
+#endif

@@ -1,0 +1,145 @@
+/*
+ * nlt_wal.h - the write-ahead log: one file per arena.
+ *
+ * Floor 3 (store); uses base, wire.  Format: docs/formats/wal.md; it is a
+ * documented contract, because the same frames will be shipped to standbys.
+ * Threads: one writer object per process; any number of processes append to
+ * the same file.
+ *
+ * The file is a sequence of frames.  Every process appends with one write(2)
+ * in O_APPEND mode, so frames of different processes do not mix; but a
+ * process killed inside write(2) leaves a torn frame in the middle with good
+ * ones behind it.  Therefore frames carry a resync mark and two checksums,
+ * and a reader that meets garbage searches for the next mark whose header
+ * checks out (D5).
+ *
+ *   frame, little-endian, at any byte offset
+ *    0  u32  mark           0x574c4e9b
+ *    4  u8   version        1
+ *    5  u8   type           1 header, 2 series, 3 samples, 4 delete
+ *    6  u8   flags          1: body is snappy-compressed
+ *    7  u8   zero
+ *    8  u32  body length    <= 65536 - 24
+ *   12  u32  records        in the body
+ *   16  u32  CRC-32C of the body as stored
+ *   20  u32  CRC-32C of bytes 0..19
+ *   24  body
+ *
+ *   type 1  once, first: store id 16, arena u64, created_ms i64
+ *   type 2  {uvarint series, uvarint tenant, uvarint len, canonical labels}*
+ *   type 3  samples: see nlt_wal_samples.h
+ *   type 4  reserved for deletes
+ *
+ * Series numbers are those of the arena, given anew in each arena, so a WAL
+ * is complete by itself.  A sample whose series record was lost in a torn
+ * stretch is dropped at replay and counted; the writer makes that nearly
+ * impossible by putting series records in front of samples in one write.
+ */
+#ifndef NLT_STORE_WAL_H
+#define NLT_STORE_WAL_H
+
+#include "nlt_env.h"
+#include "nlt_labels.h"
+
+#define NLT_WAL_MARK        0x574c4e9bu
+#define NLT_WAL_VERSION     1
+#define NLT_WAL_HEADER_LEN  24
+#define NLT_WAL_FRAME_MAX   65536
+#define NLT_WAL_BODY_MAX    (NLT_WAL_FRAME_MAX - NLT_WAL_HEADER_LEN)
+
+typedef enum {
+    NLT_WAL_HEADER = 1,
+    NLT_WAL_SERIES = 2,
+    NLT_WAL_SAMPLES = 3,
+    NLT_WAL_DELETE = 4
+} nlt_wal_type_t;
+
+#define NLT_WAL_F_SNAPPY 1u
+
+/* ---- writing ---- */
+
+typedef struct nlt_wal_s nlt_wal_t;
+
+/*
+ * Creates the log of an arena (helper): file with its header frame, synced,
+ * directory synced.  NLT_EEXIST is not an error of create: an existing file
+ * of the same arena is left alone.  NLT_EIO, NLT_EFULL (ENOSPC).
+ */
+NLT_CHECKED nlt_rc_t nlt_wal_create(const nlt_env_t *env, int dir_fd,
+                                    const uint8_t *store_id,
+                                    uint64_t arena_no, int64_t now_ms,
+                                    nlt_err_t *err);
+
+/* Opens the log of an arena for appending.  NLT_ENOENT, NLT_EIO. */
+NLT_CHECKED nlt_rc_t nlt_wal_open(const nlt_env_t *env, int dir_fd,
+                                  uint64_t arena_no, nlt_wal_t **out,
+                                  nlt_err_t *err);
+
+void nlt_wal_close(nlt_wal_t *w);
+
+uint64_t nlt_wal_arena(const nlt_wal_t *w);
+
+typedef struct {
+    uint32_t series;
+    int64_t t_ms;
+    uint64_t v_bits;
+} nlt_wal_sample_t;
+
+/*
+ * A batch is built in memory and written with one write(2).  begin empties
+ * it; add_* frame as needed; failures are sticky and reported by commit.
+ * Add the series records first.
+ */
+void nlt_wal_begin(nlt_wal_t *w);
+void nlt_wal_add_series(nlt_wal_t *w, uint32_t series, uint32_t tenant,
+                        nlt_str_t canonical);
+void nlt_wal_add_sample(nlt_wal_t *w, uint32_t series, int64_t t_ms,
+                        uint64_t v_bits);
+
+/*
+ * Writes the batch.  NLT_OK: all of it is in the page cache (survives kill
+ * -9 of everything; power loss after the next sync).  NLT_EFULL (ENOSPC),
+ * NLT_EIO: nothing of it may be acknowledged.  *bytes is what was written.
+ * About 12 ns a sample.
+ */
+NLT_CHECKED nlt_rc_t nlt_wal_commit(nlt_wal_t *w, size_t *bytes,
+                                    nlt_err_t *err);
+
+/* fdatasync.  Never retried on the same file after a failure (D5). */
+NLT_CHECKED nlt_rc_t nlt_wal_sync(nlt_wal_t *w, nlt_err_t *err);
+
+/* ---- reading ---- */
+
+typedef struct {
+    void *ctx;
+    /* Return other than NLT_OK ends the reading with it. */
+    nlt_rc_t (*series)(void *ctx, uint32_t series, uint32_t tenant,
+                       nlt_str_t canonical);
+    nlt_rc_t (*samples)(void *ctx, const nlt_wal_sample_t *s, size_t n);
+    /* Called now and then with the bytes read so far; may be NULL. */
+    nlt_rc_t (*progress)(void *ctx, uint64_t bytes);
+} nlt_wal_read_cb_t;
+
+typedef struct {
+    uint64_t bytes;         /* of the file */
+    uint64_t frames;
+    uint64_t series;
+    uint64_t samples;
+    uint64_t skipped_bytes; /* by resync */
+    uint64_t skips;         /* stretches */
+    uint64_t arena_no;
+} nlt_wal_stats_t;
+
+/*
+ * Reads a whole log of size bytes (a mapping, or bytes of a fuzzer) and
+ * calls back for every record that checks out.  Bad stretches are skipped
+ * and counted, never an error; NLT_EVERSION for a newer frame version with a
+ * good checksum; NLT_EDATA when the file's header frame is not of store_id
+ * (NULL: any).  O(size).  Uses at most 256 KiB of mem.
+ */
+NLT_CHECKED nlt_rc_t nlt_wal_read(const nlt_env_t *env, const uint8_t *data,
+                                  size_t size, const uint8_t *store_id,
+                                  const nlt_wal_read_cb_t *cb,
+                                  nlt_wal_stats_t *stats, nlt_err_t *err);
+
+#endif

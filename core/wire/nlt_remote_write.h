@@ -1,0 +1,133 @@
+/*
+ * nlt_remote_write.h - walks a remote_write request without decoding it.
+ *
+ * Floor 2 (wire); uses base, model.
+ * Contract: remote_write 1.0 (prometheus.WriteRequest), snappy block format.
+ * Memory: caller's buffers, never allocates.  Threads: none of its own.
+ *
+ * The hot path (D7) wants three things of a TimeSeries: the bytes of its
+ * labels as they came, to hash them; its samples; and nothing else.  So the
+ * walker does not build objects.  It steps from series to series and hands
+ * out where the label bytes lie; only a series that nobody has seen before
+ * has its labels parsed, by nlt_rw_labels().
+ *
+ *   WriteRequest  [1: TimeSeries]* [3: metadata]*
+ *   TimeSeries    [1: Label]* [2: Sample]* [3: exemplar]* [4: histogram]*
+ *
+ * Senders write fields in order, so the labels are one contiguous run and
+ * the walk is one pass.  Protobuf allows any order and unknown fields; such
+ * a series takes the slow way: its label fields are collected into scratch.
+ * Everything is checked: lengths, wire types, varints.  protobuf-c is the
+ * oracle the walker is fuzzed against.
+ */
+#ifndef NLT_WIRE_REMOTE_WRITE_H
+#define NLT_WIRE_REMOTE_WRITE_H
+
+#include "nlt_labels.h"
+#include "nlt_bytes.h"
+#include "nlt_sample.h"
+
+/* One TimeSeries; borrows from the body (or scratch, see below). */
+typedef struct {
+    nlt_str_t labels;      /* all label fields, tags included, in order */
+    uint32_t n_labels;
+    uint32_t n_samples;
+    uint32_t n_exemplars;
+    uint32_t n_histograms;
+    nlt_str_t body;        /* the whole TimeSeries message */
+    size_t samples_off;    /* of the first sample field in body */
+    uint32_t idx;          /* position in the request, from 0 */
+} nlt_rw_series_t;
+
+typedef struct {
+    nlt_reader_t in;
+    char *scratch;       /* for labels that are not contiguous */
+    size_t scratch_cap;
+    uint32_t n_series;   /* walked so far */
+    uint32_t n_metadata; /* skipped so far */
+} nlt_rw_walk_t;
+
+/*
+ * Begins a walk over a decompressed request.  scratch may be smaller than
+ * any label set: then a non-contiguous one answers NLT_ETOOBIG.
+ */
+void nlt_rw_walk_init(nlt_rw_walk_t *w, nlt_str_t request, char *scratch,
+                      size_t scratch_cap);
+
+/*
+ * The next series.  NLT_EOF at the end; NLT_EINVAL with Prometheus's text
+ * for broken protobuf and the byte position.
+ */
+NLT_CHECKED nlt_rc_t nlt_rw_walk_next(nlt_rw_walk_t *w, nlt_rw_series_t *out,
+                                      nlt_err_t *err);
+
+/* Steps through the samples of one series. */
+typedef struct {
+    nlt_reader_t in;
+} nlt_rw_samples_t;
+
+void nlt_rw_samples_init(nlt_rw_samples_t *it, const nlt_rw_series_t *s);
+
+/* The next sample; false at the end (the walk has checked the bytes). */
+bool nlt_rw_samples_next(nlt_rw_samples_t *it, int64_t *t_ms,
+                         uint64_t *v_bits);
+
+/* Limits that a label set is held to (directives). */
+typedef struct {
+    uint32_t labels_max;
+    uint32_t name_bytes_max;
+    uint32_t value_bytes_max;
+} nlt_rw_limits_t;
+
+typedef enum {
+    NLT_RW_LABELS_OK,
+    NLT_RW_LABELS_INVALID, /* no or invalid name, UTF-8, duplicate: 1.0
+                              answers 204 and skips the series */
+    NLT_RW_LABELS_LIMIT    /* over one of the limits: 400 */
+} nlt_rw_labels_t;
+
+/*
+ * Parses, checks and sorts the labels of a series into out[] (room for
+ * limits->labels_max); empty values are dropped.  *n is the count.  err says
+ * what is wrong with which label ("label name \"a\" is not unique").
+ */
+nlt_rw_labels_t nlt_rw_labels(const nlt_rw_series_t *s,
+                              const nlt_rw_limits_t *limits, nlt_label_t *out,
+                              size_t *n, nlt_err_t *err);
+
+/*
+ * Appends the canonical bytes of a sorted label set: its remote_write 1.0
+ * encoding, minimal varints.  Series records of the WAL and keys of the head
+ * are made of it.
+ */
+void nlt_rw_canonical(nlt_buf_t *b, nlt_labels_t labels);
+
+/*
+ * Parses canonical bytes back; NLT_EDATA if they are not canonical (order,
+ * duplicates, UTF-8, empty value).  out has room for max labels.
+ */
+NLT_CHECKED nlt_rc_t nlt_rw_canonical_parse(nlt_str_t bytes, nlt_label_t *out,
+                                            size_t max, size_t *n);
+
+/*
+ * Length of a snappy block's content by its own header.  NLT_EINVAL: not
+ * snappy ("s2: corrupt input"); NLT_ETOOBIG over max.
+ */
+NLT_CHECKED nlt_rc_t nlt_snappy_length(nlt_str_t body, size_t max,
+                                       size_t *out, nlt_err_t *err);
+
+/* Decompresses all of body into out (n bytes, as nlt_snappy_length said). */
+NLT_CHECKED nlt_rc_t nlt_snappy_decode(nlt_str_t body, char *out, size_t n,
+                                       nlt_err_t *err);
+
+/*
+ * Judges Content-Type and Content-Encoding (empty: header absent), before a
+ * byte of the body is looked at.  NLT_OK: remote_write 1.0 and snappy;
+ * NLT_ETYPE with Prometheus's text (415).  *version is 1 or 2; 2 is refused
+ * as unsupported for now.
+ */
+NLT_CHECKED nlt_rc_t nlt_rw_negotiate(nlt_str_t content_type,
+                                      nlt_str_t content_encoding,
+                                      int *version, nlt_err_t *err);
+
+#endif
