@@ -1,0 +1,522 @@
+/*
+ * nlt_xor.c - encodes and decodes XOR chunks.
+ *
+ * The encoder collects one sample in three words and never looks at memory;
+ * nlt_xor_put() stores them with whole-word writes.  The decoder keeps a bit
+ * position and loads eight bytes at it, as often as it needs: no state is
+ * carried from load to load, and loads of neighbouring samples overlap in the
+ * pipeline.  It may read 32 bytes past a sample's first, so the last ones are
+ * decoded from a zero-padded copy, by the same code.
+ */
+#include "nlt_xor.h"
+
+#include "nlt_bytes.h"
+
+/* What decode_sample() may read from the byte that holds its first bit. */
+#define DECODE_READ_MAX 32
+
+/* Changing values planned at a time by the look-ahead encoder. */
+#define PLAN_MAX 384
+
+static inline void
+push(nlt_xor_bits_t *out, uint64_t value, unsigned n)
+{
+    unsigned i = out->n_bits >> 6, used = out->n_bits & 63;
+
+    value <<= 64 - n;
+    out->w[i] |= value >> used;
+    if (used + n > 64) {
+        out->w[i + 1] |= value << (64 - used);
+    }
+    out->n_bits += n;
+}
+
+/* A LEB128 number, low group first; it begins at a byte, but need not. */
+static void
+push_uvarint(nlt_xor_bits_t *out, uint64_t v)
+{
+    while (v >= 0x80) {
+        push(out, (v & 0x7f) | 0x80, 8);
+        v >>= 7;
+    }
+    push(out, v, 8);
+}
+
+/* -(2^(n-1) - 1) .. 2^(n-1): the format's asymmetric range of n bits. */
+static inline bool
+in_range(int64_t dod, unsigned n)
+{
+    int64_t half = INT64_C(1) << (n - 1);
+
+    return dod >= -(half - 1) && dod <= half;
+}
+
+static inline void
+push_dod(nlt_xor_bits_t *out, int64_t dod)
+{
+    uint64_t u = (uint64_t) dod;
+
+    if (dod == 0) {
+        push(out, 0, 1);
+    } else if (in_range(dod, 14)) {
+        push(out, UINT64_C(2) << 14 | (u & 0x3fff), 16);
+    } else if (in_range(dod, 17)) {
+        push(out, UINT64_C(6) << 17 | (u & 0x1ffff), 20);
+    } else if (in_range(dod, 20)) {
+        push(out, UINT64_C(14) << 20 | (u & 0xfffff), 24);
+    } else {
+        push(out, 15, 4);
+        push(out, u, 64);
+    }
+}
+
+/* The timestamp's part of a sample; moves time and count on. */
+static inline void
+encode_time(nlt_xor_state_t *s, int64_t t_ms, nlt_xor_bits_t *out)
+{
+    uint64_t step = (uint64_t) t_ms - (uint64_t) s->t_ms;
+
+    if (nlt_likely(s->count > 1)) {
+        push_dod(out, (int64_t) (step - (uint64_t) s->delta));
+        s->delta = (int64_t) step;
+    } else if (s->count == 1) {
+        push_uvarint(out, step);
+        s->delta = (int64_t) step;
+    } else {
+        push_uvarint(out, nlt_zigzag(t_ms));
+    }
+    s->t_ms = t_ms;
+    s->count++;
+}
+
+static inline void
+push_window(nlt_xor_state_t *s, unsigned leading, unsigned trailing,
+            nlt_xor_bits_t *out)
+{
+    unsigned width = 64 - leading - trailing;
+
+    push(out, UINT64_C(3) << 11 | leading << 6 | (width & 63), 13);
+    s->leading = (uint8_t) leading;
+    s->trailing = (uint8_t) trailing;
+}
+
+/* The bits of x in the current window, which covers it. */
+static inline void
+push_in_window(const nlt_xor_state_t *s, uint64_t x, nlt_xor_bits_t *out)
+{
+    push(out, x >> s->trailing, 64u - s->leading - s->trailing);
+}
+
+static inline unsigned
+leading_of(uint64_t x)
+{
+    unsigned n = (unsigned) __builtin_clzll(x);
+
+    return n < 31 ? n : 31; /* five bits are all there is for it */
+}
+
+static inline unsigned
+trailing_of(uint64_t x)
+{
+    return (unsigned) __builtin_ctzll(x);
+}
+
+void
+nlt_xor_encode(nlt_xor_state_t *s, int64_t t_ms, uint64_t v_bits,
+               nlt_xor_bits_t *out)
+{
+    uint64_t x = v_bits ^ s->v_bits;
+    bool first = s->count == 0;
+
+    *out = (nlt_xor_bits_t){{0, 0, 0}, 0};
+    encode_time(s, t_ms, out);
+    s->v_bits = v_bits;
+    if (nlt_unlikely(first)) {
+        push(out, v_bits, 64);
+        return;
+    }
+    if (x == 0) {
+        push(out, 0, 1);
+        return;
+    }
+
+    unsigned leading = leading_of(x), trailing = trailing_of(x);
+
+    if (s->leading != 0xff && leading >= s->leading
+        && trailing >= s->trailing) {
+        push(out, 2, 2);
+    } else {
+        push_window(s, leading, trailing, out);
+    }
+    push_in_window(s, x, out);
+}
+
+void
+nlt_xor_put(uint8_t *p, uint64_t pos, const nlt_xor_bits_t *bits)
+{
+    unsigned used = (unsigned) (pos & 7);
+    unsigned n = (used + bits->n_bits + 7) / 8;
+    uint64_t w0 = bits->w[0], w1 = bits->w[1], w2 = bits->w[2];
+
+    p += pos >> 3;
+    if (used) {
+        w2 = w2 >> used | w1 << (64 - used);
+        w1 = w1 >> used | w0 << (64 - used);
+        w0 >>= used;
+        w0 |= (uint64_t) (*p & (0xff00u >> used & 0xff)) << 56;
+    }
+    while (n >= 8) {
+        nlt_put_be64(p, w0);
+        w0 = w1;
+        w1 = w2;
+        w2 = 0;
+        p += 8;
+        n -= 8;
+    }
+    if (n & 4) {
+        nlt_put_be32(p, (uint32_t) (w0 >> 32));
+        w0 <<= 32;
+        p += 4;
+    }
+    if (n & 2) {
+        nlt_put_be16(p, (uint16_t) (w0 >> 48));
+        w0 <<= 16;
+        p += 2;
+    }
+    if (n & 1) {
+        *p = (uint8_t) (w0 >> 56);
+    }
+}
+
+/* 57 or more bits of the stream from bit position pos, left-aligned. */
+static inline uint64_t
+peek(const uint8_t *p, uint64_t pos)
+{
+    return nlt_be64(p + (pos >> 3)) << (pos & 7);
+}
+
+static inline uint64_t
+peek64(const uint8_t *p, uint64_t pos)
+{
+    unsigned used = (unsigned) (pos & 7);
+    uint64_t w = peek(p, pos);
+
+    /* Two shifts: one by 8 - used is not defined for the whole word. */
+    return w | (uint64_t) p[(pos >> 3) + 8] >> 1 >> (7 - used);
+}
+
+/* A field of n bits at the top of w, in the format's asymmetric range. */
+static inline int64_t
+signed_field(uint64_t w, unsigned n)
+{
+    int64_t v = (int64_t) (w >> (64 - n));
+
+    return v > INT64_C(1) << (n - 1) ? v - (INT64_C(1) << n) : v;
+}
+
+static inline int64_t
+decode_dod(const uint8_t *p, uint64_t *pos)
+{
+    uint64_t w = peek(p, *pos);
+    int64_t dod;
+
+    if ((int64_t) w >= 0) {
+        *pos += 1;
+        dod = 0;
+    } else if ((w >> 62) == 2) {
+        dod = signed_field(w << 2, 14);
+        *pos += 16;
+    } else if ((w >> 61) == 6) {
+        dod = signed_field(w << 3, 17);
+        *pos += 20;
+    } else if ((w >> 60) == 14) {
+        dod = signed_field(w << 4, 20);
+        *pos += 24;
+    } else {
+        dod = (int64_t) peek64(p, *pos + 4);
+        *pos += 68;
+    }
+    return dod;
+}
+
+/* Moves s->v_bits on.  False: no window yet, or one that is none. */
+static inline bool
+decode_value(const uint8_t *p, uint64_t *pos, nlt_xor_state_t *s)
+{
+    uint64_t w = peek(p, *pos);
+
+    if ((int64_t) w >= 0) {
+        *pos += 1;
+        return true;
+    }
+    if ((w >> 62) == 3) {
+        unsigned leading = (unsigned) (w >> 57) & 31;
+        unsigned width = (unsigned) (w >> 51) & 63;
+
+        width = width ? width : 64;
+        if (nlt_unlikely(leading + width > 64)) {
+            return false;
+        }
+        s->leading = (uint8_t) leading;
+        s->trailing = (uint8_t) (64 - leading - width);
+        *pos += 13;
+    } else {
+        *pos += 2;
+    }
+    if (nlt_unlikely(s->leading == 0xff)) {
+        return false;
+    }
+
+    unsigned width = 64u - s->leading - s->trailing;
+
+    s->v_bits ^= peek64(p, *pos) >> (64 - width) << s->trailing;
+    *pos += width;
+    return true;
+}
+
+typedef struct {
+    int64_t *t_ms;
+    double *v;
+    uint32_t i; /* samples decoded */
+    nlt_xor_state_t s;
+} decoder_t;
+
+/*
+ * Decodes samples from bit position *pos of p until `count` are there or the
+ * next one begins at or after bit `limit`; p must be readable for
+ * DECODE_READ_MAX bytes from every byte before that.  False: corrupt.
+ */
+static inline bool
+decode_run(decoder_t *d, const uint8_t *p, uint64_t *pos_io, uint64_t limit,
+           uint32_t count)
+{
+    nlt_xor_state_t s = d->s;
+    uint64_t pos = *pos_io;
+    uint32_t i = d->i;
+    bool ok = true;
+
+    while (i < count && pos < limit) {
+        if (nlt_likely(i > 1)) {
+            s.delta = (int64_t) ((uint64_t) s.delta
+                                 + (uint64_t) decode_dod(p, &pos));
+            s.t_ms = (int64_t) ((uint64_t) s.t_ms + (uint64_t) s.delta);
+        }
+        if (nlt_unlikely(!decode_value(p, &pos, &s))) {
+            ok = false;
+            break;
+        }
+        d->t_ms[i] = s.t_ms;
+        d->v[i] = nlt_double_of(s.v_bits);
+        i++;
+    }
+    d->s = s;
+    d->i = i;
+    *pos_io = pos;
+    return ok;
+}
+
+nlt_rc_t
+nlt_xor_decode(const uint8_t *p, size_t len, uint32_t count, int64_t *t_ms,
+               double *v, nlt_xor_state_t *state, uint64_t *n_bits)
+{
+    decoder_t d = {.t_ms = t_ms, .v = v};
+    nlt_reader_t r = nlt_reader(p, len);
+    uint64_t pos, end = (uint64_t) len * 8;
+
+    nlt_xor_state_init(&d.s);
+    if (count > 0) {
+        d.s.t_ms = nlt_read_varint(&r);
+        d.s.v_bits = nlt_read_be64(&r);
+        if (r.failed) {
+            return NLT_EDATA;
+        }
+        t_ms[0] = d.s.t_ms;
+        v[0] = nlt_double_of(d.s.v_bits);
+        d.i = 1;
+    }
+    if (count > 1) {
+        d.s.delta = (int64_t) nlt_read_uvarint(&r);
+        d.s.t_ms = (int64_t) ((uint64_t) d.s.t_ms + (uint64_t) d.s.delta);
+        if (r.failed) {
+            return NLT_EDATA;
+        }
+    }
+    pos = (uint64_t) (r.p - p) * 8;
+    if (len >= DECODE_READ_MAX
+        && !decode_run(&d, p, &pos, (len - DECODE_READ_MAX + 1) * 8, count)) {
+        return NLT_EDATA;
+    }
+    if (d.i < count) {
+        uint8_t tail[2 * DECODE_READ_MAX] = {0};
+        size_t base = (size_t) (pos >> 3);
+        uint64_t tail_pos = pos & 7;
+
+        if (base >= len) {
+            return NLT_EDATA;
+        }
+        memcpy(tail, p + base, len - base);
+        if (!decode_run(&d, tail, &tail_pos, (len - base) * 8, count)) {
+            return NLT_EDATA;
+        }
+        pos = (uint64_t) base * 8 + tail_pos;
+    }
+    if (d.i < count || pos > end) {
+        return NLT_EDATA;
+    }
+    d.s.count = count;
+    if (state) {
+        *state = d.s;
+    }
+    if (n_bits) {
+        *n_bits = pos;
+    }
+    return NLT_OK;
+}
+
+/*
+ * The look-ahead encoder.  What matters are the changing values of a chunk;
+ * a run of them shares one window, whose cost is
+ *
+ *     11 bits for a new window + length * (2 + width)
+ *
+ * with the narrowest window that covers the run.  A dynamic program over run
+ * ends finds the cheapest cut of the next PLAN_MAX changing values into runs
+ * of at most `lookahead`; joining a run to the window before it, where that
+ * covers it, is tried as well, so that a long run of equal windows is not cut
+ * every `lookahead` values.
+ */
+typedef struct {
+    uint8_t leading[PLAN_MAX]; /* of the xor of the k-th changing value */
+    uint8_t trailing[PLAN_MAX];
+    /* Best way to have encoded the first k values: its cost, where its last
+     * run began, and the window it leaves. */
+    uint32_t cost[PLAN_MAX + 1];
+    uint16_t from[PLAN_MAX + 1];
+    uint8_t end_leading[PLAN_MAX + 1];
+    uint8_t end_trailing[PLAN_MAX + 1];
+    size_t n;
+} plan_t;
+
+/* Tries runs [j, k) for all j that the look-ahead allows. */
+static void
+plan_end(plan_t *pl, size_t k, unsigned lookahead)
+{
+    unsigned leading = 64, trailing = 64;
+    uint32_t best = UINT32_MAX;
+
+    for (size_t j = k; j-- > 0 && k - j <= lookahead;) {
+        uint32_t len = (uint32_t) (k - j), cost;
+        unsigned old_leading = pl->end_leading[j];
+        unsigned old_trailing = pl->end_trailing[j];
+
+        leading = pl->leading[j] < leading ? pl->leading[j] : leading;
+        trailing = pl->trailing[j] < trailing ? pl->trailing[j] : trailing;
+        cost = pl->cost[j] + 11 + len * (2 + 64 - leading - trailing);
+        if (cost < best) {
+            best = cost;
+            pl->from[k] = (uint16_t) j;
+            pl->end_leading[k] = (uint8_t) leading;
+            pl->end_trailing[k] = (uint8_t) trailing;
+        }
+        if (old_leading <= leading && old_trailing <= trailing) {
+            cost = pl->cost[j] + len * (2 + 64 - old_leading - old_trailing);
+            if (cost < best) {
+                best = cost;
+                pl->from[k] = (uint16_t) j;
+                pl->end_leading[k] = (uint8_t) old_leading;
+                pl->end_trailing[k] = (uint8_t) old_trailing;
+            }
+        }
+    }
+    pl->cost[k] = best;
+}
+
+/*
+ * Plans the changing values of v[from, n); on return leading[k], trailing[k]
+ * are the window to use for the k-th.  Returns the end of what is planned.
+ */
+static size_t
+plan_windows(plan_t *pl, const nlt_xor_state_t *s, const double *v,
+             size_t from, size_t n, unsigned lookahead)
+{
+    size_t i = from, k = 0;
+
+    for (; i < n && k < PLAN_MAX; i++) {
+        uint64_t x = nlt_bits_of(v[i]) ^ nlt_bits_of(v[i - 1]);
+
+        if (x) {
+            pl->leading[k] = (uint8_t) leading_of(x);
+            pl->trailing[k] = (uint8_t) trailing_of(x);
+            k++;
+        }
+    }
+    pl->n = k;
+    pl->cost[0] = 0;
+    pl->end_leading[0] = s->leading; /* 0xff covers nothing */
+    pl->end_trailing[0] = s->trailing;
+    for (size_t e = 1; e <= k; e++) {
+        plan_end(pl, e, lookahead);
+    }
+    while (k > 0) {
+        size_t j = pl->from[k];
+
+        memset(pl->leading + j, pl->end_leading[k], k - j);
+        memset(pl->trailing + j, pl->end_trailing[k], k - j);
+        k = j;
+    }
+    return i;
+}
+
+/* One sample, its window given. */
+static void
+encode_planned(nlt_xor_state_t *s, int64_t t_ms, uint64_t v_bits,
+               const plan_t *pl, size_t *k, nlt_xor_bits_t *out)
+{
+    uint64_t x = v_bits ^ s->v_bits;
+
+    *out = (nlt_xor_bits_t){{0, 0, 0}, 0};
+    encode_time(s, t_ms, out);
+    s->v_bits = v_bits;
+    if (x == 0) {
+        push(out, 0, 1);
+        return;
+    }
+    if (s->leading == pl->leading[*k] && s->trailing == pl->trailing[*k]) {
+        push(out, 2, 2);
+    } else {
+        push_window(s, pl->leading[*k], pl->trailing[*k], out);
+    }
+    push_in_window(s, x, out);
+    *k += 1;
+}
+
+size_t
+nlt_xor_encode_chunk(const int64_t *t_ms, const double *v, size_t n,
+                     unsigned lookahead, uint8_t *out)
+{
+    nlt_xor_state_t s;
+    nlt_xor_bits_t bits;
+    plan_t pl;
+    uint64_t pos = 16;
+    size_t planned = 1, k = 0;
+
+    nlt_put_be16(out, (uint16_t) n);
+    nlt_xor_state_init(&s);
+    if (lookahead > NLT_XOR_LOOKAHEAD_MAX) {
+        lookahead = NLT_XOR_LOOKAHEAD_MAX;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (lookahead == 0 || i == 0) {
+            nlt_xor_encode(&s, t_ms[i], nlt_bits_of(v[i]), &bits);
+        } else {
+            if (i == planned) {
+                planned = plan_windows(&pl, &s, v, i, n, lookahead);
+                k = 0;
+            }
+            encode_planned(&s, t_ms[i], nlt_bits_of(v[i]), &pl, &k, &bits);
+        }
+        nlt_xor_put(out, pos, &bits);
+        pos += bits.n_bits;
+    }
+    return (size_t) ((pos + 7) / 8);
+}
