@@ -1,0 +1,154 @@
+/*
+ * nightlight.h - the whole of core for those who embed it.
+ *
+ * Floor 4 (db); the only header that the nginx module and the tools include.
+ *
+ * A program opens a db, ticks it from a timer, and hands it HTTP requests:
+ * bodies of remote_write from its event loop, API requests from a thread.
+ * Core decides what the answer is, status and bytes; the program moves them.
+ *
+ *     event loop                              thread of a pool
+ *     ----------                              ----------------
+ *     nlt_db_open
+ *     nlt_db_tick            (timer)
+ *     nlt_db_write_begin/run (remote_write)
+ *     nlt_api_create ---- post ------------>  nlt_api_run
+ *     nlt_api_render  <--- completion ------
+ *       ... until it says done
+ *     nlt_api_destroy
+ *     nlt_db_close
+ *
+ * and, in one process beside them:  nlt_helper_open, nlt_helper_step ...
+ */
+#ifndef NLT_NIGHTLIGHT_H
+#define NLT_NIGHTLIGHT_H
+
+#include "nlt_env.h"
+#include "nlt_limits.h"
+#include "nlt_pql_parse.h"
+#include "nlt_store.h"
+#include "nlt_time.h"
+
+#define NLT_VERSION "0.1.0"
+
+/* ---- reading side: the HTTP API ---- */
+
+typedef struct nlt_api_s nlt_api_t;
+
+/* Limits of a location (directives). */
+typedef struct {
+    int64_t timeout_ms;     /* nightlight_query_timeout, 2m */
+    uint64_t samples_max;   /* nightlight_query_max_samples, 50M */
+    size_t memory_max;      /* nightlight_query_memory, 256m */
+    int64_t lookback_ms;    /* nightlight_lookback, 5m */
+    unsigned features;      /* nlt_pql_features_t */
+    uint32_t tenant;
+} nlt_api_conf_t;
+
+typedef enum {
+    NLT_HTTP_GET,
+    NLT_HTTP_HEAD,
+    NLT_HTTP_POST,
+    NLT_HTTP_PUT,
+    NLT_HTTP_DELETE,
+    NLT_HTTP_OPTIONS,
+    NLT_HTTP_OTHER
+} nlt_http_method_t;
+
+/*
+ * Which handler a location has.  Handlers route on what follows the
+ * location's prefix.
+ */
+typedef enum {
+    NLT_API_QUERY,  /* query, query_range, series, labels, label/N/values,
+                       status/buildinfo, ... */
+    NLT_API_STATUS, /* healthy, ready */
+    NLT_API_METRICS /* own metrics, text exposition */
+} nlt_api_kind_t;
+
+typedef struct {
+    nlt_api_kind_t kind;
+    nlt_http_method_t method;
+    nlt_str_t suffix;       /* of the path, unescaped: "query_range" */
+    nlt_str_t args;         /* query string, still escaped */
+    nlt_str_t content_type; /* of the body */
+    nlt_str_t form;         /* body of a POST form */
+    nlt_str_t origin;       /* Origin header, for CORS; may be empty */
+} nlt_api_request_t;
+
+/*
+ * Makes a job.  Copies the request (at most NLT_API_REQUEST_MAX bytes) and
+ * conf; s is retained.  NLT_ENOMEM, NLT_ETOOBIG.  Event loop.
+ */
+#define NLT_API_REQUEST_MAX (4u << 20)
+NLT_CHECKED nlt_rc_t nlt_api_create(const nlt_env_t *env, nlt_store_t *s,
+                                    const nlt_api_conf_t *conf,
+                                    const nlt_api_request_t *req,
+                                    nlt_api_t **out);
+
+/*
+ * Is the answer quick and free of I/O (an error, healthy, buildinfo)?  Then
+ * run() may be called in the event loop.
+ */
+bool nlt_api_is_quick(const nlt_api_t *a);
+
+/*
+ * Computes the answer: reads, evaluates, keeps the result in the job's pool.
+ * Any thread.  Never fails: an error is an answer too.  After it, status and
+ * headers are known.
+ */
+void nlt_api_run(nlt_api_t *a);
+
+/* Makes a running job end soon with status 499.  Any thread, any time. */
+void nlt_api_cancel(nlt_api_t *a);
+
+typedef struct {
+    int status;
+    nlt_str_t content_type;
+    nlt_str_t allow;        /* of 405, else empty */
+    int retry_after_s;      /* > 0: send the header */
+    bool has_body;          /* false: 204, HEAD */
+    uint64_t samples_read;  /* for variables and metrics */
+    int64_t elapsed_ns;
+} nlt_api_answer_t;
+
+/* After run().  Strings live until destroy. */
+const nlt_api_answer_t *nlt_api_answer(const nlt_api_t *a);
+
+/*
+ * Writes the next part of the body into out (cap >= 4096): *len bytes.
+ * NLT_AGAIN: there is more; NLT_OK: that was the last; NLT_EBUG: broken,
+ * close the connection.  Work is bounded by cap, so the event loop may call
+ * it.
+ */
+nlt_rc_t nlt_api_render(nlt_api_t *a, char *out, size_t cap, size_t *len);
+
+/* Not while run() is running.  NULL is allowed. */
+void nlt_api_destroy(nlt_api_t *a);
+
+/* ---- own metrics ---- */
+
+/* What the embedding program knows about its connections. */
+typedef struct {
+    uint64_t accepted, handled, active, requests, reading, writing, waiting;
+    uint64_t workers;
+} nlt_self_conn_t;
+
+/*
+ * Writes the store's own metrics and the connection counters as samples of
+ * time now into the store itself, with labels job="nightlight" and
+ * instance=`instance`.  Event loop; about 60 series.  NLT_ENOTREADY and the
+ * codes of nlt_ingest_own().
+ */
+NLT_CHECKED nlt_rc_t nlt_self_write(nlt_store_t *s, const nlt_env_t *env,
+                                    nlt_str_t instance, uint32_t tenant,
+                                    const nlt_self_conn_t *conn,
+                                    nlt_err_t *err);
+
+/*
+ * Connection counters that /metrics shows; the embedding program refreshes
+ * them before nlt_api_run() of NLT_API_METRICS.
+ */
+void nlt_api_set_conn(nlt_api_t *a, const nlt_self_conn_t *conn);
+
+#endif

@@ -1,0 +1,166 @@
+/*
+ * nlt_store.h - one store: its directory, its head, its blocks, its life.
+ *
+ * Floor 3 (store); uses everything of floor 3 and below.
+ *
+ * On disk (path=):
+ *
+ *   store.id            16 random bytes in hex: names the head files (D3)
+ *   lock                flock of the helper's lease; taken after the fork
+ *   MANIFEST            which blocks count, which arenas are in blocks
+ *   wal/<arena>.wal     one log per arena that is not in blocks yet
+ *   blocks/<ULID>/      Prometheus blocks
+ *   quarantine/         what was found corrupt, moved aside
+ *
+ * Commit order of a flush (D4, D5); after each line a crash is harmless:
+ *
+ *   1  rotate: the arena is sealed, complete
+ *   2  its samples are written as blocks, split at aligned borders
+ *      (crash: blocks that the MANIFEST does not name, with our arena key,
+ *       are removed at start; log and arena still have the data)
+ *   3  MANIFEST {+ blocks, arena n is in blocks} replaced atomically
+ *   4  manifest generation + 1: workers load the list, queries see blocks
+ *   5  arena retired, its file unlinked; log removed
+ *      (crash between 3 and 5: start removes logs and arenas that the
+ *       MANIFEST says are in blocks)
+ *
+ * The MANIFEST is a small text file, one record a line with a CRC-32C, see
+ * docs/formats/manifest.md; it is replaced as a whole (write, sync, rename,
+ * sync directory).
+ *
+ * Two faces: nlt_store_t is what every process opens to read and write;
+ * nlt_helper_t is the one process (or thread) that holds the lease and does
+ * all that takes time.
+ */
+#ifndef NLT_STORE_STORE_H
+#define NLT_STORE_STORE_H
+
+#include "nlt_block.h"
+#include "nlt_head.h"
+#include "nlt_ingest.h"
+#include "nlt_source.h"
+
+typedef struct nlt_store_s nlt_store_t;
+typedef struct nlt_helper_s nlt_helper_t;
+
+#define NLT_WAL_SYNC_OFF    (-1)
+#define NLT_WAL_SYNC_ALWAYS 0
+
+typedef struct {
+    const char *path;      /* absolute, NUL-terminated */
+    const char *head_path; /* directory of the head files */
+    uint64_t memory_bytes;
+    int64_t retention_ms;
+    int64_t wal_sync_ms;   /* interval > 0, or one of the two above */
+    int64_t arena_age_ms;  /* rotate an arena that is older; 2 h */
+} nlt_store_conf_t;
+
+/*
+ * Creates what is missing below conf->path (which must exist): directories,
+ * store.id.  Safe when several processes do it at once.  NLT_EIO with the
+ * path and errno in the text ("Permission denied").
+ */
+NLT_CHECKED nlt_rc_t nlt_store_prepare_dir(const nlt_env_t *env,
+                                           const nlt_store_conf_t *conf,
+                                           nlt_err_t *err);
+
+/*
+ * Opens the store for reading and writing.  Succeeds also when there is no
+ * head yet: the store is then not ready, and nlt_store_tick() attaches as
+ * soon as the helper has made one.
+ */
+NLT_CHECKED nlt_rc_t nlt_store_open(const nlt_env_t *env,
+                                    const nlt_store_conf_t *conf,
+                                    nlt_head_role_t role, nlt_store_t **out,
+                                    nlt_err_t *err);
+
+/* No request and no query may be running. */
+void nlt_store_close(nlt_store_t *s);
+
+/*
+ * Housekeeping of a process: attach, map and unmap arenas, load the
+ * manifest when its generation moved, interval sync of the log.  Called from
+ * a timer about every 100 ms until ready, then every second, and cheap.
+ */
+void nlt_store_tick(nlt_store_t *s);
+
+typedef struct {
+    bool ready;
+    nlt_head_state_t state;
+    uint64_t replay_done; /* bytes */
+    uint64_t replay_total;
+    char reason[200];     /* why not ready; a sentence */
+} nlt_store_status_t;
+
+void nlt_store_status(nlt_store_t *s, nlt_store_status_t *out);
+
+/* NULL while not ready.  The event loop's; not thread-safe. */
+nlt_ingest_t *nlt_store_ingest(nlt_store_t *s);
+
+/* The control page, or NULL while not ready: counters. */
+nlt_head_ctl_t *nlt_store_ctl(nlt_store_t *s);
+
+/* Gauges for /metrics; cheap. */
+typedef struct {
+    uint64_t head_bytes;   /* reserved head files */
+    uint64_t memory_bytes; /* memory= */
+    uint64_t active_series;
+    uint64_t active_samples;
+    uint64_t arenas;
+    uint64_t blocks;
+    uint64_t block_bytes;
+    uint64_t block_samples;
+    int64_t oldest_ms;     /* of all data; 0 when none */
+    int64_t newest_ms;
+} nlt_store_gauges_t;
+
+void nlt_store_gauges(nlt_store_t *s, nlt_store_gauges_t *out);
+
+/*
+ * A view for one query: pins arenas first, blocks second, until close.  The
+ * source merges both: per series, samples in time order, equal timestamps
+ * once, the first written (older block, older arena) winning.  Samples older
+ * than the retention are not served.  NLT_ENOTREADY.  [any thread]
+ */
+typedef struct {
+    nlt_source_t source;
+    nlt_store_t *store;
+    uint32_t tenant;
+    nlt_head_view_t head;
+    void *blocks; /* the list that was current */
+    int64_t t_oldest_ms;
+} nlt_view_t;
+
+NLT_CHECKED nlt_rc_t nlt_view_open(nlt_store_t *s, uint32_t tenant,
+                                   const int *cancel, nlt_view_t *out,
+                                   nlt_err_t *err);
+void nlt_view_close(nlt_view_t *v);
+
+/* ---- the helper ---- */
+
+/*
+ * Tries to become the helper of the store.  NLT_AGAIN: another process holds
+ * the lease, try at the next tick.  On success the caller runs step() from
+ * one thread.
+ */
+NLT_CHECKED nlt_rc_t nlt_helper_open(const nlt_env_t *env,
+                                     const nlt_store_conf_t *conf,
+                                     nlt_helper_t **out, nlt_err_t *err);
+
+/*
+ * Does one piece of work and says when it wants to be called again
+ * (milliseconds, at most 1000).  The first steps recover: attach the
+ * surviving head, or make one and replay the logs; then open it; then
+ * rotation, flush, retention, prefault, reaping.  *cancel (set by another
+ * thread) makes a long step give up within a second, leaving everything to
+ * be done again.  Failures are logged and tried again.
+ */
+int64_t nlt_helper_step(nlt_helper_t *h, const int *cancel);
+
+/* Asks for the head to be flushed to blocks at the next step. [any] */
+void nlt_helper_flush_soon(nlt_helper_t *h);
+
+/* Gives up the lease. */
+void nlt_helper_close(nlt_helper_t *h);
+
+#endif
