@@ -102,6 +102,7 @@ typedef struct {
 typedef struct {
     int64_t ms;
     nlt_pql_node_t *expr; /* NULL: ms is the value */
+    bool positive;        /* zero or less is an error: ranges and steps */
 } nlt_pql_duration_t;
 
 typedef enum {
@@ -126,7 +127,7 @@ typedef struct {
 
 typedef struct {
     nlt_str_t name; /* written before the braces, or empty */
-    nlt_matcher_t *matchers; /* with __name__ = name, in written order */
+    nlt_matcher_t *matchers; /* in written order, then __name__ = name */
     size_t n_matchers;       /* not yet compiled */
     nlt_pql_shift_t shift;
     bool anchored;
@@ -193,6 +194,9 @@ struct nlt_pql_node_s {
     nlt_pql_type_t type;
     int32_t start; /* position range in the text */
     int32_t end;
+    int32_t height; /* levels from here down to the deepest leaf, 1 for a
+                       leaf, at most NLT_PQL_DEPTH_MAX: recursion over a
+                       tree is bounded */
     union {
         nlt_pql_number_t number;
         nlt_str_t string;
