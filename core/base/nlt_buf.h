@@ -15,9 +15,9 @@
 typedef struct {
     const nlt_mem_t *mem;
     char *data;
-    size_t len; /* bytes written */
-    size_t cap; /* bytes allocated */
-    size_t max; /* cap never exceeds it */
+    size_t len;  /* bytes written */
+    size_t cap;  /* bytes allocated */
+    size_t max;  /* cap never exceeds it */
     nlt_rc_t rc; /* NLT_OK, NLT_ENOMEM, or NLT_ETOOBIG at the maximum */
 } nlt_buf_t;
 

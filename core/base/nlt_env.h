@@ -42,8 +42,8 @@ typedef struct {
 extern const nlt_env_t nlt_env_posix;
 
 /* Formats one log line and hands it to env->log. */
-void nlt_log(const nlt_env_t *env, nlt_log_level_t level, const char *fmt,
-             ...) NLT_PRINTF(3, 4);
+void nlt_log(const nlt_env_t *env, nlt_log_level_t level, const char *fmt, ...)
+    NLT_PRINTF(3, 4);
 
 static inline int64_t
 nlt_now_ms(const nlt_env_t *env)

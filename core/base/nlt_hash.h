@@ -28,8 +28,15 @@ uint64_t nlt_hash64(const void *p, size_t n, uint64_t seed);
 /* Keyed 128-bit hash; secret has NLT_HASH_SECRET_BYTES bytes. */
 nlt_hash128_t nlt_hash128(const void *p, size_t n, const uint8_t *secret);
 
-/* CRC-32C (Castagnoli), continued from crc (0 to begin); SSE4.2 if there. */
+/*
+ * CRC-32C (Castagnoli), continued from crc (0 to begin).  Uses SSE4.2 and
+ * PCLMUL where the processor has them; about 0.05 ns a byte then, 0.5
+ * without.
+ */
 uint32_t nlt_crc32c(uint32_t crc, const void *p, size_t n);
+
+/* The same by tables on any processor; tests compare the two. */
+uint32_t nlt_crc32c_portable(uint32_t crc, const void *p, size_t n);
 
 /* Mixes a number well; for tables keyed by numbers. */
 static inline uint64_t

@@ -53,8 +53,7 @@ extern const nlt_io_t nlt_io_posix;
 
 /* Writes all n bytes or says why not (errno in err's text). */
 NLT_CHECKED nlt_rc_t nlt_io_write_all(const nlt_io_t *io, int fd,
-                                      const void *p, size_t n,
-                                      nlt_err_t *err);
+                                      const void *p, size_t n, nlt_err_t *err);
 
 /*
  * The whole file into out (appended).  NLT_ENOENT, NLT_ETOOBIG when longer
@@ -71,6 +70,10 @@ NLT_CHECKED nlt_rc_t nlt_io_read_file(const nlt_io_t *io, int dir_fd,
 NLT_CHECKED nlt_rc_t nlt_io_replace_file(const nlt_io_t *io, int dir_fd,
                                          const char *name, const void *p,
                                          size_t n, nlt_err_t *err);
+
+/* Makes the entries of a directory durable: fsync of it.  NLT_EIO. */
+NLT_CHECKED nlt_rc_t nlt_io_sync_dir(const nlt_io_t *io, int dir_fd,
+                                     nlt_err_t *err);
 
 /*
  * Removes name below dir_fd with everything in it; a missing one is fine.

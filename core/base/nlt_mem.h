@@ -16,6 +16,7 @@
  *
  * Pages double from 8 KiB to 1 MiB; an allocation larger than half a page
  * gets a page of its own, so that resizing arrays by doubling wastes little.
+ * The last pages before the budget's end are cut to what is left of it.
  */
 #ifndef NLT_BASE_MEM_H
 #define NLT_BASE_MEM_H
@@ -43,7 +44,9 @@ typedef struct nlt_pool_page_s nlt_pool_page_t;
 
 typedef struct {
     const nlt_mem_t *mem;
-    nlt_pool_page_t *page; /* newest bump page; list of all behind it */
+    nlt_pool_page_t *page; /* newest page; list of all behind it */
+    nlt_pool_page_t *bump; /* the one that small allocations are cut from */
+    uint64_t serial;       /* of the newest page ever */
     size_t used_bytes;     /* taken from mem, page headers included */
     size_t budget_bytes;   /* used_bytes never exceeds it */
     size_t page_bytes;     /* of the next page */
@@ -54,8 +57,8 @@ typedef struct {
  * Makes an empty pool that will never take more than budget_bytes from mem.
  * Allocates nothing.  mem is retained until nlt_pool_deinit().
  */
-void nlt_pool_init(nlt_pool_t *pool, const nlt_mem_t *mem,
-                   size_t budget_bytes);
+void
+nlt_pool_init(nlt_pool_t *pool, const nlt_mem_t *mem, size_t budget_bytes);
 
 /* Gives all memory back; the pool is empty and usable again. */
 void nlt_pool_deinit(nlt_pool_t *pool);
@@ -78,19 +81,21 @@ void *nlt_pool_array(nlt_pool_t *pool, size_t n, size_t size);
  * in place when p was the last allocation of its page, and gives a large old
  * page back to mem.  NULL leaves p as it was.
  */
-void *nlt_pool_grow(nlt_pool_t *pool, void *p, size_t old_size,
-                    size_t new_size);
+void *
+nlt_pool_grow(nlt_pool_t *pool, void *p, size_t old_size, size_t new_size);
 
 /* A copy of s in the pool; data is NULL when memory ran out and s.len > 0. */
 nlt_str_t nlt_pool_str(nlt_pool_t *pool, nlt_str_t s);
 
 /*
  * Everything allocated after nlt_pool_mark() goes back at nlt_pool_rewind():
- * for scratch inside a long query.  Marks nest.
+ * for scratch inside a long query.  Marks nest.  What was allocated before a
+ * mark must not be grown between it and its rewind.
  */
 typedef struct {
-    nlt_pool_page_t *page;
+    nlt_pool_page_t *page; /* bump page */
     size_t page_used;
+    uint64_t serial; /* newest page */
 } nlt_pool_mark_t;
 
 nlt_pool_mark_t nlt_pool_mark(const nlt_pool_t *pool);

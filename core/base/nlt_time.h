@@ -24,8 +24,12 @@ size_t nlt_time_print_duration(char *out, int64_t ms);
 /*
  * An API parameter of time: float seconds (rounded to ms) or RFC 3339 with
  * nanoseconds.  NLT_EINVAL without text: the caller names the parameter.
- * Seconds beyond +-(2^63 / 1000 - 1) saturate.
+ * Seconds beyond +-(2^63 / 1000 - 1) saturate at NLT_TIME_INSTANT_MAX_MS;
+ * NaN is refused.
  */
+#define NLT_TIME_INSTANT_MAX_MS ((INT64_MAX / 1000 - 1) * 1000)
+
+
 NLT_CHECKED nlt_rc_t nlt_time_parse_instant(nlt_str_t s, int64_t *out_ms);
 
 /* An API parameter of duration: float seconds or the form above, in ms.

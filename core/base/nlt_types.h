@@ -40,7 +40,8 @@ typedef struct {
 static inline bool
 nlt_str_eq(nlt_str_t a, nlt_str_t b)
 {
-    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+    return a.len == b.len
+           && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
 /* Order by unsigned bytes, as Prometheus sorts; < 0, 0 or > 0. */

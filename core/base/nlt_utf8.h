@@ -17,7 +17,8 @@ bool nlt_utf8_valid(nlt_str_t s);
  */
 size_t nlt_utf8_decode(nlt_str_t s, uint32_t *rune);
 
-/* Encodes a code point at out (4 bytes of room); the length. */
+/* Encodes a code point at out (4 bytes of room); the length.  What is no
+ * code point becomes U+FFFD. */
 size_t nlt_utf8_encode(char *out, uint32_t rune);
 
 /* Appends Go's strconv.Quote(s), quotes included. */
@@ -26,7 +27,7 @@ void nlt_utf8_quote(nlt_buf_t *b, nlt_str_t s);
 /* Appends Go's %q of a rune: 'x'. */
 void nlt_utf8_quote_rune(nlt_buf_t *b, uint32_t rune);
 
-/* Is the rune printable in Go's sense (strconv.IsPrint)? */
+/* Is the rune printable in Go's sense (strconv.IsPrint, Unicode 15.0)? */
 bool nlt_utf8_printable(uint32_t rune);
 
 #endif

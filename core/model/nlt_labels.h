@@ -38,8 +38,8 @@ bool nlt_labels_eq(nlt_labels_t a, nlt_labels_t b);
 uint64_t nlt_labels_hash(nlt_labels_t l);
 
 /* Deep copy into a pool; false when it is out of memory. */
-NLT_CHECKED bool nlt_labels_copy(nlt_pool_t *pool, nlt_labels_t l,
-                                 nlt_labels_t *out);
+NLT_CHECKED bool
+nlt_labels_copy(nlt_pool_t *pool, nlt_labels_t l, nlt_labels_t *out);
 
 /*
  * Sorts v in place by name, drops empty values, and returns the new count.

@@ -34,8 +34,7 @@ void nlt_matcher_release(nlt_matcher_t *m);
 
 /* Does a value (empty: label absent) match?  NLT_OK, NLT_EOF (no) or
  * NLT_ELIMIT.  */
-NLT_CHECKED nlt_rc_t nlt_matcher_test(const nlt_matcher_t *m,
-                                      nlt_str_t value);
+NLT_CHECKED nlt_rc_t nlt_matcher_test(const nlt_matcher_t *m, nlt_str_t value);
 
 /* Does the whole set match all n matchers?  Results as above. */
 NLT_CHECKED nlt_rc_t nlt_matchers_test(const nlt_matcher_t *m, size_t n,

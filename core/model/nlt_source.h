@@ -90,9 +90,9 @@ typedef struct {
      * which lies inside the range of select.  NLT_ENOMEM (pool of out),
      * NLT_EDATA (err says which block), NLT_EIO.
      */
-    nlt_rc_t (*read)(const nlt_series_set_t *set, size_t idx,
-                     nlt_read_t what, int64_t t_min_ms, int64_t t_max_ms,
-                     nlt_samples_t *out, nlt_err_t *err);
+    nlt_rc_t (*read)(const nlt_series_set_t *set, size_t idx, nlt_read_t what,
+                     int64_t t_min_ms, int64_t t_max_ms, nlt_samples_t *out,
+                     nlt_err_t *err);
 
     void (*close)(nlt_series_set_t *set);
 

@@ -1,0 +1,229 @@
+/*
+ * nlt_labels.c - label sets.
+ */
+#include "nlt_labels.h"
+
+#include "nlt_hash.h"
+
+nlt_str_t
+nlt_labels_get(nlt_labels_t l, nlt_str_t name)
+{
+    size_t lo = 0, hi = l.n;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        int c = nlt_str_cmp(l.v[mid].name, name);
+
+        if (c == 0) {
+            return l.v[mid].value;
+        }
+        if (c < 0) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    return (nlt_str_t){0, NULL};
+}
+
+int
+nlt_labels_cmp(nlt_labels_t a, nlt_labels_t b)
+{
+    size_t n = a.n < b.n ? a.n : b.n;
+
+    for (size_t i = 0; i < n; i++) {
+        int c = nlt_str_cmp(a.v[i].name, b.v[i].name);
+
+        if (c == 0) {
+            c = nlt_str_cmp(a.v[i].value, b.v[i].value);
+        }
+        if (c != 0) {
+            return c;
+        }
+    }
+    return (a.n > b.n) - (a.n < b.n);
+}
+
+bool
+nlt_labels_eq(nlt_labels_t a, nlt_labels_t b)
+{
+    if (a.n != b.n) {
+        return false;
+    }
+    for (size_t i = 0; i < a.n; i++) {
+        if (!nlt_str_eq(a.v[i].name, b.v[i].name)
+            || !nlt_str_eq(a.v[i].value, b.v[i].value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+uint64_t
+nlt_labels_hash(nlt_labels_t l)
+{
+    uint64_t h = l.n;
+
+    /* Each string's hash seeds the next: borders between them count. */
+    for (size_t i = 0; i < l.n; i++) {
+        h = nlt_hash64(l.v[i].name.data, l.v[i].name.len, h);
+        h = nlt_hash64(l.v[i].value.data, l.v[i].value.len, h);
+    }
+    return h;
+}
+
+bool
+nlt_labels_copy(nlt_pool_t *pool, nlt_labels_t l, nlt_labels_t *out)
+{
+    nlt_label_t *v = nlt_pool_array(pool, l.n, sizeof(*v));
+    size_t bytes = 0;
+    char *to;
+
+    *out = (nlt_labels_t){NULL, 0};
+    for (size_t i = 0; i < l.n; i++) {
+        bytes += l.v[i].name.len + l.v[i].value.len;
+    }
+    to = nlt_pool_alloc(pool, bytes);
+    if (v == NULL || to == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < l.n; i++) {
+        const nlt_str_t *from[2] = {&l.v[i].name, &l.v[i].value};
+        nlt_str_t *into[2] = {&v[i].name, &v[i].value};
+
+        for (int k = 0; k < 2; k++) {
+            if (from[k]->len > 0) {
+                memcpy(to, from[k]->data, from[k]->len);
+            }
+            *into[k] = (nlt_str_t){from[k]->len, to};
+            to += from[k]->len;
+        }
+    }
+    *out = (nlt_labels_t){v, l.n};
+    return true;
+}
+
+/* Moves v[i] down a heap of n whose parents are not before their children. */
+static void
+sift_down(nlt_label_t *v, size_t i, size_t n)
+{
+    nlt_label_t x = v[i];
+
+    for (size_t child; (child = 2 * i + 1) < n; i = child) {
+        if (child + 1 < n
+            && nlt_str_cmp(v[child].name, v[child + 1].name) < 0) {
+            child++;
+        }
+        if (nlt_str_cmp(x.name, v[child].name) >= 0) {
+            break;
+        }
+        v[i] = v[child];
+    }
+    v[i] = x;
+}
+
+/* In place, no allocation, O(n log n) also for hostile input. */
+static void
+heap_sort(nlt_label_t *v, size_t n)
+{
+    for (size_t i = n / 2; i-- > 0;) {
+        sift_down(v, i, n);
+    }
+    for (size_t end = n; end-- > 1;) {
+        nlt_label_t x = v[0];
+
+        v[0] = v[end];
+        v[end] = x;
+        sift_down(v, 0, end);
+    }
+}
+
+/* Small sets, and sets that are sorted already, are the rule. */
+static void
+insertion_sort(nlt_label_t *v, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        nlt_label_t x = v[i];
+        size_t k = i;
+
+        while (k > 0 && nlt_str_cmp(v[k - 1].name, x.name) > 0) {
+            v[k] = v[k - 1];
+            k--;
+        }
+        v[k] = x;
+    }
+}
+
+size_t
+nlt_labels_normalize(nlt_label_t *v, size_t n, nlt_str_t *dup)
+{
+    size_t kept = 0;
+
+    *dup = (nlt_str_t){0, NULL};
+    if (n <= 24) {
+        insertion_sort(v, n);
+    } else {
+        heap_sort(v, n);
+    }
+    for (size_t i = 1; i < n; i++) {
+        if (nlt_str_eq(v[i - 1].name, v[i].name)) {
+            *dup = v[i].name;
+            if (dup->data == NULL) {
+                dup->data = "";
+            }
+            break;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (v[i].value.len > 0) {
+            v[kept++] = v[i];
+        }
+    }
+    return kept;
+}
+
+static bool
+name_is_legacy(nlt_str_t name, bool colon)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.data[i];
+        bool digit = c >= '0' && c <= '9';
+
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'
+              || (digit && i > 0) || (colon && c == ':'))) {
+            return false;
+        }
+    }
+    return name.len > 0;
+}
+
+bool
+nlt_label_name_is_legacy(nlt_str_t name)
+{
+    return name_is_legacy(name, false);
+}
+
+bool
+nlt_metric_name_is_legacy(nlt_str_t name)
+{
+    return name_is_legacy(name, true);
+}
+
+void
+nlt_labels_print(nlt_buf_t *b, nlt_labels_t l)
+{
+    nlt_buf_add_byte(b, '{');
+    for (size_t i = 0; i < l.n; i++) {
+        if (i > 0) {
+            nlt_buf_add(b, ", ", 2);
+        }
+        if (nlt_label_name_is_legacy(l.v[i].name)) {
+            nlt_buf_add_str(b, l.v[i].name);
+        } else {
+            nlt_utf8_quote(b, l.v[i].name);
+        }
+        nlt_buf_add_byte(b, '=');
+        nlt_utf8_quote(b, l.v[i].value);
+    }
+    nlt_buf_add_byte(b, '}');
+}
