@@ -24,7 +24,12 @@
 /*
  * One window of one series: samples with t in (t_eval - range, t_eval],
  * shifted by offset and @ already, stale markers removed, time ascending.
- * Never empty when a function is called, unless the row says `empty_ok`.
+ * Never empty when a function is called.
+ *
+ * Of an anchored selector the window also has the samples of one lookback
+ * before its left edge, t in (range_start - lookback, range_end]; of a
+ * smoothed one also those of one lookback after its right edge.  The edges
+ * below stay those of the range itself.
  */
 typedef struct {
     const int64_t *t_ms;
@@ -52,6 +57,10 @@ typedef struct {
     nlt_err_t *err;
     nlt_pool_t *scratch; /* marked and rewound around each call */
     nlt_rc_t rc;         /* set to fail the whole query; err has the text */
+    /* Name that the last note was about: spares formatting the same note at
+     * every step.  Zeroed by the evaluator once a call node, else private to
+     * the functions. */
+    nlt_str_t noted;
 } nlt_pql_fctx_t;
 
 /* Returns true and *out, or false for "no value at this step". */
@@ -105,9 +114,9 @@ typedef enum {
 typedef struct nlt_pql_func_s {
     const char *name;
     nlt_pql_type_t args[NLT_PQL_ARGS_MAX]; /* NLT_PQL_NONE ends them */
-    /* Prometheus's convention: 0 exact; n > 0: the last n arguments are
-     * optional; -1: the last argument may repeat without bound or be
-     * absent. */
+    /* Prometheus's convention: 0 exact; n > 0: the last argument type occurs
+     * 0 to n times; -1: it may repeat without bound or be absent.  So with
+     * any variadic at least n_types - 1 arguments are required. */
     int variadic;
     nlt_pql_type_t ret;
     bool experimental;

@@ -1,0 +1,243 @@
+/*
+ * nlt_pql_fn_hist.c - quantiles and fractions of classic histograms.
+ *
+ * Buckets come as cumulative counts of series scraped or aggregated apart, so
+ * they may be incomplete, doubled (equal bounds written differently) or
+ * decreasing; all of that is repaired here in one order of steps, which
+ * decides the answer.
+ */
+#include "nlt_pql_fn.h"
+
+/* Relative difference of counts that float errors explain. */
+#define SMALL_DELTA 1e-12
+
+/* Least normal double: below it relative differences mean nothing. */
+#define MIN_NORMAL 2.2250738585072014e-308
+
+NLT_PQL_MAP_FN(histogram_only)
+{
+    (void) v;
+    (void) eval_ms;
+    (void) params;
+    (void) n_params;
+    (void) out;
+    return false;
+}
+
+/* Heap sort by bound: no memory, no bad case, and n is small. */
+static void
+sift_down(nlt_pql_bucket_t *b, size_t root, size_t n)
+{
+    for (;;) {
+        size_t child = 2 * root + 1;
+
+        if (child >= n) {
+            return;
+        }
+        if (child + 1 < n && b[child].le < b[child + 1].le) {
+            child++;
+        }
+        if (b[root].le >= b[child].le) {
+            return;
+        }
+        nlt_pql_bucket_t t = b[root];
+
+        b[root] = b[child];
+        b[child] = t;
+        root = child;
+    }
+}
+
+static void
+sort_buckets(nlt_pql_bucket_t *b, size_t n)
+{
+    bool sorted = true;
+
+    for (size_t i = 1; i < n; i++) {
+        sorted &= b[i - 1].le <= b[i].le;
+    }
+    if (sorted) {
+        return;
+    }
+    for (size_t i = n / 2; i-- > 0;) {
+        sift_down(b, i, n);
+    }
+    for (size_t i = n; i-- > 1;) {
+        nlt_pql_bucket_t t = b[0];
+
+        b[0] = b[i];
+        b[i] = t;
+        sift_down(b, 0, i);
+    }
+}
+
+/* Adds up buckets of equal bound; returns how many are left. */
+static size_t
+coalesce(nlt_pql_bucket_t *b, size_t n)
+{
+    size_t last = 0;
+
+    for (size_t i = 1; i < n; i++) {
+        if (b[i].le == b[last].le) {
+            b[last].count += b[i].count;
+        } else {
+            b[++last] = b[i];
+        }
+    }
+    return last + 1;
+}
+
+static bool
+almost_equal(double a, double b)
+{
+    double sum = fabs(a) + fabs(b), diff = fabs(a - b);
+
+    if (isnan(a) && isnan(b)) {
+        return true;
+    }
+    if (a == b) {
+        return true;
+    }
+    if (a == 0 || b == 0 || sum < MIN_NORMAL) {
+        return diff < SMALL_DELTA * MIN_NORMAL;
+    }
+    return diff / fmin(sum, 1.7976931348623157e308) < SMALL_DELTA;
+}
+
+static void
+make_monotonic(nlt_pql_bucket_t *b, size_t n, nlt_pql_fixed_t *fixed)
+{
+    double prev = b[0].count;
+
+    for (size_t i = 1; i < n; i++) {
+        double cur = b[i].count;
+
+        if (cur == prev) {
+            continue;
+        }
+        if (almost_equal(prev, cur)) {
+            b[i].count = prev;
+            continue;
+        }
+        if (!(cur < prev)) {
+            prev = cur;
+            continue;
+        }
+        b[i].count = prev;
+        if (!fixed->forced) {
+            fixed->forced = true;
+            fixed->bucket_min = b[i].le;
+        }
+        fixed->bucket_max = b[i].le;
+        fixed->max_diff = fmax(fixed->max_diff, prev - cur);
+    }
+}
+
+double
+nlt_pql_bucket_quantile(double q, nlt_pql_bucket_t *b, size_t n,
+                        nlt_pql_fixed_t *fixed)
+{
+    *fixed = (nlt_pql_fixed_t){0};
+    if (isnan(q)) {
+        return NAN;
+    }
+    if (q < 0) {
+        return -INFINITY;
+    }
+    if (q > 1) {
+        return INFINITY;
+    }
+    sort_buckets(b, n);
+    if (!(isinf(b[n - 1].le) && b[n - 1].le > 0)) {
+        return NAN;
+    }
+    n = coalesce(b, n);
+    make_monotonic(b, n, fixed);
+    if (n < 2 || b[n - 1].count == 0) {
+        return NAN;
+    }
+
+    double rank = q * b[n - 1].count;
+    size_t lo = 0, hi = n - 1;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+
+        if (b[mid].count >= rank) {
+            hi = mid;
+        } else {
+            lo = mid + 1;
+        }
+    }
+    if (lo == n - 1) {
+        return b[n - 2].le;
+    }
+    if (lo == 0 && b[0].le <= 0) {
+        return b[0].le;
+    }
+
+    double start = 0, end = b[lo].le, count = b[lo].count;
+
+    if (lo > 0) {
+        start = b[lo - 1].le;
+        count -= b[lo - 1].count;
+        rank -= b[lo - 1].count;
+    }
+    return start + (end - start) * (rank / count);
+}
+
+/* Observations below v, which lies inside bucket i; `below` are those in the
+ * buckets before it. */
+static double
+rank_inside(const nlt_pql_bucket_t *b, size_t i, double below, double v)
+{
+    double start = i > 0 ? b[i - 1].le : b[0].le > 0 ? 0 : -INFINITY;
+
+    if (isinf(start)) {
+        return b[i].count;
+    }
+    return below + (b[i].count - below) * (v - start) / (b[i].le - start);
+}
+
+/* Observations below v; all of them when v lies beyond the last bound. */
+static double
+rank_of(const nlt_pql_bucket_t *b, size_t n, double v)
+{
+    double below = 0, total = b[n - 1].count;
+
+    for (size_t i = 0; i < n; i++) {
+        double start = i > 0 ? b[i - 1].le : b[0].le > 0 ? 0 : -INFINITY;
+
+        if (start >= v) {
+            return below > total ? total : below;
+        }
+        if (b[i].le > v) {
+            double r = rank_inside(b, i, below, v);
+
+            return r > total ? total : r;
+        }
+        below = b[i].count;
+    }
+    return total;
+}
+
+double
+nlt_pql_bucket_fraction(double lower, double upper, nlt_pql_bucket_t *b,
+                        size_t n)
+{
+    sort_buckets(b, n);
+    if (!(isinf(b[n - 1].le) && b[n - 1].le > 0)) {
+        return NAN;
+    }
+    n = coalesce(b, n);
+
+    double total = b[n - 1].count;
+
+    if (total == 0 || isnan(lower) || isnan(upper)) {
+        return NAN;
+    }
+    if (lower >= upper) {
+        return 0;
+    }
+    return (rank_of(b, n, upper) - rank_of(b, n, lower)) / total;
+}

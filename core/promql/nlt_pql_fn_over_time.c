@@ -1,0 +1,399 @@
+/*
+ * nlt_pql_fn_over_time.c - aggregations over the samples of a window.
+ */
+#include "nlt_num.h"
+#include "nlt_pql_fn.h"
+
+void
+nlt_pql_avg_add(nlt_pql_avg_t *a, double term)
+{
+    a->n++;
+    if (a->n == 1) {
+        a->k.sum = term;
+        return;
+    }
+    if (!a->incremental) {
+        nlt_pql_kahan_t next = a->k;
+
+        nlt_pql_kahan_add(&next, term);
+        if (!isinf(next.sum)) {
+            a->k = next;
+            return;
+        }
+        a->incremental = true;
+        a->k.sum /= a->n - 1;
+        a->k.c /= a->n - 1;
+    }
+    double q = (a->n - 1) / a->n;
+
+    a->k.sum *= q;
+    a->k.c *= q;
+    nlt_pql_kahan_add(&a->k, term / a->n);
+}
+
+double
+nlt_pql_avg_value(const nlt_pql_avg_t *a)
+{
+    if (a->incremental) {
+        return a->k.sum + a->k.c;
+    }
+    return a->k.sum / a->n + a->k.c / a->n;
+}
+
+NLT_PQL_RANGE_FN(avg_over_time)
+{
+    nlt_pql_avg_t a = {0};
+
+    (void) f;
+    for (size_t i = 0; i < w->n; i++) {
+        nlt_pql_avg_add(&a, w->v[i]);
+    }
+    *out = nlt_pql_avg_value(&a);
+    return true;
+}
+
+NLT_PQL_RANGE_FN(sum_over_time)
+{
+    nlt_pql_kahan_t k = {0};
+
+    (void) f;
+    for (size_t i = 0; i < w->n; i++) {
+        nlt_pql_kahan_add(&k, w->v[i]);
+    }
+    *out = nlt_pql_kahan_value(&k);
+    return true;
+}
+
+NLT_PQL_RANGE_FN(count_over_time)
+{
+    (void) f;
+    *out = (double) w->n;
+    return true;
+}
+
+NLT_PQL_RANGE_FN(present_over_time)
+{
+    (void) f;
+    (void) w;
+    *out = 1;
+    return true;
+}
+
+NLT_PQL_RANGE_FN(first_over_time)
+{
+    (void) f;
+    *out = w->v[0];
+    return true;
+}
+
+NLT_PQL_RANGE_FN(last_over_time)
+{
+    (void) f;
+    *out = w->v[w->n - 1];
+    return true;
+}
+
+/* Index of the greatest value; NaN loses against anything.  Of equal ones the
+ * first or the last. */
+static size_t
+argmax(const nlt_pql_window_t *w, bool last_of_equal)
+{
+    size_t best = 0;
+
+    for (size_t i = 0; i < w->n; i++) {
+        double v = w->v[i], b = w->v[best];
+
+        if (v > b || isnan(b) || (last_of_equal && v == b)) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+static size_t
+argmin(const nlt_pql_window_t *w, bool last_of_equal)
+{
+    size_t best = 0;
+
+    for (size_t i = 0; i < w->n; i++) {
+        double v = w->v[i], b = w->v[best];
+
+        if (v < b || isnan(b) || (last_of_equal && v == b)) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+NLT_PQL_RANGE_FN(max_over_time)
+{
+    (void) f;
+    *out = w->v[argmax(w, false)];
+    return true;
+}
+
+NLT_PQL_RANGE_FN(min_over_time)
+{
+    (void) f;
+    *out = w->v[argmin(w, false)];
+    return true;
+}
+
+static bool
+time_at(const nlt_pql_window_t *w, size_t i, double *out)
+{
+    *out = (double) w->t_ms[i] / 1000;
+    return true;
+}
+
+NLT_PQL_RANGE_FN(ts_of_first_over_time)
+{
+    (void) f;
+    return time_at(w, 0, out);
+}
+
+NLT_PQL_RANGE_FN(ts_of_last_over_time)
+{
+    (void) f;
+    return time_at(w, w->n - 1, out);
+}
+
+NLT_PQL_RANGE_FN(ts_of_max_over_time)
+{
+    (void) f;
+    return time_at(w, argmax(w, true), out);
+}
+
+NLT_PQL_RANGE_FN(ts_of_min_over_time)
+{
+    (void) f;
+    return time_at(w, argmin(w, true), out);
+}
+
+/* Welford's method with both accumulators compensated. */
+static double
+variance(const nlt_pql_window_t *w)
+{
+    nlt_pql_kahan_t mean = {0}, m2 = {0};
+    double n = 0;
+
+    for (size_t i = 0; i < w->n; i++) {
+        double v = w->v[i];
+        double delta = v - (mean.sum + mean.c);
+
+        n++;
+        nlt_pql_kahan_add(&mean, delta / n);
+        nlt_pql_kahan_add(&m2, delta * (v - (mean.sum + mean.c)));
+    }
+    return (m2.sum + m2.c) / n;
+}
+
+NLT_PQL_RANGE_FN(stdvar_over_time)
+{
+    (void) f;
+    *out = variance(w);
+    return true;
+}
+
+NLT_PQL_RANGE_FN(stddev_over_time)
+{
+    (void) f;
+    *out = sqrt(variance(w));
+    return true;
+}
+
+/* The window's values in scratch, to be reordered; NULL fails the query. */
+static double *
+copy_values(nlt_pql_fctx_t *f, const nlt_pql_window_t *w)
+{
+    double *v = nlt_pool_array(f->scratch, w->n, sizeof(*v));
+
+    if (v == NULL) {
+        f->rc = nlt_err_set(f->err, NLT_ENOMEM,
+                            "query needs more memory than its limit");
+        return NULL;
+    }
+    memcpy(v, w->v, w->n * sizeof(*v));
+    return v;
+}
+
+NLT_PQL_RANGE_FN(quantile_over_time)
+{
+    double q = w->params[0];
+    double *v = copy_values(f, w);
+
+    if (v == NULL) {
+        return false;
+    }
+    if (isnan(q) || q < 0 || q > 1) {
+        char text[NLT_NUM_TEXT_MAX];
+        size_t len = nlt_num_g(text, q);
+
+        nlt_pql_annots_add(f->annots, NLT_PQL_WARNING, f->arg_pos[0],
+                           "quantile value should be between 0 and 1, got "
+                           "%.*s",
+                           (int) len, text);
+    }
+    *out = nlt_pql_quantile(q, v, w->n);
+    return true;
+}
+
+NLT_PQL_RANGE_FN(mad_over_time)
+{
+    double *v = copy_values(f, w);
+    double median;
+
+    if (v == NULL) {
+        return false;
+    }
+    median = nlt_pql_quantile(0.5, v, w->n);
+    for (size_t i = 0; i < w->n; i++) {
+        v[i] = fabs(v[i] - median);
+    }
+    *out = nlt_pql_quantile(0.5, v, w->n);
+    return true;
+}
+
+/* ---- quantiles by selection ---- */
+
+static void
+swap(double *a, double *b)
+{
+    double t = *a;
+
+    *a = *b;
+    *b = t;
+}
+
+static void
+sift_down(double *v, size_t root, size_t n)
+{
+    for (;;) {
+        size_t child = 2 * root + 1;
+
+        if (child >= n) {
+            return;
+        }
+        if (child + 1 < n && v[child] < v[child + 1]) {
+            child++;
+        }
+        if (v[root] >= v[child]) {
+            return;
+        }
+        swap(&v[root], &v[child]);
+        root = child;
+    }
+}
+
+static void
+heap_sort(double *v, size_t n)
+{
+    for (size_t i = n / 2; i-- > 0;) {
+        sift_down(v, i, n);
+    }
+    for (size_t i = n; i-- > 1;) {
+        swap(&v[0], &v[i]);
+        sift_down(v, 0, i);
+    }
+}
+
+static void
+insertion_sort(double *v, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        double x = v[i];
+        size_t j = i;
+
+        for (; j > 0 && v[j - 1] > x; j--) {
+            v[j] = v[j - 1];
+        }
+        v[j] = x;
+    }
+}
+
+static double
+median_of_three(double a, double b, double c)
+{
+    if (a > b) {
+        swap(&a, &b);
+    }
+    return c <= a ? a : c >= b ? b : c;
+}
+
+/*
+ * Puts the k-th smallest of v[n] (no NaN) at its place, the smaller ones
+ * before and the greater ones behind it.  Quickselect; values arranged to
+ * defeat it end in a heap sort after a fixed number of poor rounds.
+ */
+static void
+select_kth(double *v, size_t n, size_t k)
+{
+    for (int poor = 0; n > 24;) {
+        double pivot = median_of_three(v[0], v[n / 2], v[n - 1]);
+        size_t lt = 0, i = 0, gt = n;
+
+        while (i < gt) {
+            if (v[i] < pivot) {
+                swap(&v[lt++], &v[i++]);
+            } else if (v[i] > pivot) {
+                swap(&v[i], &v[--gt]);
+            } else {
+                i++;
+            }
+        }
+        if (k >= lt && k < gt) {
+            return;
+        }
+        if (k < lt) {
+            poor += lt > n - n / 8;
+            n = lt;
+        } else {
+            poor += n - gt > n - n / 8;
+            v += gt;
+            k -= gt;
+            n -= gt;
+        }
+        if (poor > 8) {
+            heap_sort(v, n);
+            return;
+        }
+    }
+    insertion_sort(v, n);
+}
+
+double
+nlt_pql_quantile(double q, double *v, size_t n)
+{
+    size_t n_nan = 0;
+
+    if (n == 0 || isnan(q)) {
+        return NAN;
+    }
+    if (q < 0) {
+        return -INFINITY;
+    }
+    if (q > 1) {
+        return INFINITY;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (isnan(v[i])) {
+            swap(&v[i], &v[n_nan++]);
+        }
+    }
+    double rank = q * (double) (n - 1);
+    double lower = floor(rank);
+    double weight = rank - lower;
+    size_t lo = (size_t) lower;
+    size_t hi = lo + 1 < n ? lo + 1 : n - 1;
+
+    if (lo >= n_nan) {
+        select_kth(v + n_nan, n - n_nan, lo - n_nan);
+    }
+    /* All behind lo are at least as great: the next one is their minimum. */
+    double next = v[hi];
+
+    for (size_t i = hi; i < n; i++) {
+        next = v[i] < next ? v[i] : next;
+    }
+    return v[lo] * (1 - weight) + next * weight;
+}
