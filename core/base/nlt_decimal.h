@@ -29,4 +29,7 @@ nlt_decimal_t nlt_decimal_shortest(double v);
  */
 double nlt_decimal_read(nlt_str_t s, int64_t exp10);
 
+/* The top 128 bits of 10^k, the rest cut off; k in [-342, 324].  O(1). */
+void nlt_decimal_power(int k, uint64_t *hi, uint64_t *lo);
+
 #endif
