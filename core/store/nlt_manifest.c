@@ -1,0 +1,600 @@
+/*
+ * nlt_manifest.c - the manifest as text and in memory.
+ */
+#include "nlt_manifest.h"
+
+#include "nlt_num.h"
+
+/* Longest line: a block with seven numbers of 20 digits, and the CRC. */
+#define LINE_MAX_BYTES 256
+#define WORDS_MAX      9
+
+void
+nlt_manifest_init(nlt_manifest_t *m, const nlt_mem_t *mem,
+                  const uint8_t *store_id)
+{
+    *m = (nlt_manifest_t){.mem = mem, .floor = 1};
+    if (store_id != NULL) {
+        memcpy(m->store_id, store_id, sizeof(m->store_id));
+    }
+}
+
+void
+nlt_manifest_deinit(nlt_manifest_t *m)
+{
+    const nlt_mem_t *mem = m->mem;
+
+    if (mem == NULL) {
+        return;
+    }
+    nlt_mem_free(mem, m->blocks, m->blocks_cap * sizeof(*m->blocks));
+    nlt_mem_free(mem, m->finished, m->finished_cap * sizeof(*m->finished));
+    *m = (nlt_manifest_t){.mem = mem, .floor = 1};
+}
+
+/* Room for n elements; *cap counts elements. */
+static void *
+grow(const nlt_mem_t *mem, void *p, size_t *cap, size_t n, size_t size)
+{
+    size_t want = *cap ? *cap : 16;
+    void *q;
+
+    if (n <= *cap) {
+        return p;
+    }
+    while (want < n) {
+        want *= 2;
+    }
+    q = nlt_mem_zalloc(mem, want * size);
+    if (q == NULL) {
+        return NULL;
+    }
+    if (p != NULL) {
+        memcpy(q, p, *cap * size);
+        nlt_mem_free(mem, p, *cap * size);
+    }
+    *cap = want;
+    return q;
+}
+
+static nlt_rc_t
+reserve_blocks(nlt_manifest_t *m, size_t n)
+{
+    nlt_manifest_block_t *p;
+
+    if (n > NLT_MANIFEST_BLOCKS_MAX) {
+        return NLT_ELIMIT;
+    }
+    p = grow(m->mem, m->blocks, &m->blocks_cap, n, sizeof(*p));
+    if (p == NULL && n > 0) {
+        return NLT_ENOMEM;
+    }
+    m->blocks = p;
+    return NLT_OK;
+}
+
+static nlt_rc_t
+reserve_finished(nlt_manifest_t *m, size_t n)
+{
+    uint64_t *p;
+
+    if (n > NLT_MANIFEST_FINISHED_MAX) {
+        return NLT_ELIMIT;
+    }
+    p = grow(m->mem, m->finished, &m->finished_cap, n, sizeof(*p));
+    if (p == NULL && n > 0) {
+        return NLT_ENOMEM;
+    }
+    m->finished = p;
+    return NLT_OK;
+}
+
+nlt_rc_t
+nlt_manifest_copy(nlt_manifest_t *to, const nlt_manifest_t *from)
+{
+    nlt_manifest_deinit(to);
+    nlt_manifest_init(to, from->mem, from->store_id);
+    if (reserve_blocks(to, from->n_blocks) != NLT_OK
+        || reserve_finished(to, from->n_finished) != NLT_OK) {
+        nlt_manifest_deinit(to);
+        return NLT_ENOMEM;
+    }
+    to->generation = from->generation;
+    to->floor = from->floor;
+    to->n_blocks = from->n_blocks;
+    to->n_finished = from->n_finished;
+    if (from->n_blocks > 0) {
+        memcpy(to->blocks, from->blocks,
+               from->n_blocks * sizeof(*from->blocks));
+    }
+    if (from->n_finished > 0) {
+        memcpy(to->finished, from->finished,
+               from->n_finished * sizeof(*from->finished));
+    }
+    return NLT_OK;
+}
+
+static int
+block_cmp(const nlt_manifest_block_t *a, const nlt_manifest_block_t *b)
+{
+    if (a->arena != b->arena) {
+        return a->arena < b->arena ? -1 : 1;
+    }
+    if (a->t_min_ms != b->t_min_ms) {
+        return a->t_min_ms < b->t_min_ms ? -1 : 1;
+    }
+    return strcmp(a->ulid.c, b->ulid.c);
+}
+
+nlt_rc_t
+nlt_manifest_add_block(nlt_manifest_t *m, const nlt_manifest_block_t *b)
+{
+    size_t at = m->n_blocks;
+    nlt_rc_t rc;
+
+    if (nlt_manifest_find(m, b->ulid.c) < m->n_blocks) {
+        return NLT_EDUP;
+    }
+    rc = reserve_blocks(m, m->n_blocks + 1);
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    while (at > 0 && block_cmp(&m->blocks[at - 1], b) > 0) {
+        at--;
+    }
+    memmove(m->blocks + at + 1, m->blocks + at,
+            (m->n_blocks - at) * sizeof(*b));
+    m->blocks[at] = *b;
+    m->n_blocks++;
+    return NLT_OK;
+}
+
+void
+nlt_manifest_remove_block(nlt_manifest_t *m, size_t idx)
+{
+    memmove(m->blocks + idx, m->blocks + idx + 1,
+            (m->n_blocks - idx - 1) * sizeof(*m->blocks));
+    m->n_blocks--;
+}
+
+size_t
+nlt_manifest_find(const nlt_manifest_t *m, const char *ulid)
+{
+    size_t i = 0;
+
+    while (i < m->n_blocks && strcmp(m->blocks[i].ulid.c, ulid) != 0) {
+        i++;
+    }
+    return i;
+}
+
+bool
+nlt_manifest_is_finished(const nlt_manifest_t *m, uint64_t arena)
+{
+    if (arena < m->floor) {
+        return true;
+    }
+    for (size_t i = 0; i < m->n_finished; i++) {
+        if (m->finished[i] == arena) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The floor swallows the finished numbers that it reaches. */
+static void
+settle(nlt_manifest_t *m)
+{
+    size_t n = 0;
+
+    while (n < m->n_finished && m->finished[n] <= m->floor) {
+        if (m->finished[n] == m->floor) {
+            m->floor++;
+        }
+        n++;
+    }
+    if (n > 0) {
+        memmove(m->finished, m->finished + n,
+                (m->n_finished - n) * sizeof(*m->finished));
+        m->n_finished -= n;
+    }
+}
+
+nlt_rc_t
+nlt_manifest_finish(nlt_manifest_t *m, uint64_t arena)
+{
+    size_t at = m->n_finished;
+    nlt_rc_t rc;
+
+    if (nlt_manifest_is_finished(m, arena)) {
+        return NLT_OK;
+    }
+    rc = reserve_finished(m, m->n_finished + 1);
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    while (at > 0 && m->finished[at - 1] > arena) {
+        m->finished[at] = m->finished[at - 1];
+        at--;
+    }
+    m->finished[at] = arena;
+    m->n_finished++;
+    settle(m);
+    return NLT_OK;
+}
+
+void
+nlt_manifest_raise_floor(nlt_manifest_t *m, uint64_t floor)
+{
+    if (floor > m->floor) {
+        m->floor = floor;
+        settle(m);
+    }
+}
+
+int64_t
+nlt_manifest_newest_ms(const nlt_manifest_t *m)
+{
+    int64_t newest = INT64_MIN;
+
+    for (size_t i = 0; i < m->n_blocks; i++) {
+        newest = nlt_max_i64(newest, m->blocks[i].t_end_ms - 1);
+    }
+    return newest;
+}
+
+/* ---- text ---- */
+
+static void
+add_hex(nlt_buf_t *out, const uint8_t *p, size_t n)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < n; i++) {
+        nlt_buf_add_byte(out, (uint8_t) digits[p[i] >> 4]);
+        nlt_buf_add_byte(out, (uint8_t) digits[p[i] & 15]);
+    }
+}
+
+/* Ends the line that began at *start; the CRC goes on from line to line. */
+static void
+end_line(nlt_buf_t *out, size_t *start, uint32_t *crc)
+{
+    uint8_t be[4];
+
+    if (out->rc != NLT_OK) {
+        return;
+    }
+    *crc = nlt_crc32c(*crc, out->data + *start, out->len - *start);
+    nlt_buf_add_byte(out, ' ');
+    for (int i = 0; i < 4; i++) {
+        be[i] = (uint8_t) (*crc >> (24 - 8 * i));
+    }
+    add_hex(out, be, 4);
+    nlt_buf_add_byte(out, '\n');
+    *start = out->len;
+}
+
+void
+nlt_manifest_print(const nlt_manifest_t *m, nlt_buf_t *out)
+{
+    size_t start = out->len;
+    uint32_t crc = 0;
+
+    nlt_buf_add_c(out, "nightlight-manifest 1");
+    end_line(out, &start, &crc);
+    nlt_buf_add_c(out, "store ");
+    add_hex(out, m->store_id, sizeof(m->store_id));
+    end_line(out, &start, &crc);
+    nlt_buf_addf(out, "generation %llu", (unsigned long long) m->generation);
+    end_line(out, &start, &crc);
+    nlt_buf_addf(out, "floor %llu", (unsigned long long) m->floor);
+    end_line(out, &start, &crc);
+    for (size_t i = 0; i < m->n_finished; i++) {
+        nlt_buf_addf(out, "finished %llu",
+                     (unsigned long long) m->finished[i]);
+        end_line(out, &start, &crc);
+    }
+    for (size_t i = 0; i < m->n_blocks; i++) {
+        const nlt_manifest_block_t *b = &m->blocks[i];
+
+        nlt_buf_addf(
+            out, "block %s %lld %lld %llu %llu %llu %llu", b->ulid.c,
+            (long long) b->t_min_ms, (long long) b->t_end_ms,
+            (unsigned long long) b->arena, (unsigned long long) b->n_samples,
+            (unsigned long long) b->n_series, (unsigned long long) b->bytes);
+        end_line(out, &start, &crc);
+    }
+    nlt_buf_addf(out, "end %zu", 4 + m->n_finished + m->n_blocks);
+    end_line(out, &start, &crc);
+}
+
+/* What the reader knows while it goes line by line. */
+typedef struct {
+    nlt_manifest_t *m;
+    nlt_str_t word[WORDS_MAX];
+    size_t n_words;
+    size_t n_lines; /* read so far, 1 while reading the first */
+    bool ended;
+    nlt_err_t *err;
+} parse_t;
+
+static nlt_rc_t
+bad(parse_t *p, const char *what)
+{
+    return nlt_err_set(p->err, NLT_EDATA, "MANIFEST line %zu: %s", p->n_lines,
+                       what);
+}
+
+static bool
+parse_hex(nlt_str_t s, uint8_t *out, size_t n)
+{
+    if (s.len != 2 * n) {
+        return false;
+    }
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.data[i];
+        unsigned d;
+
+        if (c >= '0' && c <= '9') {
+            d = (unsigned) (c - '0');
+        } else if (c >= 'a' && c <= 'f') {
+            d = (unsigned) (c - 'a') + 10;
+        } else {
+            return false;
+        }
+        out[i / 2] = (uint8_t) (i % 2 ? out[i / 2] | d : d << 4);
+    }
+    return true;
+}
+
+/* Counts fit in 63 bits; what does not is damage, not a large store. */
+static bool
+parse_count(nlt_str_t s, uint64_t *out)
+{
+    int64_t v;
+
+    if (s.len == 0 || s.data[0] < '0' || s.data[0] > '9'
+        || !nlt_num_parse_i64(s, &v) || v < 0) {
+        return false;
+    }
+    *out = (uint64_t) v;
+    return true;
+}
+
+/* Splits a line without its CRC at single spaces. */
+static bool
+split(parse_t *p, nlt_str_t line)
+{
+    size_t from = 0;
+
+    p->n_words = 0;
+    for (size_t i = 0; i <= line.len; i++) {
+        if (i < line.len && line.data[i] != ' ') {
+            continue;
+        }
+        if (i == from || p->n_words == WORDS_MAX) {
+            return false;
+        }
+        p->word[p->n_words++] = (nlt_str_t){i - from, line.data + from};
+        from = i + 1;
+    }
+    return true;
+}
+
+static nlt_rc_t
+parse_block(parse_t *p)
+{
+    nlt_manifest_block_t b = {.arena = 0};
+    const nlt_str_t *w = p->word;
+    nlt_rc_t rc;
+
+    if (p->n_words != 8 || !nlt_ulid_valid(w[1])) {
+        return bad(p, "not a block");
+    }
+    memcpy(b.ulid.c, w[1].data, NLT_ULID_LEN);
+    if (!nlt_num_parse_i64(w[2], &b.t_min_ms)
+        || !nlt_num_parse_i64(w[3], &b.t_end_ms) || b.t_min_ms >= b.t_end_ms
+        || !parse_count(w[4], &b.arena) || !parse_count(w[5], &b.n_samples)
+        || !parse_count(w[6], &b.n_series) || !parse_count(w[7], &b.bytes)) {
+        return bad(p, "a number of the block is wrong");
+    }
+    rc = nlt_manifest_add_block(p->m, &b);
+    if (rc == NLT_EDUP || rc == NLT_ELIMIT) {
+        return bad(p, rc == NLT_EDUP ? "the block occurs twice"
+                                     : "too many blocks");
+    }
+    return rc == NLT_OK ? rc : nlt_err_set(p->err, rc, "out of memory");
+}
+
+static nlt_rc_t
+parse_finished(parse_t *p)
+{
+    uint64_t v;
+    nlt_rc_t rc;
+
+    if (p->n_words != 2 || !parse_count(p->word[1], &v) || v < p->m->floor
+        || nlt_manifest_is_finished(p->m, v)) {
+        return bad(p, "not a finished arena");
+    }
+    rc = nlt_manifest_finish(p->m, v);
+    if (rc == NLT_ELIMIT) {
+        return bad(p, "too many finished arenas");
+    }
+    return rc == NLT_OK ? rc : nlt_err_set(p->err, rc, "out of memory");
+}
+
+/* The first four lines have fixed places. */
+static nlt_rc_t
+parse_head(parse_t *p)
+{
+    nlt_manifest_t *m = p->m;
+    nlt_str_t key = p->word[0];
+    uint64_t v = 0;
+
+    if (p->n_words != 2) {
+        return bad(p, "expected two words");
+    }
+    switch (p->n_lines) {
+    case 1:
+        if (!nlt_str_eq(key, NLT_STR("nightlight-manifest"))
+            || !parse_count(p->word[1], &v)) {
+            return bad(p, "not a manifest");
+        }
+        return v == 1 ? NLT_OK
+                      : nlt_err_set(p->err, NLT_EVERSION,
+                                    "MANIFEST has format %llu, this program "
+                                    "knows format 1",
+                                    (unsigned long long) v);
+    case 2:
+        if (!nlt_str_eq(key, NLT_STR("store"))
+            || !parse_hex(p->word[1], m->store_id, sizeof(m->store_id))) {
+            return bad(p, "not a store id");
+        }
+        return NLT_OK;
+    case 3:
+        if (!nlt_str_eq(key, NLT_STR("generation"))
+            || !parse_count(p->word[1], &m->generation)) {
+            return bad(p, "not a generation");
+        }
+        return NLT_OK;
+    default:
+        if (!nlt_str_eq(key, NLT_STR("floor"))
+            || !parse_count(p->word[1], &m->floor) || m->floor == 0) {
+            return bad(p, "not a floor");
+        }
+        return NLT_OK;
+    }
+}
+
+static nlt_rc_t
+parse_line(parse_t *p, nlt_str_t line)
+{
+    uint64_t v;
+
+    if (!split(p, line)) {
+        return bad(p, "empty or too many words");
+    }
+    if (p->n_lines <= 4) {
+        return parse_head(p);
+    }
+    if (nlt_str_eq(p->word[0], NLT_STR("block"))) {
+        return parse_block(p);
+    }
+    if (nlt_str_eq(p->word[0], NLT_STR("finished"))) {
+        return parse_finished(p);
+    }
+    if (nlt_str_eq(p->word[0], NLT_STR("end"))) {
+        if (p->n_words != 2 || !parse_count(p->word[1], &v)
+            || v != p->n_lines - 1) {
+            return bad(p, "the number of lines is wrong");
+        }
+        p->ended = true;
+        return NLT_OK;
+    }
+    return bad(p, "unknown record");
+}
+
+/* One line with its checksum; *crc goes on. */
+static nlt_rc_t
+check_line(parse_t *p, nlt_str_t line, uint32_t *crc)
+{
+    uint8_t be[4];
+    uint32_t want = 0;
+
+    if (p->ended) {
+        return bad(p, "something follows the end");
+    }
+    if (line.len < 10 || line.len > LINE_MAX_BYTES
+        || line.data[line.len - 9] != ' '
+        || !parse_hex((nlt_str_t){8, line.data + line.len - 8}, be, 4)) {
+        return bad(p, "no checksum");
+    }
+    line.len -= 9;
+    *crc = nlt_crc32c(*crc, line.data, line.len);
+    for (int i = 0; i < 4; i++) {
+        want = want << 8 | be[i];
+    }
+    if (want != *crc) {
+        return bad(p, "wrong checksum");
+    }
+    return parse_line(p, line);
+}
+
+nlt_rc_t
+nlt_manifest_parse(nlt_manifest_t *m, nlt_str_t text, nlt_err_t *err)
+{
+    parse_t p = {.m = m, .err = err};
+    uint32_t crc = 0;
+    size_t at = 0;
+    nlt_rc_t rc = NLT_OK;
+
+    nlt_manifest_deinit(m);
+    while (rc == NLT_OK && at < text.len) {
+        const char *line = text.data + at;
+        const char *nl = memchr(line, '\n', text.len - at);
+
+        p.n_lines++;
+        if (nl == NULL) {
+            rc = bad(&p, "cut off");
+            break;
+        }
+        rc = check_line(&p, (nlt_str_t){(size_t) (nl - line), line}, &crc);
+        at += (size_t) (nl - line) + 1;
+    }
+    if (rc == NLT_OK && !p.ended) {
+        rc = bad(&p, "cut off");
+    }
+    if (rc != NLT_OK) {
+        nlt_manifest_deinit(m);
+    }
+    return rc;
+}
+
+nlt_rc_t
+nlt_manifest_load(nlt_manifest_t *m, const nlt_env_t *env, int dir_fd,
+                  const uint8_t *store_id, nlt_err_t *err)
+{
+    nlt_buf_t text;
+    nlt_rc_t rc;
+
+    nlt_buf_init(&text, env->mem, NLT_MANIFEST_BYTES_MAX);
+    rc = nlt_io_read_file(env->io, dir_fd, NLT_MANIFEST_NAME, &text, err);
+    if (rc == NLT_ETOOBIG) {
+        rc = nlt_err_set(err, NLT_EDATA, "MANIFEST is longer than %u bytes",
+                         NLT_MANIFEST_BYTES_MAX);
+    }
+    if (rc == NLT_OK) {
+        rc = nlt_manifest_parse(m, nlt_buf_str(&text), err);
+    }
+    nlt_buf_deinit(&text);
+    if (rc == NLT_OK && store_id != NULL
+        && memcmp(store_id, m->store_id, sizeof(m->store_id)) != 0) {
+        nlt_manifest_deinit(m);
+        rc = nlt_err_set(err, NLT_EDATA,
+                         "MANIFEST belongs to another store than store.id");
+    }
+    return rc;
+}
+
+nlt_rc_t
+nlt_manifest_store(nlt_manifest_t *m, const nlt_env_t *env, int dir_fd,
+                   nlt_err_t *err)
+{
+    nlt_buf_t text;
+    nlt_rc_t rc;
+
+    m->generation++;
+    nlt_buf_init(&text, env->mem, NLT_MANIFEST_BYTES_MAX);
+    nlt_manifest_print(m, &text);
+    rc = text.rc;
+    if (rc != NLT_OK) {
+        rc = nlt_err_set(err, rc, "MANIFEST: %s", nlt_rc_text(rc));
+    } else {
+        rc = nlt_io_replace_file(env->io, dir_fd, NLT_MANIFEST_NAME, text.data,
+                                 text.len, err);
+    }
+    nlt_buf_deinit(&text);
+    return rc;
+}
