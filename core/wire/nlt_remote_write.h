@@ -37,10 +37,15 @@ typedef struct {
     nlt_str_t body;        /* the whole TimeSeries message */
     size_t samples_off;    /* of the first sample field in body */
     uint32_t idx;          /* position in the request, from 0 */
+    bool gathered;         /* labels lie in scratch, until the next series */
+    int64_t t_ms;          /* the last sample, if there is one: most series */
+    uint64_t v_bits;       /* have one, and need no second pass */
 } nlt_rw_series_t;
 
 typedef struct {
-    nlt_reader_t in;
+    const uint8_t *base; /* of the request: error positions count from it */
+    const uint8_t *p;
+    const uint8_t *end;
     char *scratch;       /* for labels that are not contiguous */
     size_t scratch_cap;
     uint32_t n_series;   /* walked so far */
@@ -56,14 +61,29 @@ void nlt_rw_walk_init(nlt_rw_walk_t *w, nlt_str_t request, char *scratch,
 
 /*
  * The next series.  NLT_EOF at the end; NLT_EINVAL with Prometheus's text
- * for broken protobuf and the byte position.
+ * for broken protobuf and the byte position; NLT_ETOOBIG when the labels are
+ * scattered and longer than scratch.  After a failure the walk is over.
+ * Checked: all framing down to samples, and that of the fields of exemplars,
+ * histograms and metadata; the insides of labels are left to
+ * nlt_rw_labels().  About 2 ns a label and 5 ns a sample.
  */
 NLT_CHECKED nlt_rc_t nlt_rw_walk_next(nlt_rw_walk_t *w, nlt_rw_series_t *out,
                                       nlt_err_t *err);
 
+/*
+ * One TimeSeries message by itself, as the walk does it: to come back to a
+ * series (its body) after the walk has gone on.  idx is 0; err counts from
+ * the start of body.  Results as nlt_rw_walk_next(), but never NLT_EOF.
+ */
+NLT_CHECKED nlt_rc_t nlt_rw_series_parse(nlt_str_t body, char *scratch,
+                                         size_t scratch_cap,
+                                         nlt_rw_series_t *out,
+                                         nlt_err_t *err);
+
 /* Steps through the samples of one series. */
 typedef struct {
-    nlt_reader_t in;
+    const uint8_t *p;
+    const uint8_t *end;
 } nlt_rw_samples_t;
 
 void nlt_rw_samples_init(nlt_rw_samples_t *it, const nlt_rw_series_t *s);
@@ -83,17 +103,24 @@ typedef enum {
     NLT_RW_LABELS_OK,
     NLT_RW_LABELS_INVALID, /* no or invalid name, UTF-8, duplicate: 1.0
                               answers 204 and skips the series */
-    NLT_RW_LABELS_LIMIT    /* over one of the limits: 400 */
+    NLT_RW_LABELS_LIMIT,   /* over one of the limits: 400 */
+    NLT_RW_LABELS_BROKEN   /* a Label message is broken protobuf: 400 */
 } nlt_rw_labels_t;
 
 /*
  * Parses, checks and sorts the labels of a series into out[] (room for
  * limits->labels_max); empty values are dropped.  *n is the count.  err says
  * what is wrong with which label ("label name \"a\" is not unique").
+ * Sets of more than NLT_SERIES_BYTES_MAX canonical bytes are over the limit,
+ * whatever *limits says.  Labels with an empty value count for labels_max
+ * and for uniqueness.  Strings of out borrow from s.  About 20 ns a label.
  */
 nlt_rw_labels_t nlt_rw_labels(const nlt_rw_series_t *s,
                               const nlt_rw_limits_t *limits, nlt_label_t *out,
                               size_t *n, nlt_err_t *err);
+
+/* Bytes that nlt_rw_canonical() will append. */
+size_t nlt_rw_canonical_len(nlt_labels_t labels);
 
 /*
  * Appends the canonical bytes of a sorted label set: its remote_write 1.0
@@ -110,8 +137,10 @@ NLT_CHECKED nlt_rc_t nlt_rw_canonical_parse(nlt_str_t bytes, nlt_label_t *out,
                                             size_t max, size_t *n);
 
 /*
- * Length of a snappy block's content by its own header.  NLT_EINVAL: not
- * snappy ("s2: corrupt input"); NLT_ETOOBIG over max.
+ * Length of a snappy block's content by its own header, believed only when
+ * the body is long enough to hold it (at most 64 bytes come out of 3): so a
+ * lying header allocates nothing.  NLT_EINVAL: not snappy ("s2: corrupt
+ * input", also for an empty body); NLT_ETOOBIG over max.
  */
 NLT_CHECKED nlt_rc_t nlt_snappy_length(nlt_str_t body, size_t max,
                                        size_t *out, nlt_err_t *err);
@@ -119,6 +148,15 @@ NLT_CHECKED nlt_rc_t nlt_snappy_length(nlt_str_t body, size_t max,
 /* Decompresses all of body into out (n bytes, as nlt_snappy_length said). */
 NLT_CHECKED nlt_rc_t nlt_snappy_decode(nlt_str_t body, char *out, size_t n,
                                        nlt_err_t *err);
+
+/* Room that nlt_snappy_encode() needs for n bytes. */
+size_t nlt_snappy_bound(size_t n);
+
+/*
+ * Compresses in into out (nlt_snappy_bound(in.len) bytes); the length.  0 if
+ * the library fails, which it has no reason to.
+ */
+size_t nlt_snappy_encode(nlt_str_t in, char *out);
 
 /*
  * Judges Content-Type and Content-Encoding (empty: header absent), before a

@@ -1,0 +1,206 @@
+/*
+ * fuzz_remote_write.c - the walker against protobuf-c.
+ *
+ * Whatever protobuf-c accepts the walker accepts, with the same labels and
+ * samples, and the other way round, but for the documented differences:
+ *  - the walker refuses field number 0, and tags and lengths beyond 32 bits
+ *    (nlt_pb.h); the refusal must point at such a number;
+ *  - it checks only the framing of exemplars, histograms and metadata.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "nlt_limits.h"
+#include "nlt_remote_write.h"
+#include "remote.pb-c.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define LABELS_MAX 4096
+
+static void
+fail(const char *what, size_t at)
+{
+    fprintf(stderr, "# fuzz_remote_write: %s (series %zu)\n", what, at);
+    abort();
+}
+
+static void
+must(bool ok, const char *what, size_t at)
+{
+    if (!ok) {
+        fail(what, at);
+    }
+}
+
+/* Is there a number at pos that the walker is stricter about? */
+static bool
+strict_about(const uint8_t *data, size_t size, const nlt_err_t *err)
+{
+    if (err->pos < 0 || (size_t) err->pos >= size) {
+        return false;
+    }
+    const uint8_t *p = data + err->pos;
+    size_t left = size - (size_t) err->pos, n = 0;
+
+    /* A field number of 0: its tag has no bits above the type. */
+    if (strstr(err->text, "illegal tag 0") != NULL) {
+        return (p[0] & 0x78) == 0;
+    }
+    if (strcmp(err->text, "proto: integer overflow") != 0) {
+        return false;
+    }
+    /* The tag or, behind it, the length has a fifth byte above 0x0f. */
+    for (unsigned number = 0; number < 2; number++) {
+        for (n = 0; n < left && p[n] >= 0x80; n++) {
+        }
+        if (n >= 4 && n < left && (n > 4 || p[4] > 0x0f)) {
+            return true;
+        }
+        if (n + 1 >= left) {
+            return false;
+        }
+        p += n + 1;
+        left -= n + 1;
+    }
+    return false;
+}
+
+static void
+compare_labels(const nlt_rw_series_t *s, const Prometheus__TimeSeries *want,
+               bool *rejected, nlt_err_t *err)
+{
+    static nlt_label_t got[LABELS_MAX], again[LABELS_MAX];
+    const nlt_rw_limits_t limits = {LABELS_MAX, UINT32_MAX, UINT32_MAX};
+    nlt_rw_labels_t verdict;
+    size_t n, n_again, kept = 0;
+    nlt_buf_t canon;
+
+    verdict = nlt_rw_labels(s, &limits, got, &n, err);
+    if (verdict == NLT_RW_LABELS_BROKEN) {
+        *rejected = true;
+        return;
+    }
+    if (want == NULL || verdict == NLT_RW_LABELS_LIMIT) {
+        return;
+    }
+    must(s->n_labels == want->n_labels, "label count", s->idx);
+    if (verdict == NLT_RW_LABELS_INVALID) {
+        return;
+    }
+    /* Each label that was sent is in the set, once, unless it is empty. */
+    for (size_t i = 0; i < want->n_labels; i++) {
+        const Prometheus__Label *l = want->labels[i];
+        nlt_str_t name = {l->name.len, (char *) l->name.data};
+        nlt_str_t value = {l->value.len, (char *) l->value.data};
+        nlt_labels_t set = {got, n};
+
+        kept += value.len != 0;
+        must(nlt_str_eq(nlt_labels_get(set, name), value), "label", s->idx);
+    }
+    must(kept == n, "empty labels are dropped", s->idx);
+
+    nlt_buf_init(&canon, &nlt_mem_libc, 64u << 20);
+    nlt_rw_canonical(&canon, (nlt_labels_t){got, n});
+    must(canon.rc == NLT_OK, "memory", s->idx);
+    must(canon.len == nlt_rw_canonical_len((nlt_labels_t){got, n}),
+         "canonical length", s->idx);
+    must(nlt_rw_canonical_parse(nlt_buf_str(&canon), again, LABELS_MAX,
+                                &n_again)
+             == NLT_OK,
+         "canonical parses", s->idx);
+    must(nlt_labels_eq((nlt_labels_t){got, n}, (nlt_labels_t){again, n_again}),
+         "canonical says the same", s->idx);
+    nlt_buf_deinit(&canon);
+}
+
+static void
+compare_samples(const nlt_rw_series_t *s, const Prometheus__TimeSeries *want)
+{
+    nlt_rw_samples_t it;
+    int64_t t_ms;
+    uint64_t bits;
+    size_t i = 0;
+
+    must(want == NULL || s->n_samples == want->n_samples, "sample count",
+         s->idx);
+    nlt_rw_samples_init(&it, s);
+    while (nlt_rw_samples_next(&it, &t_ms, &bits)) {
+        if (want != NULL) {
+            must(i < want->n_samples, "samples past the end", s->idx);
+            must(t_ms == want->samples[i]->timestamp, "time", s->idx);
+            must(bits == nlt_bits_of(want->samples[i]->value), "value",
+                 s->idx);
+        }
+        i++;
+        if (i == s->n_samples) {
+            must(t_ms == s->t_ms && bits == s->v_bits, "last sample", s->idx);
+        }
+    }
+    must(i == s->n_samples, "all samples", s->idx);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static char scratch[1u << 16], scratch2[1u << 16];
+    Prometheus__WriteRequest *want;
+    nlt_str_t request = {size, (const char *) data};
+    bool rejected = false, unchecked = false;
+    nlt_rw_series_t s, alone;
+    nlt_rw_walk_t w;
+    nlt_err_t err = {0};
+    nlt_rc_t rc;
+    size_t n = 0;
+
+    want = prometheus__write_request__unpack(NULL, size, data);
+    nlt_rw_walk_init(&w, request, scratch, sizeof(scratch));
+    while ((rc = nlt_rw_walk_next(&w, &s, &err)) == NLT_OK) {
+        const Prometheus__TimeSeries *ts = NULL;
+
+        must(s.idx == n, "position", n);
+        if (want != NULL) {
+            must(n < want->n_timeseries, "series past the end", n);
+            ts = want->timeseries[n];
+            must(s.n_exemplars == ts->n_exemplars, "exemplars", n);
+            must(s.n_histograms == ts->n_histograms, "histograms", n);
+        }
+        n++;
+        unchecked |= s.n_exemplars || s.n_histograms;
+        must(nlt_rw_series_parse(s.body, scratch2, sizeof(scratch2), &alone,
+                                 NULL)
+                     == NLT_OK
+                 && nlt_str_eq(alone.labels, s.labels)
+                 && alone.n_samples == s.n_samples,
+             "a series by itself", n);
+        compare_samples(&s, ts);
+        compare_labels(&s, ts, &rejected, &err);
+        if (rejected) {
+            /* Positions in labels count from the series. */
+            if (err.pos >= 0) {
+                err.pos += (const uint8_t *) s.body.data - data;
+            }
+            break;
+        }
+    }
+    if (rc == NLT_EINVAL || rejected) {
+        must(err.text[0] != '\0', "a refusal has a reason", n);
+        /* Scattered labels lie in scratch: there is no position. */
+        must(want == NULL || (rejected && s.gathered)
+                 || strict_about(data, size, &err),
+             "refused what protobuf-c takes", n);
+    } else if (rc == NLT_EOF) {
+        unchecked |= w.n_metadata != 0;
+        must(want != NULL || unchecked, "took what protobuf-c refuses", n);
+        if (want != NULL) {
+            must(n == want->n_timeseries, "all series", n);
+            must(w.n_metadata == want->n_metadata, "metadata", n);
+        }
+    } else {
+        must(rc == NLT_ETOOBIG, "an unexpected code", n);
+    }
+    if (want != NULL) {
+        prometheus__write_request__free_unpacked(want, NULL);
+    }
+    return 0;
+}
