@@ -18,17 +18,18 @@
 /* Sets up to this many labels are sorted by insertion. */
 #define INSERTION_MAX 24
 
-/* One Label message. */
+/* One Label message; *at is where a fault is. */
 static nlt_pb_t
 label_parse(const nlt_pb_field_t *msg, nlt_label_t *out, nlt_pb_field_t *f,
-            bool *wrong_type)
+            bool *wrong_type, const uint8_t **at)
 {
     const uint8_t *p = msg->p;
     nlt_pb_t rc;
 
     *out = (nlt_label_t){{0, ""}, {0, ""}};
     *wrong_type = false;
-    while ((rc = nlt_pb_next(&p, msg->p + msg->n, f)) == NLT_PB_FIELD) {
+    while (*at = p,
+           (rc = nlt_pb_next(&p, msg->p + msg->n, f)) == NLT_PB_FIELD) {
         if (f->no != F_LABEL_NAME && f->no != F_LABEL_VALUE) {
             continue;
         }
@@ -184,7 +185,7 @@ nlt_rw_labels(const nlt_rw_series_t *s, const nlt_rw_limits_t *limits,
 {
     const uint8_t *p = (const uint8_t *) s->labels.data;
     const uint8_t *end = s->labels.len ? p + s->labels.len : p;
-    const uint8_t *base = (const uint8_t *) s->body.data;
+    const uint8_t *base = (const uint8_t *) s->body.data, *at;
     bool sorted = true, wrong_type;
     size_t count = 0, bytes = 0;
     nlt_rw_labels_t verdict;
@@ -199,9 +200,9 @@ nlt_rw_labels(const nlt_rw_series_t *s, const nlt_rw_limits_t *limits,
     }
     /* n_labels fields are there; the count keeps a wrong one harmless. */
     while (count < s->n_labels && nlt_pb_next(&p, end, &f) == NLT_PB_FIELD) {
-        pb = label_parse(&f, &out[count], &g, &wrong_type);
+        pb = label_parse(&f, &out[count], &g, &wrong_type, &at);
         if (pb != NLT_PB_END) {
-            int64_t pos = s->gathered ? -1 : f.p - base;
+            int64_t pos = s->gathered ? -1 : at - base;
 
             if (wrong_type) {
                 (void) nlt_err_set_at(
