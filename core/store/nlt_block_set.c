@@ -1,0 +1,286 @@
+/*
+ * nlt_block_set.c - counted lists of counted blocks.
+ */
+#include "nlt_block_set.h"
+
+#include <pthread.h>
+
+struct nlt_block_set_s {
+    const nlt_env_t *env;
+    int dir_fd;
+    int blocks_fd;
+    uint8_t store_id[NLT_STORE_ID_BYTES];
+    pthread_mutex_t loading; /* held while a list is built; taken first */
+    pthread_mutex_t mutex;   /* the fields below, and all refs */
+    nlt_block_list_t *list;
+    uint64_t generation;
+    bool loaded;
+};
+
+static nlt_block_list_t *
+list_create(const nlt_env_t *env, size_t n)
+{
+    nlt_block_list_t *l = nlt_mem_zalloc(env->mem, sizeof(*l));
+
+    if (l == NULL) {
+        return NULL;
+    }
+    if (n > 0) {
+        l->v = nlt_mem_zalloc(env->mem, n * sizeof(l->v[0]));
+        if (l->v == NULL) {
+            nlt_mem_free(env->mem, l, sizeof(*l));
+            return NULL;
+        }
+    }
+    l->n = n;
+    l->refs = 1;
+    return l;
+}
+
+/* Gives the list back; entries keep no reference of it any more. */
+static void
+list_destroy(const nlt_env_t *env, nlt_block_list_t *l)
+{
+    if (l->n > 0) {
+        nlt_mem_free(env->mem, l->v, l->n * sizeof(l->v[0]));
+    }
+    nlt_mem_free(env->mem, l, sizeof(*l));
+}
+
+static void
+entry_destroy(const nlt_env_t *env, nlt_block_entry_t *e)
+{
+    if (e->block != NULL) {
+        nlt_block_close(e->block);
+    }
+    nlt_mem_free(env->mem, e, sizeof(*e));
+}
+
+nlt_rc_t
+nlt_block_set_create(const nlt_env_t *env, int dir_fd, int blocks_fd,
+                     const uint8_t *store_id, nlt_block_set_t **out,
+                     nlt_err_t *err)
+{
+    nlt_block_set_t *set = nlt_mem_zalloc(env->mem, sizeof(*set));
+
+    *out = NULL;
+    if (set == NULL) {
+        return nlt_err_set(err, NLT_ENOMEM, "block set: no memory");
+    }
+    set->env = env;
+    set->dir_fd = dir_fd;
+    set->blocks_fd = blocks_fd;
+    memcpy(set->store_id, store_id, sizeof(set->store_id));
+    set->list = list_create(env, 0);
+    if (set->list == NULL) {
+        nlt_mem_free(env->mem, set, sizeof(*set));
+        return nlt_err_set(err, NLT_ENOMEM, "block set: no memory");
+    }
+    (void) pthread_mutex_init(&set->loading, NULL);
+    (void) pthread_mutex_init(&set->mutex, NULL);
+    *out = set;
+    return NLT_OK;
+}
+
+void
+nlt_block_set_destroy(nlt_block_set_t *set)
+{
+    if (set == NULL) {
+        return;
+    }
+    nlt_block_set_release(set, set->list);
+    (void) pthread_mutex_destroy(&set->mutex);
+    (void) pthread_mutex_destroy(&set->loading);
+    nlt_mem_free(set->env->mem, set, sizeof(*set));
+}
+
+nlt_block_list_t *
+nlt_block_set_acquire(nlt_block_set_t *set)
+{
+    nlt_block_list_t *l;
+
+    (void) pthread_mutex_lock(&set->mutex);
+    l = set->list;
+    l->refs++;
+    (void) pthread_mutex_unlock(&set->mutex);
+    return l;
+}
+
+void
+nlt_block_set_release(nlt_block_set_t *set, nlt_block_list_t *l)
+{
+    size_t n_dead = 0;
+    bool last;
+
+    (void) pthread_mutex_lock(&set->mutex);
+    last = --l->refs == 0;
+    if (last) {
+        /* Blocks that no other list has move to the front. */
+        for (size_t i = 0; i < l->n; i++) {
+            if (--l->v[i]->refs == 0) {
+                l->v[n_dead++] = l->v[i];
+            }
+        }
+    }
+    (void) pthread_mutex_unlock(&set->mutex);
+    if (last) {
+        for (size_t i = 0; i < n_dead; i++) {
+            entry_destroy(set->env, l->v[i]);
+        }
+        list_destroy(set->env, l);
+    }
+}
+
+/*
+ * The entry of the current list for this block; only for who holds
+ * `loading`, because nobody else replaces the list.  One that could not be
+ * opened is tried again.
+ */
+static nlt_block_entry_t *
+find_open(nlt_block_set_t *set, const nlt_manifest_block_t *info)
+{
+    for (size_t i = 0; i < set->list->n; i++) {
+        nlt_block_entry_t *e = set->list->v[i];
+
+        if (e->block != NULL && strcmp(e->info.ulid.c, info->ulid.c) == 0) {
+            return e;
+        }
+    }
+    return NULL;
+}
+
+/* *again: the failure may pass, so the next reload shall look once more. */
+static nlt_block_entry_t *
+open_entry(nlt_block_set_t *set, const nlt_manifest_block_t *info, bool *again)
+{
+    nlt_block_entry_t *e = nlt_mem_zalloc(set->env->mem, sizeof(*e));
+    nlt_rc_t rc;
+
+    if (e == NULL) {
+        return NULL;
+    }
+    e->info = *info;
+    rc = nlt_block_open(set->env, set->blocks_fd, info->ulid.c, &e->block,
+                        &e->error);
+    if (rc != NLT_OK) {
+        e->block = NULL;
+        *again |= rc != NLT_EDATA && rc != NLT_EVERSION;
+        nlt_log(set->env, NLT_LOG_ERROR, "block %s cannot be opened: %s",
+                info->ulid.c, e->error.text);
+    }
+    return e;
+}
+
+/* Fills l, which has room for the blocks of m; entries get no reference. */
+static nlt_rc_t
+fill(nlt_block_set_t *set, const nlt_manifest_t *m, nlt_block_list_t *l,
+     bool *again)
+{
+    for (size_t i = 0; i < m->n_blocks; i++) {
+        nlt_block_entry_t *e = find_open(set, &m->blocks[i]);
+
+        if (e == NULL) {
+            e = open_entry(set, &m->blocks[i], again);
+        }
+        if (e == NULL) {
+            return NLT_ENOMEM;
+        }
+        l->v[i] = e;
+    }
+    return NLT_OK;
+}
+
+/* Gives back a list that never became current. */
+static void
+discard(nlt_block_set_t *set, nlt_block_list_t *l)
+{
+    for (size_t i = 0; i < l->n && l->v[i] != NULL; i++) {
+        if (l->v[i]->refs == 0) {
+            entry_destroy(set->env, l->v[i]);
+        }
+    }
+    list_destroy(set->env, l);
+}
+
+static nlt_rc_t
+load(nlt_block_set_t *set, nlt_block_list_t **out, bool *again, nlt_err_t *err)
+{
+    nlt_manifest_t m;
+    nlt_block_list_t *l;
+    nlt_rc_t rc;
+
+    nlt_manifest_init(&m, set->env->mem, set->store_id);
+    rc = nlt_manifest_load(&m, set->env, set->dir_fd, set->store_id, err);
+    if (rc != NLT_OK && rc != NLT_ENOENT) {
+        return rc;
+    }
+    l = list_create(set->env, m.n_blocks);
+    rc = l == NULL ? NLT_ENOMEM : fill(set, &m, l, again);
+    nlt_manifest_deinit(&m);
+    if (rc != NLT_OK) {
+        if (l != NULL) {
+            discard(set, l);
+        }
+        return nlt_err_set(err, rc, "block list: no memory");
+    }
+    *out = l;
+    return NLT_OK;
+}
+
+static nlt_rc_t
+reload_locked(nlt_block_set_t *set, uint64_t generation, nlt_err_t *err)
+{
+    nlt_block_list_t *l, *old;
+    bool again = false;
+    nlt_rc_t rc = load(set, &l, &again, err);
+
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    (void) pthread_mutex_lock(&set->mutex);
+    for (size_t i = 0; i < l->n; i++) {
+        l->v[i]->refs++;
+    }
+    old = set->list;
+    set->list = l;
+    set->generation = generation;
+    set->loaded = !again;
+    (void) pthread_mutex_unlock(&set->mutex);
+    nlt_block_set_release(set, old);
+    return NLT_OK;
+}
+
+static bool
+is_current(nlt_block_set_t *set, uint64_t generation)
+{
+    bool current;
+
+    (void) pthread_mutex_lock(&set->mutex);
+    current = set->loaded && set->generation == generation;
+    (void) pthread_mutex_unlock(&set->mutex);
+    return current;
+}
+
+nlt_rc_t
+nlt_block_set_reload(nlt_block_set_t *set, uint64_t generation, nlt_err_t *err)
+{
+    nlt_rc_t rc = NLT_OK;
+
+    if (is_current(set, generation)) {
+        return NLT_OK;
+    }
+    (void) pthread_mutex_lock(&set->loading);
+    if (!is_current(set, generation)) {
+        rc = reload_locked(set, generation, err);
+    }
+    (void) pthread_mutex_unlock(&set->loading);
+    return rc;
+}
+
+void
+nlt_block_set_forget(nlt_block_set_t *set)
+{
+    (void) pthread_mutex_lock(&set->mutex);
+    set->loaded = false;
+    (void) pthread_mutex_unlock(&set->mutex);
+}

@@ -1,0 +1,82 @@
+/*
+ * nlt_flush.h - writes a sealed arena as blocks.
+ *
+ * Floor 3 (store); uses nlt_head, nlt_block_write, nlt_manifest, nlt_strtab.
+ * Threads: the helper's.  Memory: two pools, proportional to series and
+ * labels of the arena, never to its samples; see nlt_flush_memory_max().
+ *
+ * An arena holds series in order of arrival and any acceptable time (D4).  A
+ * block holds them in label order and one aligned window of time:
+ *
+ *      now - 2 days          now - 1 day       border         now
+ *   ...|------- a day -------|- 2 h -|- 2 h -|- 2 h -|- 2 h -|
+ *        whole UTC days that    everything younger
+ *        ended a day ago
+ *
+ * so backfill of a year makes 365 blocks, not 4380.  One flush:
+ *
+ *   1  rank: every string once, sorted; every series becomes a short vector
+ *      of ranks, so that label order is a comparison of small integers
+ *   2  for up to 64 windows at a time: which series has samples in which
+ *   3  per window that has any: its symbols, then its series in order, each
+ *      decoded once more and encoded anew, 240 to 480 samples a chunk
+ *
+ * Samples are decoded twice (4 ns) so that no window has to be kept in
+ * memory; encoding with look-ahead costs far more.
+ *
+ * Names.  The random part of a block's ULID is a hash of store, arena, time
+ * and first sample: start-up can thus tell a block that this store wrote and
+ * did not live to commit from one that somebody copied in, whatever its
+ * meta.json says, and only ever removes the former.
+ */
+#ifndef NLT_STORE_FLUSH_H
+#define NLT_STORE_FLUSH_H
+
+#include "nlt_head.h"
+#include "nlt_manifest.h"
+
+/* Samples of a chunk: as many as this if there are, evenly split. */
+#define NLT_FLUSH_CHUNK_SAMPLES 480u
+
+#define NLT_DAY_MS (24 * 60 * 60 * 1000)
+
+/* [*start, *end) of the window that t belongs to when it is now. */
+void
+nlt_flush_window(int64_t now_ms, int64_t t_ms, int64_t *start, int64_t *end);
+
+/* How n > 0 samples are cut: the number of chunks, of sizes that differ by
+ * at most one. */
+size_t nlt_flush_chunks(size_t n);
+
+/* ULID of the block whose first sample is at t_min, written at now. */
+void nlt_flush_ulid(const uint8_t *store_id, uint64_t arena, int64_t t_min_ms,
+                    int64_t now_ms, nlt_ulid_t *out);
+
+/* Did this store write this block, committed or not? */
+bool nlt_flush_owns(const uint8_t *store_id, const nlt_block_meta_t *meta);
+
+typedef struct {
+    const nlt_env_t *env;
+    int blocks_fd; /* directory of the blocks; borrowed */
+    const uint8_t *store_id;
+    int64_t now_ms;
+    /* Asked every few hundred series; another code ends the flush. */
+    nlt_rc_t (*poll)(void *ctx);
+    void *poll_ctx;
+} nlt_flush_conf_t;
+
+/*
+ * Writes what arena `a` holds, which must be sealed and pinned, and names
+ * the blocks in m (not yet on disk: the caller commits).  An arena without
+ * samples makes no block.  After a failure the blocks that were finished are
+ * removed again as far as possible and m is unchanged:
+ *   NLT_EDATA      the arena is damaged: rebuild the head from the logs
+ *   NLT_EFULL, NLT_EIO, NLT_ENOMEM
+ *   what poll returned
+ * Cost: about 60 ns a sample and 2 us a series and window.
+ */
+NLT_CHECKED nlt_rc_t nlt_flush_arena(const nlt_flush_conf_t *conf,
+                                     const nlt_arena_t *a, nlt_manifest_t *m,
+                                     size_t *n_blocks, nlt_err_t *err);
+
+#endif
