@@ -49,9 +49,8 @@ NLT_CHECKED nlt_rc_t nlt_block_select(const nlt_block_t *b, nlt_pool_t *pool,
 
 /* Sorted labels of one series; array in the pool, strings in the mapping. */
 NLT_CHECKED nlt_rc_t nlt_block_labels(const nlt_block_t *b,
-                                      nlt_block_series_t id,
-                                      nlt_pool_t *pool, nlt_labels_t *out,
-                                      nlt_err_t *err);
+                                      nlt_block_series_t id, nlt_pool_t *pool,
+                                      nlt_labels_t *out, nlt_err_t *err);
 
 /*
  * Appends the float samples of a series in [t_min_ms, t_max_ms] to out
@@ -98,7 +97,7 @@ NLT_CHECKED nlt_rc_t nlt_block_label_values(const nlt_block_t *b,
  * Checks everything there is to check: all sections, checksums, order,
  * references and every sample.  For imports and nightlight-inspect.
  */
-NLT_CHECKED nlt_rc_t nlt_block_validate(const nlt_block_t *b,
-                                        nlt_pool_t *pool, nlt_err_t *err);
+NLT_CHECKED nlt_rc_t nlt_block_validate(const nlt_block_t *b, nlt_pool_t *pool,
+                                        nlt_err_t *err);
 
 #endif

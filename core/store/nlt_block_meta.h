@@ -10,7 +10,7 @@
 
 #include "nlt_env.h"
 
-#define NLT_ULID_LEN 26
+#define NLT_ULID_LEN          26
 #define NLT_BLOCK_SOURCES_MAX 1024
 
 typedef struct {

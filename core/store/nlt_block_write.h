@@ -54,8 +54,7 @@ NLT_CHECKED nlt_rc_t nlt_block_writer_symbols(nlt_block_writer_t *w,
 NLT_CHECKED nlt_rc_t nlt_block_writer_series(nlt_block_writer_t *w,
                                              nlt_labels_t labels,
                                              const nlt_block_chunk_t *chunks,
-                                             size_t n_chunks,
-                                             nlt_err_t *err);
+                                             size_t n_chunks, nlt_err_t *err);
 
 /*
  * Writes index, meta.json (with the counted stats) and an empty tombstones

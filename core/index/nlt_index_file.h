@@ -1,0 +1,176 @@
+/*
+ * nlt_index_file.h - reads the index file of a block.
+ *
+ * Floor 2 (index); uses base, model.  Format: docs/formats/block.md, "index".
+ * Follows: Prometheus index format, version 2; differs: versions 1 and 3 are
+ * refused by name.
+ * Memory: mem, 4 bytes for every 8 symbols and for every 32 label values.
+ * Threads: an open index is read-only; any number of threads.
+ *
+ * The index says which series a block has and where their chunks lie:
+ *
+ *     symbols         every string once, sorted; a label is two ordinals
+ *     series          per series: labels, and per chunk its times and place
+ *     postings        per label pair the numbers of its series, ascending
+ *     offset table    per label pair where its postings list is
+ *     TOC             where these begin; the last 52 bytes
+ *
+ * The caller gives the whole file in memory (a mapping) and keeps it there.
+ * Opening reads the TOC and walks symbols and offset table once, verifying
+ * their checksums and noting every 8th symbol and every 32nd value; a lookup
+ * bisects these notes and walks at most as many entries.  Postings and series
+ * carry a checksum each, verified whenever one is read.  The number of a
+ * series is its file offset divided by 16; series are in label order, so
+ * numbers are too.
+ *
+ * Every byte is distrusted: all offsets and lengths are checked where they
+ * are used; errors say what and at which offset of the file.
+ */
+#ifndef NLT_INDEX_INDEX_FILE_H
+#define NLT_INDEX_INDEX_FILE_H
+
+#include "nlt_bytes.h"
+#include "nlt_labels.h"
+#include "nlt_postings.h"
+
+#define NLT_INDEX_MAGIC     0xbaaad700u
+#define NLT_INDEX_VERSION   2
+#define NLT_INDEX_TOC_BYTES 52
+/* One of so many is noted at open. */
+#define NLT_INDEX_SYMBOLS_SPARSE 8
+#define NLT_INDEX_VALUES_SPARSE  32
+
+typedef struct nlt_index_file_s nlt_index_file_t;
+
+/* One chunk of a series as the index knows it. */
+typedef struct {
+    int64_t t_min_ms; /* of its first and last sample, inclusive */
+    int64_t t_max_ms;
+    uint64_t ref; /* segment number from 0 << 32 | byte offset in it */
+} nlt_index_chunk_t;
+
+/*
+ * Opens an index of len bytes at data, which are borrowed until close.
+ * NLT_EDATA, NLT_EVERSION (not version 2), NLT_ENOMEM.  O(symbols + label
+ * pairs), about 10 ns each.
+ */
+NLT_CHECKED nlt_rc_t nlt_index_file_open(const nlt_mem_t *mem,
+                                         const void *data, size_t len,
+                                         nlt_index_file_t **out,
+                                         nlt_err_t *err);
+
+/* Frees what open made; NULL is allowed. */
+void nlt_index_file_close(nlt_index_file_t *ix);
+
+/* How many symbols, and the text of number ref (in the mapping). */
+size_t nlt_index_file_n_symbols(const nlt_index_file_t *ix);
+NLT_CHECKED nlt_rc_t nlt_index_file_symbol(const nlt_index_file_t *ix,
+                                           uint64_t ref, nlt_str_t *out,
+                                           nlt_err_t *err);
+
+/*
+ * Ordinal of a string among the symbols, for comparing with the ordinals of
+ * nlt_index_series_refs(); false when it is none.  O(log symbols).
+ */
+bool nlt_index_file_find_symbol(const nlt_index_file_t *ix, nlt_str_t s,
+                                uint64_t *ref);
+
+/* Label names, sorted, without the empty one of "all series". */
+size_t nlt_index_file_n_names(const nlt_index_file_t *ix);
+nlt_str_t nlt_index_file_name(const nlt_index_file_t *ix, size_t idx);
+
+/* How many values a label has; 0 when no series has it.  O(log names). */
+size_t nlt_index_file_n_values(const nlt_index_file_t *ix, nlt_str_t name);
+
+/*
+ * Walks the values of one label, ascending.  NLT_OK and the next one with
+ * the offset of its postings, or NLT_EOF.
+ */
+typedef struct {
+    nlt_reader_t r;
+    size_t left;
+    nlt_str_t value;       /* in the mapping */
+    uint64_t postings_off; /* for nlt_index_file_postings_at() */
+} nlt_index_values_t;
+
+nlt_index_values_t
+nlt_index_file_values(const nlt_index_file_t *ix, nlt_str_t name);
+bool nlt_index_values_next(nlt_index_values_t *it);
+
+/*
+ * The series of one label pair, ascending, in the pool; n 0 when there are
+ * none.  Name and value empty: all series.  NLT_EDATA, NLT_ENOMEM.
+ */
+NLT_CHECKED nlt_rc_t nlt_index_file_postings(const nlt_index_file_t *ix,
+                                             nlt_pool_t *pool, nlt_str_t name,
+                                             nlt_str_t value,
+                                             nlt_postings_t *out,
+                                             nlt_err_t *err);
+NLT_CHECKED nlt_rc_t nlt_index_file_postings_at(const nlt_index_file_t *ix,
+                                                nlt_pool_t *pool,
+                                                uint64_t postings_off,
+                                                nlt_postings_t *out,
+                                                nlt_err_t *err);
+
+/*
+ * Reads one series entry: first its labels, then its chunks.
+ *
+ *     nlt_index_series_open(ix, id, &s, err)
+ *     while s.n_labels > 0:  nlt_index_series_label(&s, &label, err)
+ *     nlt_index_series_chunks(&s, err)
+ *     while s.n_chunks > 0:  nlt_index_series_chunk(&s, &chunk, err)
+ */
+typedef struct {
+    const nlt_index_file_t *ix;
+    uint32_t id;
+    nlt_reader_t r;
+    uint64_t n_labels; /* not yet read */
+    uint64_t n_chunks; /* not yet read */
+    bool first_chunk;
+    nlt_index_chunk_t chunk; /* the last one read */
+} nlt_index_series_t;
+
+/* Checks the place and the checksum of entry id.  NLT_EDATA. */
+NLT_CHECKED nlt_rc_t nlt_index_series_open(const nlt_index_file_t *ix,
+                                           uint32_t id, nlt_index_series_t *s,
+                                           nlt_err_t *err);
+
+/* The next label; only while n_labels > 0.  NLT_EDATA. */
+NLT_CHECKED nlt_rc_t nlt_index_series_label(nlt_index_series_t *s,
+                                            nlt_label_t *out, nlt_err_t *err);
+
+/* The same as ordinals of symbols, whose texts are not looked up. */
+NLT_CHECKED nlt_rc_t nlt_index_series_refs(nlt_index_series_t *s,
+                                           uint64_t *name_ref,
+                                           uint64_t *value_ref,
+                                           nlt_err_t *err);
+
+/* Passes over labels not yet read and stands before the chunks. */
+NLT_CHECKED nlt_rc_t nlt_index_series_chunks(nlt_index_series_t *s,
+                                             nlt_err_t *err);
+
+/*
+ * The next chunk; only while n_chunks > 0.  It begins after the one before
+ * has ended and does not end before it begins, or NLT_EDATA.
+ */
+NLT_CHECKED nlt_rc_t nlt_index_series_chunk(nlt_index_series_t *s,
+                                            nlt_index_chunk_t *out,
+                                            nlt_err_t *err);
+
+/*
+ * Checks all there is: order of symbols, of label pairs, series and
+ * postings, every checksum, and that each label of each series is in its
+ * postings list and nothing else is.  Scratch in the pool: one postings list
+ * at a time.  NLT_EDATA, NLT_ENOMEM.  chunk_cb, when not NULL, is called for
+ * every chunk and ends the check unless it gives NLT_OK.
+ */
+typedef nlt_rc_t (*nlt_index_validate_cb)(void *ctx, uint32_t id,
+                                          const nlt_index_chunk_t *chunk,
+                                          nlt_err_t *err);
+
+NLT_CHECKED nlt_rc_t nlt_index_file_validate(const nlt_index_file_t *ix,
+                                             nlt_pool_t *pool,
+                                             nlt_index_validate_cb chunk_cb,
+                                             void *ctx, nlt_err_t *err);
+
+#endif

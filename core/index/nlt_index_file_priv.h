@@ -1,0 +1,50 @@
+/*
+ * nlt_index_file_priv.h - the open index, for the files of this folder.
+ *
+ * Floor 2 (index); uses base.  Shared by nlt_index_file.c (tables) and
+ * nlt_index_file_series.c (entries, validation).
+ */
+#ifndef NLT_INDEX_INDEX_FILE_PRIV_H
+#define NLT_INDEX_INDEX_FILE_PRIV_H
+
+#include "nlt_index_file.h"
+
+#define NLT_INDEX_HEADER_BYTES 5
+#define NLT_INDEX_SERIES_STEP  16
+
+typedef struct {
+    nlt_str_t name;       /* in the mapping */
+    const uint8_t *first; /* entry of its first value */
+    size_t first_note;    /* of its values in value_notes[] */
+    size_t n_values;
+} nlt_index_name_t;
+
+struct nlt_index_file_s {
+    const nlt_mem_t *mem;
+    const uint8_t *data; /* borrowed */
+    size_t len;
+    uint64_t toc_off;
+    uint64_t symbols_off;
+    uint64_t series_off;
+    uint64_t series_end;
+    uint64_t table_off;
+
+    const uint8_t *symbols; /* content: be32 count, entries */
+    size_t symbols_len;
+    size_t n_symbols;
+    uint32_t *symbol_notes; /* offset in content of every 8th entry */
+    size_t n_symbol_notes;
+
+    const uint8_t *table; /* content: be32 count, entries */
+    const uint8_t *table_end;
+    nlt_index_name_t *names; /* sorted; the empty name may be the first */
+    size_t n_names;
+    uint32_t *value_notes; /* offset in content, every 32nd of each name */
+    size_t n_value_notes;
+};
+
+/* Fills err with "index: what at offset N" and returns NLT_EDATA. */
+nlt_rc_t nlt_index_corrupt(const nlt_index_file_t *ix, const uint8_t *at,
+                           const char *what, nlt_err_t *err);
+
+#endif
