@@ -37,11 +37,11 @@ typedef struct nlt_api_s nlt_api_t;
 
 /* Limits of a location (directives). */
 typedef struct {
-    int64_t timeout_ms;     /* nightlight_query_timeout, 2m */
-    uint64_t samples_max;   /* nightlight_query_max_samples, 50M */
-    size_t memory_max;      /* nightlight_query_memory, 256m */
-    int64_t lookback_ms;    /* nightlight_lookback, 5m */
-    unsigned features;      /* nlt_pql_features_t */
+    int64_t timeout_ms;   /* nightlight_query_timeout, 2m */
+    uint64_t samples_max; /* nightlight_query_max_samples, 50M */
+    size_t memory_max;    /* nightlight_query_memory, 256m */
+    int64_t lookback_ms;  /* nightlight_lookback, 5m */
+    unsigned features;    /* nlt_pql_features_t */
     uint32_t tenant;
 } nlt_api_conf_t;
 
@@ -62,6 +62,7 @@ typedef enum {
 typedef enum {
     NLT_API_QUERY,  /* query, query_range, series, labels, label/N/values,
                        status/buildinfo, ... */
+    NLT_API_ADMIN,  /* delete_series, snapshot: not supported yet */
     NLT_API_STATUS, /* healthy, ready */
     NLT_API_METRICS /* own metrics, text exposition */
 } nlt_api_kind_t;
@@ -105,10 +106,10 @@ void nlt_api_cancel(nlt_api_t *a);
 typedef struct {
     int status;
     nlt_str_t content_type;
-    nlt_str_t allow;        /* of 405, else empty */
-    int retry_after_s;      /* > 0: send the header */
-    bool has_body;          /* false: 204, HEAD */
-    uint64_t samples_read;  /* for variables and metrics */
+    nlt_str_t allow;       /* of 405, else empty */
+    int retry_after_s;     /* > 0: send the header */
+    bool has_body;         /* false: 204, HEAD */
+    uint64_t samples_read; /* for variables and metrics */
     int64_t elapsed_ns;
 } nlt_api_answer_t;
 

@@ -1,0 +1,337 @@
+/*
+ * nlt_api.c - a job of the HTTP API: create, route, run, render, destroy.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "nlt_api.h"
+
+/* Beside the evaluation: the request, parameters, label sets of answers. */
+#define POOL_EXTRA (16u << 20)
+
+/* Texts of one answer. */
+#define TEXT_MAX (1u << 20)
+
+#define GET_POST (NLT_API_M_GET | NLT_API_M_POST)
+#define GET_HEAD (NLT_API_M_GET | NLT_API_M_HEAD)
+
+static const nlt_api_route_t routes[] = {
+    {NLT_API_QUERY, "query", GET_POST, false, nlt_api_run_query},
+    {NLT_API_QUERY, "query_range", GET_POST, false, nlt_api_run_query_range},
+    {NLT_API_QUERY, "series", GET_POST, false, nlt_api_run_series},
+    {NLT_API_QUERY, "labels", GET_POST, false, nlt_api_run_labels},
+    {NLT_API_QUERY, "label/*/values", NLT_API_M_GET, false,
+     nlt_api_run_label_values},
+    {NLT_API_QUERY, "status/buildinfo", NLT_API_M_GET, true,
+     nlt_api_run_buildinfo},
+    {NLT_API_QUERY, "metadata", NLT_API_M_GET, true, nlt_api_run_empty_map},
+    {NLT_API_QUERY, "query_exemplars", GET_POST, true, nlt_api_run_empty_list},
+    {NLT_API_QUERY, "rules", NLT_API_M_GET, true, nlt_api_run_rules},
+    {NLT_API_QUERY, "alerts", NLT_API_M_GET, true, nlt_api_run_alerts},
+    {NLT_API_STATUS, "healthy", GET_HEAD, true, nlt_api_run_healthy},
+    {NLT_API_STATUS, "ready", GET_HEAD, true, nlt_api_run_ready},
+    {NLT_API_METRICS, "*", GET_HEAD, true, nlt_api_run_metrics},
+    {NLT_API_ADMIN, "*", NLT_API_M_POST | NLT_API_M_PUT, true,
+     nlt_api_run_admin},
+};
+
+/* Does the path match, with one * for a part without slashes? */
+static bool
+route_matches(const nlt_api_route_t *r, nlt_str_t path, nlt_str_t *arg)
+{
+    const char *star = strchr(r->path, '*');
+    size_t len = strlen(r->path);
+
+    if (star == NULL) {
+        return path.len == len && memcmp(path.data, r->path, len) == 0;
+    }
+    if (len == 1) {
+        return true;
+    }
+
+    size_t before = (size_t) (star - r->path);
+    size_t after = len - before - 1;
+
+    if (path.len <= before + after || memcmp(path.data, r->path, before) != 0
+        || memcmp(path.data + path.len - after, star + 1, after) != 0) {
+        return false;
+    }
+    *arg = (nlt_str_t){path.len - before - after, path.data + before};
+    return memchr(arg->data, '/', arg->len) == NULL;
+}
+
+static const nlt_api_route_t *
+find_route(nlt_api_t *a)
+{
+    for (size_t i = 0; i < NLT_COUNT(routes); i++) {
+        if (routes[i].kind == a->req.kind
+            && route_matches(&routes[i], a->req.suffix, &a->path_arg)) {
+            return &routes[i];
+        }
+    }
+    return NULL;
+}
+
+nlt_rc_t
+nlt_api_create(const nlt_env_t *env, nlt_store_t *s,
+               const nlt_api_conf_t *conf, const nlt_api_request_t *req,
+               nlt_api_t **out)
+{
+    size_t bytes = req->suffix.len + req->args.len + req->form.len
+                   + req->content_type.len + req->origin.len;
+    nlt_api_t *a;
+
+    if (bytes > NLT_API_REQUEST_MAX) {
+        return NLT_ETOOBIG;
+    }
+    a = nlt_mem_zalloc(env->mem, sizeof(*a));
+    if (a == NULL) {
+        return NLT_ENOMEM;
+    }
+    a->env = env;
+    a->store = s;
+    a->conf = *conf;
+    a->req = *req;
+    a->start_ns = nlt_mono_ns(env);
+    nlt_pool_init(&a->pool, env->mem, conf->memory_max + POOL_EXTRA);
+    nlt_buf_init(&a->text, env->mem, TEXT_MAX);
+    nlt_json_stream_init(&a->json, env->mem);
+
+    nlt_str_t *copies[] = {&a->req.suffix, &a->req.args, &a->req.form,
+                           &a->req.content_type, &a->req.origin};
+
+    for (size_t i = 0; i < NLT_COUNT(copies); i++) {
+        size_t len = copies[i]->len;
+
+        *copies[i] = nlt_pool_str(&a->pool, *copies[i]);
+        if (len > 0 && copies[i]->data == NULL) {
+            nlt_api_destroy(a);
+            return NLT_ENOMEM;
+        }
+    }
+    a->route = find_route(a);
+    *out = a;
+    return NLT_OK;
+}
+
+void
+nlt_api_set_conn(nlt_api_t *a, const nlt_self_conn_t *conn)
+{
+    a->conn = *conn;
+}
+
+static unsigned
+method_bit(nlt_http_method_t m)
+{
+    switch (m) {
+    case NLT_HTTP_GET:
+        return NLT_API_M_GET;
+    case NLT_HTTP_POST:
+        return NLT_API_M_POST;
+    case NLT_HTTP_HEAD:
+        return NLT_API_M_HEAD;
+    case NLT_HTTP_PUT:
+        return NLT_API_M_PUT;
+    default:
+        return 0;
+    }
+}
+
+bool
+nlt_api_is_quick(const nlt_api_t *a)
+{
+    return a->route == NULL || a->route->quick
+           || (a->route->methods & method_bit(a->req.method)) == 0;
+}
+
+static void
+plain(nlt_api_t *a, int status, const char *text)
+{
+    nlt_buf_reset(&a->text);
+    nlt_buf_add_c(&a->text, text);
+    nlt_api_text(a, status, "text/plain; charset=utf-8");
+}
+
+/* What Allow says for a route; HEAD only where GET has it. */
+static nlt_str_t
+allow_text(unsigned methods)
+{
+    switch (methods) {
+    case NLT_API_M_GET:
+        return NLT_STR("GET, OPTIONS");
+    case GET_HEAD:
+        return NLT_STR("GET, HEAD, OPTIONS");
+    case GET_POST:
+        return NLT_STR("GET, OPTIONS, POST");
+    default:
+        return NLT_STR("OPTIONS, POST, PUT");
+    }
+}
+
+void
+nlt_api_run(nlt_api_t *a)
+{
+    if (a->route == NULL) {
+        plain(a, 404, "404 page not found\n");
+    } else if (a->req.method == NLT_HTTP_OPTIONS) {
+        a->answer.status = 204;
+        a->answer.allow = allow_text(a->route->methods);
+    } else if ((a->route->methods & method_bit(a->req.method)) == 0) {
+        plain(a, 405, "Method Not Allowed\n");
+        a->answer.allow = allow_text(a->route->methods);
+    } else if (nlt_api_parse_params(a)) {
+        a->route->run(a);
+    }
+    if (a->req.method == NLT_HTTP_HEAD) {
+        a->answer.has_body = false;
+    }
+    a->answer.elapsed_ns = nlt_mono_ns(a->env) - a->start_ns;
+
+    nlt_head_ctl_t *ctl = nlt_store_ctl(a->store);
+
+    if (ctl != NULL && a->route != NULL && !a->route->quick) {
+        atomic_fetch_add_explicit(&ctl->counters.queries, 1,
+                                  memory_order_relaxed);
+        atomic_fetch_add_explicit(&ctl->counters.query_samples,
+                                  a->answer.samples_read,
+                                  memory_order_relaxed);
+        atomic_fetch_add_explicit(&ctl->counters.query_ns,
+                                  (uint64_t) a->answer.elapsed_ns,
+                                  memory_order_relaxed);
+        if (a->answer.status >= 400) {
+            atomic_fetch_add_explicit(&ctl->counters.query_errors, 1,
+                                      memory_order_relaxed);
+        }
+    }
+}
+
+void
+nlt_api_cancel(nlt_api_t *a)
+{
+    __atomic_store_n(&a->cancel, 1, __ATOMIC_RELAXED);
+}
+
+const nlt_api_answer_t *
+nlt_api_answer(const nlt_api_t *a)
+{
+    return &a->answer;
+}
+
+nlt_rc_t
+nlt_api_render(nlt_api_t *a, char *out, size_t cap, size_t *len)
+{
+    return nlt_json_stream_take(&a->json, out, cap, len);
+}
+
+void
+nlt_api_destroy(nlt_api_t *a)
+{
+    if (a == NULL) {
+        return;
+    }
+    if (a->view_open) {
+        nlt_view_close(&a->view);
+    }
+    nlt_json_stream_deinit(&a->json);
+    nlt_buf_deinit(&a->text);
+    nlt_pool_deinit(&a->pool);
+    nlt_mem_free(a->env->mem, a, sizeof(*a));
+}
+
+/* ---- answers ---- */
+
+void
+nlt_api_text(nlt_api_t *a, int status, const char *content_type)
+{
+    if (a->text.rc != NLT_OK) {
+        status = 500;
+        nlt_buf_reset(&a->text);
+    }
+    a->answer.status = status;
+    a->answer.content_type = (nlt_str_t){strlen(content_type), content_type};
+    a->answer.has_body = true;
+    a->json.kind = NLT_JSON_TEXT;
+    a->json.text = nlt_buf_str(&a->text);
+}
+
+void
+nlt_api_json(nlt_api_t *a)
+{
+    a->answer.status = 200;
+    a->answer.content_type = NLT_STR("application/json");
+    a->answer.has_body = true;
+}
+
+void
+nlt_api_fail(nlt_api_t *a, const char *type, int status, const char *fmt, ...)
+{
+    char text[2 * NLT_ERR_TEXT_MAX];
+    va_list args;
+    int n;
+
+    va_start(args, fmt);
+    n = vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    if (n < 0) {
+        n = 0;
+    } else if (n >= (int) sizeof(text)) {
+        n = (int) sizeof(text) - 1;
+    }
+    nlt_buf_reset(&a->text);
+    nlt_json_error(&a->text, type, (nlt_str_t){(size_t) n, text});
+    nlt_api_text(a, status, "application/json");
+    if (status == 503) {
+        a->answer.retry_after_s = 1;
+    }
+}
+
+void
+nlt_api_bad_param(nlt_api_t *a, const char *name, const char *fmt, ...)
+{
+    char text[2 * NLT_ERR_TEXT_MAX];
+    va_list args;
+
+    va_start(args, fmt);
+    (void) vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    nlt_api_fail(a, "bad_data", 400, "invalid parameter \"%s\": %s", name,
+                 text);
+}
+
+void
+nlt_api_fail_rc(nlt_api_t *a, const nlt_err_t *err)
+{
+    static const struct {
+        nlt_rc_t rc;
+        const char *type;
+        int status;
+    } map[] = {
+        {NLT_EINVAL, "bad_data", 400},    {NLT_EEXEC, "execution", 422},
+        {NLT_ELIMIT, "execution", 422},   {NLT_ENOMEM, "execution", 422},
+        {NLT_ETOOBIG, "execution", 422},  {NLT_ETIMEOUT, "timeout", 503},
+        {NLT_ECANCELED, "canceled", 499}, {NLT_ENOTREADY, "unavailable", 503},
+    };
+
+    for (size_t i = 0; i < NLT_COUNT(map); i++) {
+        if (map[i].rc == err->rc) {
+            nlt_api_fail(a, map[i].type, map[i].status, "%s", err->text);
+            return;
+        }
+    }
+    nlt_log(a->env, NLT_LOG_ERROR, "query failed: %s", err->text);
+    nlt_api_fail(a, "internal", 500, "%s", err->text);
+}
+
+bool
+nlt_api_open_view(nlt_api_t *a)
+{
+    nlt_err_t err;
+
+    if (nlt_view_open(a->store, a->conf.tenant, &a->cancel, &a->view, &err)
+        != NLT_OK) {
+        nlt_api_fail_rc(a, &err);
+        return false;
+    }
+    a->view_open = true;
+    return true;
+}

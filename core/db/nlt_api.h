@@ -1,0 +1,145 @@
+/*
+ * nlt_api.h - inside of the HTTP API: what its files share.
+ *
+ * Floor 4 (db); uses store, promql, wire.
+ *
+ *   nlt_api.c        a job's life: create, route, run, render, destroy
+ *   nlt_api_form.c   parameters
+ *   nlt_api_query.c  query, query_range
+ *   nlt_api_meta.c   series, labels, label/<name>/values
+ *   nlt_api_text.c   healthy, ready, metrics, buildinfo and other fixed ones
+ *   nlt_self.c       the list of own metrics, as text and as samples
+ *
+ * A handler fills a->answer and a->json; it cannot fail, because an error is
+ * an answer: nlt_api_fail() makes it one.
+ */
+#ifndef NLT_DB_API_H
+#define NLT_DB_API_H
+
+#include "nightlight.h"
+#include "nlt_api_json.h"
+#include "nlt_pql.h"
+
+/* One request may carry this many parameters. */
+#define NLT_API_PARAMS_MAX 10000
+
+typedef struct {
+    nlt_str_t name; /* unescaped, in the pool */
+    nlt_str_t value;
+} nlt_api_param_t;
+
+typedef struct nlt_api_route_s nlt_api_route_t;
+
+struct nlt_api_s {
+    const nlt_env_t *env;
+    nlt_store_t *store;
+    nlt_api_conf_t conf;
+    nlt_api_request_t req; /* strings copied into the pool */
+    const nlt_api_route_t *route;
+    nlt_str_t path_arg; /* <name> of label/<name>/values */
+    nlt_pool_t pool;
+    int cancel; /* set by another thread */
+    nlt_api_param_t *params;
+    size_t n_params;
+    nlt_self_conn_t conn;
+    nlt_view_t view;
+    bool view_open;
+    int64_t start_ns;
+    nlt_api_answer_t answer;
+    nlt_annots_t annots;
+    nlt_json_stream_t json;
+    nlt_buf_t text; /* of short answers */
+};
+
+typedef void (*nlt_api_handler_t)(nlt_api_t *a);
+
+/* Methods as a bit set. */
+#define NLT_API_M_GET  1u
+#define NLT_API_M_POST 2u
+#define NLT_API_M_HEAD 4u
+#define NLT_API_M_PUT  8u
+
+struct nlt_api_route_s {
+    nlt_api_kind_t kind;
+    const char *path;
+    unsigned methods;
+    bool quick; /* no samples, no locks: may run in the event loop */
+    nlt_api_handler_t run;
+};
+
+/* ---- answers ---- */
+
+/* {"status":"error",...}; status as the type says (see docs/API.md). */
+void nlt_api_fail(nlt_api_t *a, const char *type, int status, const char *fmt,
+                  ...) NLT_PRINTF(4, 5);
+
+/* invalid parameter "name": text  (400 bad_data). */
+void nlt_api_bad_param(nlt_api_t *a, const char *name, const char *fmt, ...)
+    NLT_PRINTF(3, 4);
+
+/* An error of store or PromQL by its code. */
+void nlt_api_fail_rc(nlt_api_t *a, const nlt_err_t *err);
+
+/* What a->text holds is the whole body. */
+void nlt_api_text(nlt_api_t *a, int status, const char *content_type);
+
+/* a->json's content fields are set: answers 200 with them. */
+void nlt_api_json(nlt_api_t *a);
+
+/* Opens a->view; false: the answer says why not. */
+bool nlt_api_open_view(nlt_api_t *a);
+
+/* ---- parameters ---- */
+
+/*
+ * Parses query string and form into a->params; body before query string, as
+ * Go merges them.  false: answered.
+ */
+bool nlt_api_parse_params(nlt_api_t *a);
+
+/* The first value of a parameter; data NULL when it is missing. */
+nlt_str_t nlt_api_param(const nlt_api_t *a, const char *name);
+
+/* The limit parameter: 0 none.  false: answered (H11). */
+bool nlt_api_param_limit(nlt_api_t *a, size_t *limit);
+
+/* An optional time, def when missing.  false: answered (H1). */
+bool
+nlt_api_param_time(nlt_api_t *a, const char *name, int64_t def, int64_t *out);
+
+/* Go's %q of a parameter's first 500 bytes, for error texts; in the pool. */
+nlt_str_t nlt_api_quote(nlt_api_t *a, nlt_str_t s);
+
+/* ---- handlers ---- */
+
+void nlt_api_run_query(nlt_api_t *a);
+void nlt_api_run_query_range(nlt_api_t *a);
+void nlt_api_run_series(nlt_api_t *a);
+void nlt_api_run_labels(nlt_api_t *a);
+void nlt_api_run_label_values(nlt_api_t *a);
+void nlt_api_run_buildinfo(nlt_api_t *a);
+void nlt_api_run_empty_list(nlt_api_t *a);
+void nlt_api_run_empty_map(nlt_api_t *a);
+void nlt_api_run_rules(nlt_api_t *a);
+void nlt_api_run_alerts(nlt_api_t *a);
+void nlt_api_run_healthy(nlt_api_t *a);
+void nlt_api_run_ready(nlt_api_t *a);
+void nlt_api_run_metrics(nlt_api_t *a);
+void nlt_api_run_admin(nlt_api_t *a);
+
+/* ---- own metrics ---- */
+
+#define NLT_SELF_METRICS_MAX 96
+
+typedef struct {
+    const char *name;
+    const char *help;
+    bool counter;
+    double value;
+} nlt_self_metric_t;
+
+/* Reads all counters and gauges; the count (<= NLT_SELF_METRICS_MAX). */
+size_t nlt_self_collect(nlt_store_t *s, const nlt_env_t *env,
+                        const nlt_self_conn_t *conn, nlt_self_metric_t *out);
+
+#endif

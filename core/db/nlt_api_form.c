@@ -1,0 +1,222 @@
+/*
+ * nlt_api_form.c - parameters of API requests.
+ */
+#include <string.h>
+
+#include "nlt_api.h"
+#include "nlt_num.h"
+
+static int
+hex_digit(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    c = (char) (c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Decodes %XX and + into the pool; data NULL: bad escape or no memory. */
+static nlt_str_t
+unescape(nlt_pool_t *pool, nlt_str_t s)
+{
+    char *out = nlt_pool_alloc(pool, s.len + 1);
+    size_t n = 0;
+
+    if (out == NULL) {
+        return (nlt_str_t){0, NULL};
+    }
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.data[i];
+
+        if (c == '%') {
+            int hi = i + 2 < s.len ? hex_digit(s.data[i + 1]) : -1;
+            int lo = i + 2 < s.len ? hex_digit(s.data[i + 2]) : -1;
+
+            if (hi < 0 || lo < 0) {
+                return (nlt_str_t){0, NULL};
+            }
+            c = (char) (hi * 16 + lo);
+            i += 2;
+        } else if (c == '+') {
+            c = ' ';
+        }
+        out[n++] = c;
+    }
+    return (nlt_str_t){n, out};
+}
+
+static size_t
+count_params(nlt_str_t s)
+{
+    size_t n = s.len > 0;
+
+    for (size_t i = 0; i < s.len; i++) {
+        n += s.data[i] == '&';
+    }
+    return n;
+}
+
+/* Go says what it cannot unescape: invalid URL escape "%zz". */
+static void
+bad_escape(nlt_api_t *a, nlt_str_t s)
+{
+    const char *at = s.len ? memchr(s.data, '%', s.len) : NULL;
+    nlt_str_t part = {0, ""};
+
+    while (at != NULL) {
+        size_t left = s.len - (size_t) (at - s.data);
+
+        if (left < 3 || hex_digit(at[1]) < 0 || hex_digit(at[2]) < 0) {
+            part = (nlt_str_t){left < 3 ? left : 3, at};
+            break;
+        }
+        at = memchr(at + 3, '%', left - 3);
+    }
+    nlt_api_fail(a, "bad_data", 400,
+                 "error parsing form values: invalid URL escape \"%.*s\"",
+                 NLT_FMT(part));
+}
+
+/* Adds the pairs of one urlencoded string. */
+static bool
+add_params(nlt_api_t *a, nlt_str_t s)
+{
+    while (s.len > 0) {
+        const char *amp = memchr(s.data, '&', s.len);
+        size_t len = amp != NULL ? (size_t) (amp - s.data) : s.len;
+        nlt_str_t pair = {len, s.data};
+        size_t skip = len + (amp != NULL);
+
+        s.data += skip;
+        s.len -= skip;
+        if (pair.len == 0) {
+            continue;
+        }
+
+        const char *eq = memchr(pair.data, '=', pair.len);
+        size_t name_len = eq != NULL ? (size_t) (eq - pair.data) : pair.len;
+        nlt_str_t value = {0, ""};
+
+        if (eq != NULL) {
+            value = (nlt_str_t){pair.len - name_len - 1, eq + 1};
+        }
+
+        nlt_api_param_t *p = &a->params[a->n_params];
+
+        p->name = unescape(&a->pool, (nlt_str_t){name_len, pair.data});
+        p->value = unescape(&a->pool, value);
+        if (p->name.data == NULL || p->value.data == NULL) {
+            bad_escape(a, pair);
+            return false;
+        }
+        a->n_params++;
+    }
+    return true;
+}
+
+static bool
+is_form(nlt_str_t type)
+{
+    nlt_str_t want = NLT_STR("application/x-www-form-urlencoded");
+
+    return type.len >= want.len
+           && strncasecmp(type.data, want.data, want.len) == 0
+           && (type.len == want.len || type.data[want.len] == ';'
+               || type.data[want.len] == ' ');
+}
+
+bool
+nlt_api_parse_params(nlt_api_t *a)
+{
+    nlt_str_t form = a->req.form;
+    size_t n;
+
+    if (a->req.method != NLT_HTTP_POST || !is_form(a->req.content_type)) {
+        form.len = 0;
+    }
+    n = count_params(form) + count_params(a->req.args);
+    if (n > NLT_API_PARAMS_MAX) {
+        nlt_api_fail(a, "bad_data", 400, "more than %d parameters",
+                     NLT_API_PARAMS_MAX);
+        return false;
+    }
+    a->params = nlt_pool_array(&a->pool, n + 1, sizeof(nlt_api_param_t));
+    if (a->params == NULL) {
+        nlt_api_fail(a, "execution", 422, "out of memory");
+        return false;
+    }
+    return add_params(a, form) && add_params(a, a->req.args);
+}
+
+nlt_str_t
+nlt_api_param(const nlt_api_t *a, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (size_t i = 0; i < a->n_params; i++) {
+        if (a->params[i].name.len == len
+            && memcmp(a->params[i].name.data, name, len) == 0) {
+            return a->params[i].value;
+        }
+    }
+    return (nlt_str_t){0, NULL};
+}
+
+nlt_str_t
+nlt_api_quote(nlt_api_t *a, nlt_str_t s)
+{
+    nlt_buf_t b;
+    nlt_str_t out;
+
+    nlt_buf_init(&b, a->env->mem, 8192);
+    nlt_utf8_quote(&b, (nlt_str_t){s.len < 500 ? s.len : 500, s.data});
+    out = nlt_pool_str(&a->pool, nlt_buf_str(&b));
+    nlt_buf_deinit(&b);
+    return out;
+}
+
+bool
+nlt_api_param_limit(nlt_api_t *a, size_t *limit)
+{
+    nlt_str_t s = nlt_api_param(a, "limit");
+    int64_t n;
+
+    *limit = 0;
+    if (s.len == 0) {
+        return true;
+    }
+    if (!nlt_num_parse_i64(s, &n)) {
+        bool digits = s.len > 18;
+
+        for (size_t i = s.data[0] == '-' || s.data[0] == '+'; i < s.len; i++) {
+            digits = digits && s.data[i] >= '0' && s.data[i] <= '9';
+        }
+        nlt_api_bad_param(a, "limit", "strconv.Atoi: parsing %.*s: %s",
+                          NLT_FMT(nlt_api_quote(a, s)),
+                          digits ? "value out of range" : "invalid syntax");
+        return false;
+    }
+    if (n < 0) {
+        nlt_api_bad_param(a, "limit", "limit must be non-negative");
+        return false;
+    }
+    *limit = (size_t) n;
+    return true;
+}
+
+bool
+nlt_api_param_time(nlt_api_t *a, const char *name, int64_t def, int64_t *out)
+{
+    nlt_str_t s = nlt_api_param(a, name);
+
+    *out = def;
+    if (s.len == 0 || nlt_time_parse_instant(s, out) == NLT_OK) {
+        return true;
+    }
+    nlt_api_bad_param(a, name,
+                      "invalid time value for '%s': cannot parse %.*s to a "
+                      "valid timestamp",
+                      name, NLT_FMT(nlt_api_quote(a, s)));
+    return false;
+}

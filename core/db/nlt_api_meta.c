@@ -1,0 +1,378 @@
+/*
+ * nlt_api_meta.c - series, labels, label/<name>/values.
+ */
+#include <stdlib.h>
+
+#include "nlt_api.h"
+
+/* As Prometheus: whatever the store can have. */
+#define TIME_MIN (INT64_MIN / 4)
+#define TIME_MAX (INT64_MAX / 4)
+
+typedef struct {
+    nlt_select_t *v; /* one per match[]; one empty one when there is none */
+    size_t n;
+} selects_t;
+
+static void
+release(selects_t *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        for (size_t j = 0; j < s->v[i].n_matchers; j++) {
+            /* made here, const only for the source */
+            nlt_matcher_release(
+                (nlt_matcher_t *) (uintptr_t) &s->v[i].matchers[j]);
+        }
+    }
+}
+
+/* Does the selector have a matcher that does not match the empty string? */
+static bool
+has_non_empty(const nlt_select_t *s)
+{
+    for (size_t i = 0; i < s->n_matchers; i++) {
+        if (nlt_matcher_test(&s->matchers[i], (nlt_str_t){0, NULL})
+            == NLT_EOF) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+add_select(nlt_api_t *a, selects_t *out, nlt_str_t text, bool wrap)
+{
+    nlt_select_t *sel = &out->v[out->n];
+    nlt_matcher_t *m = NULL;
+    size_t n = 0;
+    nlt_err_t err;
+    nlt_rc_t rc = nlt_pql_parse_selector(&a->pool, text, &m, &n, &err);
+
+    sel->matchers = m;
+    out->n++;
+    for (size_t i = 0; rc == NLT_OK && i < n; i++) {
+        rc = nlt_matcher_compile(&a->pool, &m[i], &err);
+        sel->n_matchers = i + (rc == NLT_OK);
+    }
+    if (rc == NLT_OK) {
+        if (has_non_empty(sel)) {
+            return true;
+        }
+        nlt_err_set(&err, NLT_EINVAL,
+                    "match[] must contain at least one non-empty matcher");
+        rc = NLT_EINVAL;
+    }
+    if (rc != NLT_EINVAL) {
+        nlt_api_fail_rc(a, &err);
+    } else if (wrap) {
+        nlt_api_bad_param(a, "match[]", "%s", err.text);
+    } else {
+        nlt_api_fail(a, "bad_data", 400, "%s", err.text);
+    }
+    return false;
+}
+
+/* match[], start, end.  wrap: errors name the parameter (H10). */
+static bool
+parse_selects(nlt_api_t *a, selects_t *out, bool wrap)
+{
+    int64_t t_min, t_max;
+    nlt_str_t name = NLT_STR("match[]");
+
+    if (!nlt_api_param_time(a, "start", TIME_MIN, &t_min)
+        || !nlt_api_param_time(a, "end", TIME_MAX, &t_max)) {
+        return false;
+    }
+    out->n = 0;
+    out->v =
+        nlt_pool_zalloc(&a->pool, (a->n_params + 1) * sizeof(nlt_select_t));
+    if (out->v == NULL) {
+        nlt_api_fail(a, "execution", 422, "out of memory");
+        return false;
+    }
+    for (size_t i = 0; i < a->n_params; i++) {
+        if (nlt_str_eq(a->params[i].name, name)
+            && !add_select(a, out, a->params[i].value, wrap)) {
+            release(out);
+            return false;
+        }
+    }
+    if (out->n == 0) {
+        out->n = 1;
+    }
+    for (size_t i = 0; i < out->n; i++) {
+        out->v[i].t_min_ms = t_min;
+        out->v[i].t_max_ms = t_max;
+    }
+    return true;
+}
+
+static bool
+truncate(nlt_api_t *a, size_t limit, size_t *n)
+{
+    nlt_annot_t *w;
+
+    if (limit == 0 || *n <= limit) {
+        return true;
+    }
+    *n = limit;
+    w = nlt_pool_zalloc(&a->pool, sizeof(*w));
+    if (w == NULL) {
+        nlt_api_fail(a, "execution", 422, "out of memory");
+        return false;
+    }
+    w->text = NLT_STR("results truncated due to limit");
+    a->annots.warnings = w;
+    return true;
+}
+
+static int
+compare_labels(const void *a, const void *b)
+{
+    return nlt_labels_cmp(*(const nlt_labels_t *) a,
+                          *(const nlt_labels_t *) b);
+}
+
+static int
+compare_strings(const void *a, const void *b)
+{
+    return nlt_str_cmp(*(const nlt_str_t *) a, *(const nlt_str_t *) b);
+}
+
+static size_t
+unique_labels(nlt_labels_t *v, size_t n)
+{
+    size_t out = 0;
+
+    if (n > 0) {
+        qsort(v, n, sizeof(*v), compare_labels);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (out == 0 || !nlt_labels_eq(v[out - 1], v[i])) {
+            v[out++] = v[i];
+        }
+    }
+    return out;
+}
+
+static size_t
+unique_strings(nlt_str_t *v, size_t n)
+{
+    size_t out = 0;
+
+    if (n > 0) {
+        qsort(v, n, sizeof(*v), compare_strings);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (out == 0 || !nlt_str_eq(v[out - 1], v[i])) {
+            v[out++] = v[i];
+        }
+    }
+    return out;
+}
+
+/*
+ * Label sets of all selectors.  Strings are borrowed from the set, which the
+ * view keeps until the job ends: sets are closed by then, so they are copied.
+ */
+static nlt_rc_t
+collect_series(nlt_api_t *a, const selects_t *sels, nlt_labels_t **out,
+               size_t *n, nlt_err_t *err)
+{
+    size_t cap = 0;
+
+    *out = NULL;
+    *n = 0;
+    for (size_t i = 0; i < sels->n; i++) {
+        const nlt_source_t *src = &a->view.source;
+        nlt_series_set_t *set;
+        nlt_rc_t rc = src->ops->select(src, &a->pool, &sels->v[i], &set, err);
+
+        if (rc != NLT_OK) {
+            return rc;
+        }
+        *out = nlt_pool_grow(&a->pool, *out, cap * sizeof(**out),
+                             (cap + set->n) * sizeof(**out));
+        cap += set->n;
+        for (size_t j = 0; j < set->n && *out != NULL && rc == NLT_OK; j++) {
+            nlt_labels_t l;
+
+            rc = src->ops->labels(set, j, &a->pool, &l);
+            if (rc == NLT_OK
+                && !nlt_labels_copy(&a->pool, l, &(*out)[(*n)++])) {
+                rc = NLT_ENOMEM;
+            }
+        }
+        src->ops->close(set);
+        if (*out == NULL || rc != NLT_OK) {
+            return nlt_err_set(err, rc == NLT_OK ? NLT_ENOMEM : rc,
+                               "series: over the memory limit "
+                               "(nightlight_query_memory)");
+        }
+    }
+    return NLT_OK;
+}
+
+void
+nlt_api_run_series(nlt_api_t *a)
+{
+    selects_t sels;
+    size_t limit, n;
+    nlt_labels_t *sets;
+    nlt_err_t err;
+    nlt_rc_t rc;
+
+    if (nlt_api_param(a, "match[]").data == NULL) {
+        nlt_api_fail(a, "bad_data", 400, "no match[] parameter provided");
+        return;
+    }
+    if (!nlt_api_param_limit(a, &limit) || !parse_selects(a, &sels, true)) {
+        return;
+    }
+    if (!nlt_api_open_view(a)) {
+        release(&sels);
+        return;
+    }
+    rc = collect_series(a, &sels, &sets, &n, &err);
+    release(&sels);
+    if (rc != NLT_OK) {
+        nlt_api_fail_rc(a, &err);
+        return;
+    }
+    n = unique_labels(sets, n);
+    if (!truncate(a, limit, &n)) {
+        return;
+    }
+    a->json.kind = NLT_JSON_LABELS;
+    a->json.sets = sets;
+    a->json.n = n;
+    a->json.annots = &a->annots;
+    nlt_api_json(a);
+}
+
+/* Names (name.data NULL) or values of a label, over all selectors. */
+static void
+run_strings(nlt_api_t *a, nlt_str_t name, const selects_t *sels, size_t limit)
+{
+    const nlt_source_t *src = &a->view.source;
+    nlt_str_t *all = NULL;
+    size_t n = 0;
+    nlt_err_t err;
+
+    for (size_t i = 0; i < sels->n; i++) {
+        nlt_str_t *v;
+        size_t k;
+        nlt_rc_t rc = name.data == NULL
+                          ? src->ops->label_names(src, &a->pool, &sels->v[i],
+                                                  &v, &k, &err)
+                          : src->ops->label_values(src, &a->pool, name,
+                                                   &sels->v[i], &v, &k, &err);
+
+        if (rc == NLT_OK) {
+            all = nlt_pool_grow(&a->pool, all, n * sizeof(*all),
+                                (n + k) * sizeof(*all));
+            if (all == NULL) {
+                rc = nlt_err_set(&err, NLT_ENOMEM,
+                                 "labels: over the memory limit "
+                                 "(nightlight_query_memory)");
+            }
+        }
+        if (rc != NLT_OK) {
+            nlt_api_fail_rc(a, &err);
+            return;
+        }
+        if (k > 0) {
+            memcpy(all + n, v, k * sizeof(*all));
+        }
+        n += k;
+    }
+    n = unique_strings(all, n);
+    if (!truncate(a, limit, &n)) {
+        return;
+    }
+    a->json.kind = NLT_JSON_LIST;
+    a->json.list = all;
+    a->json.n = n;
+    a->json.annots = &a->annots;
+    nlt_api_json(a);
+}
+
+static void
+run_label_api(nlt_api_t *a, nlt_str_t name)
+{
+    selects_t sels;
+    size_t limit;
+
+    if (!nlt_api_param_limit(a, &limit) || !parse_selects(a, &sels, false)) {
+        return;
+    }
+    if (nlt_api_open_view(a)) {
+        run_strings(a, name, &sels, limit);
+    }
+    release(&sels);
+}
+
+void
+nlt_api_run_labels(nlt_api_t *a)
+{
+    run_label_api(a, (nlt_str_t){0, NULL});
+}
+
+/*
+ * U__ names: "__" is "_", "_2e_" is '.'; anything else that is not valid in
+ * the scheme leaves the name as it is.
+ */
+static nlt_str_t
+unescape_name(nlt_api_t *a, nlt_str_t s)
+{
+    char *out = nlt_pool_alloc(&a->pool, s.len + 4);
+    size_t n = 0;
+
+    if (out == NULL || s.len < 3 || memcmp(s.data, "U__", 3) != 0) {
+        return s;
+    }
+    for (size_t i = 3; i < s.len; i++) {
+        uint32_t rune = 0;
+        size_t j;
+
+        if (s.data[i] != '_') {
+            out[n++] = s.data[i];
+            continue;
+        }
+        if (i + 1 < s.len && s.data[i + 1] == '_') {
+            out[n++] = '_';
+            i++;
+            continue;
+        }
+        for (j = i + 1; j < s.len && j - i < 8 && s.data[j] != '_'; j++) {
+            char c = (char) (s.data[j] | 0x20);
+            uint32_t d = c >= '0' && c <= '9'   ? (uint32_t) (c - '0')
+                         : c >= 'a' && c <= 'f' ? (uint32_t) (c - 'a' + 10)
+                                                : 99;
+
+            if (d == 99) {
+                return s;
+            }
+            rune = rune * 16 + d;
+        }
+        if (j >= s.len || s.data[j] != '_' || j == i + 1 || rune > 0x10ffff) {
+            return s;
+        }
+        n += nlt_utf8_encode(out + n, rune);
+        i = j;
+    }
+    return (nlt_str_t){n, out};
+}
+
+void
+nlt_api_run_label_values(nlt_api_t *a)
+{
+    nlt_str_t name = unescape_name(a, a->path_arg);
+
+    if (name.len == 0 || !nlt_utf8_valid(name)) {
+        nlt_api_fail(a, "bad_data", 400, "invalid label name: %.*s",
+                     NLT_FMT(nlt_api_quote(a, name)));
+        return;
+    }
+    run_label_api(a, name);
+}

@@ -1,0 +1,217 @@
+/*
+ * nlt_api_query.c - query and query_range.
+ *
+ * The order of the checks is part of the contract: of several mistakes in
+ * one request Prometheus reports a certain one.
+ */
+#include "nlt_api.h"
+#include "nlt_num.h"
+
+/* H5: a step or timeout that is missing or no duration. */
+static bool
+param_duration(nlt_api_t *a, const char *name, int64_t *out_ms)
+{
+    nlt_str_t s = nlt_api_param(a, name);
+    nlt_rc_t rc = nlt_time_parse_step(s, out_ms);
+
+    if (rc == NLT_OK) {
+        return true;
+    }
+    nlt_api_bad_param(a, name, "cannot parse %.*s to a valid duration%s",
+                      NLT_FMT(nlt_api_quote(a, s)),
+                      rc == NLT_ELIMIT ? ". It overflows int64" : "");
+    return false;
+}
+
+/* timeout and lookback_delta, which both endpoints have. */
+static bool
+common_params(nlt_api_t *a, nlt_pql_query_t *q)
+{
+    nlt_str_t s = nlt_api_param(a, "timeout");
+    int64_t ms;
+
+    q->timeout_ms = a->conf.timeout_ms;
+    if (s.len > 0) {
+        if (!param_duration(a, "timeout", &ms)) {
+            return false;
+        }
+        if (ms <= 0) {
+            nlt_api_bad_param(a, "query", "context deadline exceeded");
+            return false;
+        }
+        q->timeout_ms = nlt_min_i64(q->timeout_ms, ms);
+    }
+    q->deadline_ns = a->start_ns + q->timeout_ms * 1000000;
+
+    q->lookback_ms = a->conf.lookback_ms;
+    s = nlt_api_param(a, "lookback_delta");
+    if (s.len > 0) {
+        if (nlt_time_parse_step(s, &ms) != NLT_OK) {
+            nlt_api_fail(a, "bad_data", 400,
+                         "error parsing lookback delta duration: cannot "
+                         "parse %.*s to a valid duration",
+                         NLT_FMT(nlt_api_quote(a, s)));
+            return false;
+        }
+        if (ms > 0) {
+            q->lookback_ms = ms;
+        }
+    }
+    return true;
+}
+
+/* The stats object of the answer, when it is asked for. */
+static nlt_str_t
+stats_text(nlt_api_t *a, const nlt_pql_stats_t *stats)
+{
+    nlt_buf_t b;
+    nlt_str_t out;
+    double s = (double) (nlt_mono_ns(a->env) - a->start_ns) / 1e9;
+
+    if (nlt_api_param(a, "stats").len == 0) {
+        return (nlt_str_t){0, NULL};
+    }
+    nlt_buf_init(&b, a->env->mem, 4096);
+    nlt_buf_addf(&b,
+                 ",\"stats\":{\"timings\":{\"evalTotalTime\":%.9f,"
+                 "\"resultSortTime\":0,\"queryPreparationTime\":0,"
+                 "\"innerEvalTime\":%.9f,\"execQueueTime\":0,"
+                 "\"execTotalTime\":%.9f},\"samples\":"
+                 "{\"totalQueryableSamples\":%llu,\"peakSamples\":%llu}}",
+                 s, s, s, (unsigned long long) stats->samples_read,
+                 (unsigned long long) stats->samples_peak);
+    out = nlt_pool_str(&a->pool, nlt_buf_str(&b));
+    nlt_buf_deinit(&b);
+    return out;
+}
+
+/* Adds "results truncated due to limit" in front of the warnings. */
+static bool
+warn_truncated(nlt_api_t *a)
+{
+    nlt_annot_t *w = nlt_pool_alloc(&a->pool, sizeof(*w));
+
+    if (w == NULL) {
+        return false;
+    }
+    w->text = NLT_STR("results truncated due to limit");
+    w->next = a->annots.warnings;
+    a->annots.warnings = w;
+    return true;
+}
+
+static void
+run(nlt_api_t *a, nlt_pql_query_t *q, size_t limit)
+{
+    nlt_value_t *value = nlt_pool_zalloc(&a->pool, sizeof(*value));
+    nlt_pql_stats_t stats = {0};
+    nlt_err_t err = {.rc = NLT_ENOMEM};
+    nlt_rc_t rc = NLT_ENOMEM;
+
+    q->text = nlt_api_param(a, "query");
+    q->subquery_step_ms = 60 * 1000;
+    q->samples_max = a->conf.samples_max;
+    q->features = a->conf.features;
+    q->cancel = &a->cancel;
+    q->env = a->env;
+
+    if (!nlt_api_open_view(a)) {
+        return;
+    }
+    q->source = &a->view.source;
+    if (value != NULL) {
+        rc = nlt_pql_run(&a->pool, q, value, &a->annots, &stats, &err);
+    }
+    a->answer.samples_read = stats.samples_read;
+    if (rc == NLT_EINVAL) {
+        nlt_api_bad_param(a, "query", "%s", err.text);
+        return;
+    }
+    if (rc != NLT_OK) {
+        nlt_api_fail_rc(a, &err);
+        return;
+    }
+    if (limit > 0 && value->n_series > limit
+        && value->type != NLT_VALUE_SCALAR) {
+        value->n_series = limit;
+        if (!warn_truncated(a)) {
+            nlt_api_fail(a, "execution", 422, "out of memory");
+            return;
+        }
+    }
+    a->json.kind = NLT_JSON_VALUE;
+    a->json.value = value;
+    a->json.annots = &a->annots;
+    a->json.stats = stats_text(a, &stats);
+    nlt_api_json(a);
+}
+
+void
+nlt_api_run_query(nlt_api_t *a)
+{
+    nlt_pql_query_t q = {.instant = true, .step_ms = 1};
+    size_t limit;
+
+    if (!nlt_api_param_limit(a, &limit)
+        || !nlt_api_param_time(a, "time", nlt_now_ms(a->env), &q.t_start_ms)
+        || !common_params(a, &q)) {
+        return;
+    }
+    q.t_end_ms = q.t_start_ms;
+    run(a, &q, limit);
+}
+
+/* A time that must be there (H2). */
+static bool
+required_time(nlt_api_t *a, const char *name, int64_t *out)
+{
+    nlt_str_t s = nlt_api_param(a, name);
+
+    if (s.len > 0 && nlt_time_parse_instant(s, out) == NLT_OK) {
+        return true;
+    }
+    nlt_api_bad_param(a, name, "cannot parse %.*s to a valid timestamp",
+                      NLT_FMT(nlt_api_quote(a, s)));
+    return false;
+}
+
+void
+nlt_api_run_query_range(nlt_api_t *a)
+{
+    nlt_pql_query_t q = {.instant = false};
+    size_t limit;
+
+    if (!nlt_api_param_limit(a, &limit)
+        || !required_time(a, "start", &q.t_start_ms)
+        || !required_time(a, "end", &q.t_end_ms)) {
+        return;
+    }
+    if (q.t_end_ms < q.t_start_ms) {
+        nlt_api_bad_param(a, "end",
+                          "end timestamp must not be before start time");
+        return;
+    }
+    if (!param_duration(a, "step", &q.step_ms)) {
+        return;
+    }
+    if (q.step_ms <= 0) {
+        nlt_api_bad_param(a, "step",
+                          "zero or negative query resolution step widths are "
+                          "not accepted. Try a positive integer");
+        return;
+    }
+    /* unsigned: start and end may be at opposite ends of int64 */
+    if (((uint64_t) q.t_end_ms - (uint64_t) q.t_start_ms)
+            / (uint64_t) q.step_ms
+        > NLT_QUERY_POINTS_MAX) {
+        nlt_api_fail(a, "bad_data", 400,
+                     "exceeded maximum resolution of 11,000 points per "
+                     "timeseries. Try decreasing the query resolution "
+                     "(?step=XX)");
+        return;
+    }
+    if (!common_params(a, &q)) {
+        return;
+    }
+    run(a, &q, limit);
+}

@@ -1,0 +1,109 @@
+/*
+ * nlt_api_text.c - answers that read no samples.
+ */
+#include "nlt_api.h"
+#include "nlt_num.h"
+
+/*
+ * The version whose API this is: clients gate features on it (Grafana sends
+ * match[] to labels from 2.24 on).  Which program answers stands in branch.
+ */
+#define API_VERSION "3.5.0"
+
+static void
+json_text(nlt_api_t *a, const char *data)
+{
+    nlt_buf_reset(&a->text);
+    nlt_buf_addf(&a->text, "{\"status\":\"success\",\"data\":%s}", data);
+    nlt_api_text(a, 200, "application/json");
+}
+
+void
+nlt_api_run_buildinfo(nlt_api_t *a)
+{
+    json_text(a, "{\"version\":\"" API_VERSION "\",\"revision\":\"\","
+                 "\"branch\":\"nightlight-" NLT_VERSION "\","
+                 "\"buildUser\":\"\",\"buildDate\":\"\","
+                 "\"goVersion\":\"\"}");
+}
+
+void
+nlt_api_run_empty_list(nlt_api_t *a)
+{
+    json_text(a, "[]");
+}
+
+void
+nlt_api_run_empty_map(nlt_api_t *a)
+{
+    json_text(a, "{}");
+}
+
+void
+nlt_api_run_rules(nlt_api_t *a)
+{
+    json_text(a, "{\"groups\":[]}");
+}
+
+void
+nlt_api_run_alerts(nlt_api_t *a)
+{
+    json_text(a, "{\"alerts\":[]}");
+}
+
+void
+nlt_api_run_admin(nlt_api_t *a)
+{
+    nlt_api_fail(a, "unavailable", 500,
+                 "admin API: not supported by this version");
+}
+
+void
+nlt_api_run_healthy(nlt_api_t *a)
+{
+    nlt_buf_reset(&a->text);
+    nlt_buf_add_c(&a->text, "Nightlight is Healthy.\n");
+    nlt_api_text(a, 200, "text/plain; charset=utf-8");
+}
+
+void
+nlt_api_run_ready(nlt_api_t *a)
+{
+    nlt_store_status_t st;
+
+    nlt_store_status(a->store, &st);
+    nlt_buf_reset(&a->text);
+    if (st.ready) {
+        nlt_buf_add_c(&a->text, "Nightlight is Ready.\n");
+        nlt_api_text(a, 200, "text/plain; charset=utf-8");
+        return;
+    }
+    nlt_buf_addf(&a->text, "Service Unavailable: %s", st.reason);
+    if (st.replay_total > 0) {
+        nlt_buf_addf(&a->text, ", log replay %llu of %llu bytes",
+                     (unsigned long long) st.replay_done,
+                     (unsigned long long) st.replay_total);
+    }
+    nlt_buf_add_byte(&a->text, '\n');
+    nlt_api_text(a, 503, "text/plain; charset=utf-8");
+    a->answer.retry_after_s = 1;
+}
+
+void
+nlt_api_run_metrics(nlt_api_t *a)
+{
+    nlt_self_metric_t m[NLT_SELF_METRICS_MAX];
+    size_t n = nlt_self_collect(a->store, a->env, &a->conn, m);
+
+    nlt_buf_reset(&a->text);
+    for (size_t i = 0; i < n; i++) {
+        char value[NLT_NUM_TEXT_MAX];
+        size_t len = nlt_num_sample(value, m[i].value);
+
+        nlt_buf_addf(&a->text, "# HELP %s %s\n# TYPE %s %s\n%s %.*s\n",
+                     m[i].name, m[i].help, m[i].name,
+                     m[i].counter ? "counter" : "gauge", m[i].name, (int) len,
+                     value);
+    }
+    nlt_api_text(a, 200, "text/plain; version=0.0.4; charset=utf-8");
+}

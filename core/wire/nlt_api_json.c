@@ -1,0 +1,383 @@
+/*
+ * nlt_api_json.c - see the header.
+ */
+#include "nlt_api_json.h"
+
+#include "nlt_num.h"
+
+/* Bytes rendered ahead at most before the caller gets them. */
+#define AHEAD 16384
+
+static void
+escape_ascii(nlt_buf_t *b, unsigned char c)
+{
+    static const char hex[] = "0123456789abcdef";
+    char u[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+
+    switch (c) {
+    case '"':
+        nlt_buf_add(b, "\\\"", 2);
+        break;
+    case '\\':
+        nlt_buf_add(b, "\\\\", 2);
+        break;
+    case '\n':
+        nlt_buf_add(b, "\\n", 2);
+        break;
+    case '\r':
+        nlt_buf_add(b, "\\r", 2);
+        break;
+    case '\t':
+        nlt_buf_add(b, "\\t", 2);
+        break;
+    default:
+        nlt_buf_add(b, u, sizeof(u));
+    }
+}
+
+/* Escapes one multi-byte rune of HTML-safe strings; its length. */
+static size_t
+html_rune(nlt_buf_t *b, nlt_str_t rest)
+{
+    uint32_t rune;
+    size_t n = nlt_utf8_decode(rest, &rune);
+
+    if (rune == 0xfffd && n == 1) {
+        nlt_buf_add(b, "\\ufffd", 6);
+    } else if (rune == 0x2028 || rune == 0x2029) {
+        nlt_buf_addf(b, "\\u%04x", (unsigned) rune);
+    } else {
+        nlt_buf_add(b, rest.data, n);
+    }
+    return n;
+}
+
+void
+nlt_json_string(nlt_buf_t *b, nlt_str_t s, bool html)
+{
+    size_t run = 0; /* start of bytes that need no escape */
+    size_t i = 0;
+
+    nlt_buf_add_byte(b, '"');
+    while (i < s.len) {
+        unsigned char c = (unsigned char) s.data[i];
+        bool plain = c >= 0x20 && c != '"' && c != '\\';
+
+        if (html) {
+            plain = plain && c < 0x80 && c != '<' && c != '>' && c != '&';
+        }
+        if (plain) {
+            i++;
+            continue;
+        }
+        nlt_buf_add(b, s.data + run, i - run);
+        if (c >= 0x80) {
+            i += html_rune(b, (nlt_str_t){s.len - i, s.data + i});
+        } else {
+            escape_ascii(b, c);
+            i++;
+        }
+        run = i;
+    }
+    nlt_buf_add(b, s.data + run, i - run);
+    nlt_buf_add_byte(b, '"');
+}
+
+void
+nlt_json_labels(nlt_buf_t *b, nlt_labels_t labels)
+{
+    nlt_buf_add_byte(b, '{');
+    for (size_t i = 0; i < labels.n; i++) {
+        if (i > 0) {
+            nlt_buf_add_byte(b, ',');
+        }
+        nlt_json_string(b, labels.v[i].name, false);
+        nlt_buf_add_byte(b, ':');
+        nlt_json_string(b, labels.v[i].value, false);
+    }
+    nlt_buf_add_byte(b, '}');
+}
+
+void
+nlt_json_time(nlt_buf_t *b, int64_t t_ms)
+{
+    uint64_t abs = t_ms < 0 ? 0 - (uint64_t) t_ms : (uint64_t) t_ms;
+
+    if (t_ms < 0) {
+        nlt_buf_add_byte(b, '-');
+    }
+    nlt_buf_add_u64(b, abs / 1000);
+    if (abs % 1000 != 0) {
+        char frac[4] = {'.', (char) ('0' + abs % 1000 / 100),
+                        (char) ('0' + abs / 10 % 10), (char) ('0' + abs % 10)};
+
+        nlt_buf_add(b, frac, sizeof(frac));
+    }
+}
+
+/* Times of scalars and strings are floats: trailing zeros are dropped. */
+static void
+scalar_time(nlt_buf_t *b, int64_t t_ms)
+{
+    nlt_json_time(b, t_ms);
+    if (t_ms % 1000 != 0) {
+        while (b->len > 0 && b->data[b->len - 1] == '0') {
+            b->len--;
+        }
+    }
+}
+
+static void
+point(nlt_buf_t *b, int64_t t_ms, double v)
+{
+    char text[NLT_NUM_TEXT_MAX];
+    size_t n = nlt_num_sample(text, v);
+
+    nlt_buf_add_byte(b, '[');
+    nlt_json_time(b, t_ms);
+    nlt_buf_add(b, ",\"", 2);
+    nlt_buf_add(b, text, n);
+    nlt_buf_add(b, "\"]", 2);
+}
+
+void
+nlt_json_error(nlt_buf_t *b, const char *type, nlt_str_t text)
+{
+    nlt_buf_add_c(b, "{\"status\":\"error\",\"errorType\":\"");
+    nlt_buf_add_c(b, type);
+    nlt_buf_add_c(b, "\",\"error\":");
+    nlt_json_string(b, text, true);
+    nlt_buf_add_byte(b, '}');
+}
+
+void
+nlt_json_stream_init(nlt_json_stream_t *s, const nlt_mem_t *mem)
+{
+    nlt_buf_init(&s->buf, mem, NLT_JSON_ELEMENT_MAX + AHEAD);
+    s->taken = 0;
+    s->phase = 0;
+    s->idx = 0;
+    s->point = 0;
+    s->open = false;
+    s->any = false;
+}
+
+void
+nlt_json_stream_deinit(nlt_json_stream_t *s)
+{
+    nlt_buf_deinit(&s->buf);
+}
+
+static void
+annotations(nlt_buf_t *b, const char *key, const nlt_annot_t *list)
+{
+    if (list == NULL) {
+        return;
+    }
+    nlt_buf_addf(b, ",\"%s\":[", key);
+    for (const nlt_annot_t *a = list; a != NULL; a = a->next) {
+        if (a != list) {
+            nlt_buf_add_byte(b, ',');
+        }
+        nlt_json_string(b, a->text, true);
+    }
+    nlt_buf_add_byte(b, ']');
+}
+
+static void
+emit_begin(nlt_json_stream_t *s)
+{
+    static const char *const types[] = {
+        [NLT_VALUE_SCALAR] = "scalar",
+        [NLT_VALUE_VECTOR] = "vector",
+        [NLT_VALUE_MATRIX] = "matrix",
+        [NLT_VALUE_STRING] = "string",
+    };
+    nlt_buf_t *b = &s->buf;
+
+    nlt_buf_add_c(b, "{\"status\":\"success\",\"data\":");
+    if (s->kind == NLT_JSON_VALUE) {
+        nlt_buf_addf(
+            b, "{\"resultType\":\"%s\",\"result\":", types[s->value->type]);
+    }
+    nlt_buf_add_byte(b, '[');
+}
+
+static void
+emit_end(nlt_json_stream_t *s)
+{
+    nlt_buf_t *b = &s->buf;
+
+    nlt_buf_add_byte(b, ']');
+    if (s->kind == NLT_JSON_VALUE) {
+        nlt_buf_add_str(b, s->stats);
+        nlt_buf_add_byte(b, '}');
+    }
+    if (s->annots != NULL) {
+        annotations(b, "warnings", s->annots->warnings);
+        annotations(b, "infos", s->annots->infos);
+    }
+    nlt_buf_add_byte(b, '}');
+}
+
+/* Scalars and strings: [t,"v"] without the brackets emit_begin() wrote. */
+static void
+emit_single(nlt_json_stream_t *s)
+{
+    const nlt_value_t *v = s->value;
+    nlt_buf_t *b = &s->buf;
+
+    scalar_time(b, v->t_start_ms);
+    nlt_buf_add_byte(b, ',');
+    if (v->type == NLT_VALUE_STRING) {
+        nlt_json_string(b, v->string, true);
+    } else {
+        char text[NLT_NUM_PLAIN_MAX];
+        size_t n = nlt_num_plain(text, v->series[0].v[0]);
+
+        nlt_buf_add_byte(b, '"');
+        nlt_buf_add(b, text, n);
+        nlt_buf_add_byte(b, '"');
+    }
+}
+
+static int64_t
+point_time(const nlt_value_t *v, const nlt_value_series_t *series, size_t i)
+{
+    return series->t_ms != NULL ? series->t_ms[i]
+                                : v->t_start_ms + (int64_t) i * v->step_ms;
+}
+
+/* Points of the open series until the buffer is full enough. */
+static void
+emit_points(nlt_json_stream_t *s, const nlt_value_series_t *series)
+{
+    nlt_buf_t *b = &s->buf;
+    bool vector = s->value->type == NLT_VALUE_VECTOR;
+
+    for (; s->point < series->n && b->len < AHEAD; s->point++) {
+        if (!nlt_value_has(series, s->point)) {
+            continue;
+        }
+        if (s->any) {
+            nlt_buf_add_byte(b, ',');
+        }
+        s->any = true;
+        point(b, point_time(s->value, series, s->point), series->v[s->point]);
+    }
+    if (s->point == series->n) {
+        nlt_buf_add_c(b, vector ? "}" : "]}");
+        s->open = false;
+        s->idx++;
+    }
+}
+
+static void
+emit_value(nlt_json_stream_t *s)
+{
+    const nlt_value_t *v = s->value;
+    nlt_buf_t *b = &s->buf;
+
+    if (v->type == NLT_VALUE_SCALAR || v->type == NLT_VALUE_STRING) {
+        emit_single(s);
+        s->phase++;
+        return;
+    }
+    if (s->idx == v->n_series) {
+        s->phase++;
+        return;
+    }
+    if (!s->open) {
+        if (s->idx > 0) {
+            nlt_buf_add_byte(b, ',');
+        }
+        nlt_buf_add_c(b, "{\"metric\":");
+        nlt_json_labels(b, v->series[s->idx].labels);
+        nlt_buf_add_c(b, v->type == NLT_VALUE_VECTOR ? ",\"value\":"
+                                                     : ",\"values\":[");
+        s->open = true;
+        s->any = false;
+        s->point = 0;
+    }
+    emit_points(s, &v->series[s->idx]);
+}
+
+static void
+emit_item(nlt_json_stream_t *s)
+{
+    if (s->idx == s->n) {
+        s->phase++;
+        return;
+    }
+    if (s->idx > 0) {
+        nlt_buf_add_byte(&s->buf, ',');
+    }
+    if (s->kind == NLT_JSON_LIST) {
+        nlt_json_string(&s->buf, s->list[s->idx], true);
+    } else {
+        nlt_json_labels(&s->buf, s->sets[s->idx]);
+    }
+    s->idx++;
+}
+
+static void
+emit(nlt_json_stream_t *s)
+{
+    switch (s->phase) {
+    case 0:
+        emit_begin(s);
+        s->phase++;
+        break;
+    case 1:
+        if (s->kind == NLT_JSON_VALUE) {
+            emit_value(s);
+        } else {
+            emit_item(s);
+        }
+        break;
+    default:
+        emit_end(s);
+        s->phase++;
+    }
+}
+
+nlt_rc_t
+nlt_json_stream_take(nlt_json_stream_t *s, char *out, size_t cap, size_t *len)
+{
+    nlt_str_t rest;
+
+    *len = 0;
+    if (s->kind == NLT_JSON_TEXT) {
+        rest = (nlt_str_t){s->text.len - s->taken, s->text.data + s->taken};
+        *len = rest.len < cap ? rest.len : cap;
+        if (*len > 0) {
+            memcpy(out, rest.data, *len);
+        }
+        s->taken += *len;
+        return s->taken == s->text.len ? NLT_OK : NLT_AGAIN;
+    }
+
+    while (*len < cap) {
+        size_t n;
+
+        if (s->taken == s->buf.len) {
+            nlt_buf_reset(&s->buf);
+            s->taken = 0;
+            while (s->phase < 3 && s->buf.len < AHEAD && s->buf.rc == NLT_OK) {
+                emit(s);
+            }
+            if (s->buf.rc != NLT_OK) {
+                return s->buf.rc;
+            }
+            if (s->buf.len == 0) {
+                break;
+            }
+        }
+        n = s->buf.len - s->taken;
+        n = n < cap - *len ? n : cap - *len;
+        memcpy(out + *len, s->buf.data + s->taken, n);
+        s->taken += n;
+        *len += n;
+    }
+    return s->phase == 3 && s->taken == s->buf.len ? NLT_OK : NLT_AGAIN;
+}

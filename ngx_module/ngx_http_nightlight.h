@@ -1,0 +1,170 @@
+
+/*
+ * ngx_http_nightlight.h - what the files of the nginx glue share.
+ *
+ * Floor 5 (ngx_module): the only floor that knows nginx.  It moves bytes and
+ * time between nginx and core; what a request means is decided in core.
+ *
+ *   module.c   directives, configuration, life of the processes
+ *   store.c    the stores that this process has open, their timers
+ *   helper.c   the manager callback and the thread of the helper process
+ *   body.c     a request body in one piece, whatever nginx made of it
+ *   write.c    location handler of remote_write
+ *   query.c    location handlers of the HTTP API: thread pool, streaming
+ *
+ * Configuration structures live in the cycle's pool and are thrown away at
+ * reload; what a process has open (ngx_http_nightlight_runtime_t) is kept in
+ * a list of the process, found by path, because with "master_process off" a
+ * reload changes the configuration under a running process.
+ */
+
+
+#ifndef _NGX_HTTP_NIGHTLIGHT_H_INCLUDED_
+#define _NGX_HTTP_NIGHTLIGHT_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include <nightlight.h>
+
+
+typedef struct ngx_http_nightlight_runtime_s  ngx_http_nightlight_runtime_t;
+
+
+/* One nightlight_store directive. */
+
+typedef struct {
+    ngx_str_t                        name;
+    ngx_str_t                        path;       /* NUL-terminated */
+    ngx_str_t                        head;       /* NUL-terminated */
+    off_t                            memory;
+    time_t                           retention;  /* seconds */
+    ngx_int_t                        wal_sync;   /* ms, or NLT_WAL_SYNC_* */
+
+    ngx_msec_t                       self;       /* 0: off */
+    ngx_str_t                        instance;   /* of own metrics */
+
+    u_char                          *file;       /* where it was written */
+    ngx_uint_t                       line;
+
+    ngx_http_nightlight_runtime_t   *runtime;    /* of this process */
+} ngx_http_nightlight_store_t;
+
+
+typedef struct {
+    ngx_array_t                      stores;   /* ngx_http_nightlight_store_t* */
+    ngx_thread_pool_t               *threads;
+} ngx_http_nightlight_main_conf_t;
+
+
+typedef enum {
+    NGX_HTTP_NIGHTLIGHT_NONE = 0,
+    NGX_HTTP_NIGHTLIGHT_WRITE,
+    NGX_HTTP_NIGHTLIGHT_QUERY,
+    NGX_HTTP_NIGHTLIGHT_ADMIN,
+    NGX_HTTP_NIGHTLIGHT_STATUS,
+    NGX_HTTP_NIGHTLIGHT_METRICS
+} ngx_http_nightlight_handler_e;
+
+
+typedef struct {
+    ngx_http_nightlight_handler_e    handler;
+    ngx_str_t                        store_name;
+    u_char                          *file;
+    ngx_uint_t                       line;
+    ngx_http_nightlight_store_t     *store;
+
+    ngx_msec_t                       timeout;
+    size_t                           samples_max;
+    size_t                           memory_max;
+    ngx_msec_t                       lookback;
+    ngx_uint_t                       features;
+
+    size_t                           decoded_max;
+    ngx_uint_t                       labels_max;
+    size_t                           label_name_max;
+    size_t                           label_value_max;
+} ngx_http_nightlight_loc_conf_t;
+
+
+/* What this process has open of one store. */
+
+struct ngx_http_nightlight_runtime_s {
+    ngx_http_nightlight_runtime_t   *next;
+    nlt_store_conf_t                 conf;      /* own copies of the paths */
+    nlt_store_t                     *store;     /* NULL: could not be opened */
+    nlt_err_t                        err;       /* why */
+    ngx_event_t                      timer;
+    ngx_event_t                      self;
+    ngx_msec_t                       self_interval;
+    ngx_str_t                        instance;
+    ngx_msec_t                       self_warned;
+};
+
+
+extern ngx_module_t  ngx_http_nightlight_module;
+
+
+/* The environment of core in an nginx process: logs to the cycle's log. */
+extern const nlt_env_t  ngx_http_nightlight_env;
+
+
+/*
+ * The open store of this process, opened now if need be; NULL when there is
+ * none (then runtime->err says why, if there is a runtime).
+ */
+nlt_store_t *ngx_http_nightlight_store_get(ngx_http_nightlight_store_t *store);
+
+/* Opens the stores of the configuration and starts their timers. */
+void ngx_http_nightlight_store_init_process(ngx_cycle_t *cycle,
+    ngx_http_nightlight_main_conf_t *nmcf);
+void ngx_http_nightlight_store_exit_process(void);
+
+/* Fills core's configuration of a store; strings are borrowed. */
+void ngx_http_nightlight_store_conf(ngx_http_nightlight_store_t *store,
+    nlt_store_conf_t *conf);
+
+/* nginx's connection counters, zero where it was built without them. */
+void ngx_http_nightlight_conn(nlt_self_conn_t *conn);
+
+
+/* ngx_path_t manager: starts the helper thread once, then only sleeps. */
+ngx_msec_t ngx_http_nightlight_manager(void *data);
+
+/* Starts the helper thread of a store in this process (no master). */
+ngx_int_t ngx_http_nightlight_helper_start(ngx_http_nightlight_store_t *store);
+
+/* Cancels and joins all helper threads of this process. */
+void ngx_http_nightlight_helper_stop(void);
+
+
+/*
+ * The request body in one piece, after ngx_http_read_client_request_body().
+ *   NGX_OK       *body is filled; may point into nginx's buffer
+ *   NGX_DECLINED it lies in a temporary file: *size bytes of room are needed,
+ *                ngx_http_nightlight_body_read() does it, from a thread
+ *   NGX_ERROR    out of memory
+ */
+ngx_int_t ngx_http_nightlight_body(ngx_http_request_t *r, ngx_str_t *body,
+    size_t *size);
+
+/* Reads the whole body, buffers and file, into p (size bytes); 0 or errno. */
+ngx_err_t ngx_http_nightlight_body_read(ngx_http_request_t *r, u_char *p,
+    size_t size);
+
+
+ngx_int_t ngx_http_nightlight_write_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_nightlight_api_handler(ngx_http_request_t *r);
+
+/* A short text/plain answer; returns what the handler has to return. */
+ngx_int_t ngx_http_nightlight_send_text(ngx_http_request_t *r,
+    ngx_uint_t status, nlt_str_t text, ngx_uint_t retry_after);
+
+/* Adds a response header; value is copied. */
+ngx_int_t ngx_http_nightlight_add_header(ngx_http_request_t *r,
+    const char *key, const char *value);
+
+
+#endif /* _NGX_HTTP_NIGHTLIGHT_H_INCLUDED_ */

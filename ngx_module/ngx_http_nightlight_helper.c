@@ -1,0 +1,241 @@
+
+/*
+ * ngx_http_nightlight_helper.c - the helper process.
+ *
+ * nginx's cache manager process calls ngx_http_nightlight_manager() because
+ * the store's directory is registered as a path with a manager.  The process
+ * is shared with proxy_cache, so the callback only starts one thread per
+ * store, once, and then sleeps; the thread drives nlt_helper_step().
+ *
+ * Signals are blocked in the thread: nginx's handlers must run in the main
+ * thread.  The process leaves by exit(), without exit_process, so an
+ * atexit() handler cancels and joins the threads; cancelled work is simply
+ * done again by the next helper.  Two helpers may exist at once (reload,
+ * USR2): the lease inside nlt_helper_open() lets one work, the other asks
+ * again and again.
+ */
+
+
+#include "ngx_http_nightlight.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+
+#define NGX_HTTP_NIGHTLIGHT_LEASE_RETRY   50      /* ms */
+#define NGX_HTTP_NIGHTLIGHT_OPEN_RETRY    1000
+#define NGX_HTTP_NIGHTLIGHT_IDLE          3600000
+
+
+typedef struct ngx_http_nightlight_thread_s  ngx_http_nightlight_thread_t;
+
+struct ngx_http_nightlight_thread_s {
+    ngx_http_nightlight_thread_t    *next;
+    nlt_store_conf_t                 conf;
+    pthread_t                        tid;
+    pthread_mutex_t                  mutex;
+    pthread_cond_t                   wakeup;
+    int                              cancel;
+    char                             last_error[NLT_ERR_TEXT_MAX];
+};
+
+
+static void *ngx_http_nightlight_thread(void *data);
+static void ngx_http_nightlight_thread_sleep(ngx_http_nightlight_thread_t *t,
+    int64_t ms);
+
+
+static ngx_http_nightlight_thread_t  *ngx_http_nightlight_threads;
+
+
+ngx_msec_t
+ngx_http_nightlight_manager(void *data)
+{
+    ngx_http_nightlight_store_t *store = data;
+
+    if (ngx_http_nightlight_helper_start(store) != NGX_OK) {
+        return NGX_HTTP_NIGHTLIGHT_OPEN_RETRY;
+    }
+
+    return NGX_HTTP_NIGHTLIGHT_IDLE;
+}
+
+
+ngx_int_t
+ngx_http_nightlight_helper_start(ngx_http_nightlight_store_t *store)
+{
+    int                            err;
+    sigset_t                       set, old;
+    pthread_condattr_t             attr;
+    ngx_http_nightlight_thread_t  *t;
+
+    for (t = ngx_http_nightlight_threads; t; t = t->next) {
+        if (ngx_strcmp(t->conf.path, store->path.data) == 0) {
+            return NGX_OK;
+        }
+    }
+
+    t = ngx_calloc(sizeof(ngx_http_nightlight_thread_t), ngx_cycle->log);
+    if (t == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_nightlight_store_conf(store, &t->conf);
+
+    t->conf.path = strdup(t->conf.path);
+    t->conf.head_path = strdup(t->conf.head_path);
+
+    if (t->conf.path == NULL || t->conf.head_path == NULL) {
+        err = NGX_ENOMEM;
+        goto failed;
+    }
+
+    (void) pthread_mutex_init(&t->mutex, NULL);
+    (void) pthread_condattr_init(&attr);
+    (void) pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    (void) pthread_cond_init(&t->wakeup, &attr);
+    (void) pthread_condattr_destroy(&attr);
+
+    (void) sigfillset(&set);
+    (void) pthread_sigmask(SIG_BLOCK, &set, &old);
+
+    err = pthread_create(&t->tid, NULL, ngx_http_nightlight_thread, t);
+
+    (void) pthread_sigmask(SIG_SETMASK, &old, NULL);
+
+    if (err) {
+        goto failed;
+    }
+
+    if (ngx_http_nightlight_threads == NULL) {
+        (void) atexit(ngx_http_nightlight_helper_stop);
+    }
+
+    t->next = ngx_http_nightlight_threads;
+    ngx_http_nightlight_threads = t;
+
+    return NGX_OK;
+
+failed:
+
+    ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, err,
+                  "nightlight: cannot start the helper thread of store "
+                  "\"%V\"", &store->name);
+
+    free((void *) t->conf.path);
+    free((void *) t->conf.head_path);
+    ngx_free(t);
+
+    return NGX_ERROR;
+}
+
+
+void
+ngx_http_nightlight_helper_stop(void)
+{
+    ngx_http_nightlight_thread_t  *t, *next;
+
+    for (t = ngx_http_nightlight_threads; t; t = t->next) {
+        (void) pthread_mutex_lock(&t->mutex);
+        __atomic_store_n(&t->cancel, 1, __ATOMIC_RELEASE);
+        (void) pthread_cond_signal(&t->wakeup);
+        (void) pthread_mutex_unlock(&t->mutex);
+    }
+
+    for (t = ngx_http_nightlight_threads; t; t = next) {
+        next = t->next;
+
+        (void) pthread_join(t->tid, NULL);
+        (void) pthread_cond_destroy(&t->wakeup);
+        (void) pthread_mutex_destroy(&t->mutex);
+
+        free((void *) t->conf.path);
+        free((void *) t->conf.head_path);
+        ngx_free(t);
+    }
+
+    ngx_http_nightlight_threads = NULL;
+}
+
+
+static void *
+ngx_http_nightlight_thread(void *data)
+{
+    ngx_http_nightlight_thread_t *t = data;
+
+    int64_t        wait;
+    nlt_rc_t       rc;
+    nlt_err_t      err;
+    nlt_helper_t  *helper;
+
+    helper = NULL;
+
+    while (!__atomic_load_n(&t->cancel, __ATOMIC_ACQUIRE)) {
+
+        if (helper == NULL) {
+            rc = nlt_store_prepare_dir(&ngx_http_nightlight_env, &t->conf,
+                                       &err);
+            if (rc == NLT_OK) {
+                rc = nlt_helper_open(&ngx_http_nightlight_env, &t->conf,
+                                     &helper, &err);
+            }
+
+            if (rc != NLT_OK) {
+                helper = NULL;
+                wait = NGX_HTTP_NIGHTLIGHT_LEASE_RETRY;
+
+                if (rc != NLT_AGAIN) {
+                    wait = NGX_HTTP_NIGHTLIGHT_OPEN_RETRY;
+
+                    if (ngx_strcmp(t->last_error, err.text) != 0) {
+                        ngx_cpystrn((u_char *) t->last_error,
+                                    (u_char *) err.text, NLT_ERR_TEXT_MAX);
+                        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
+                                      "nightlight: helper of store \"%s\": "
+                                      "%s", t->conf.path, err.text);
+                    }
+                }
+
+                ngx_http_nightlight_thread_sleep(t, wait);
+                continue;
+            }
+        }
+
+        wait = nlt_helper_step(helper, &t->cancel);
+
+        if (wait > 0) {
+            ngx_http_nightlight_thread_sleep(t, wait);
+        }
+    }
+
+    if (helper) {
+        nlt_helper_close(helper);
+    }
+
+    return NULL;
+}
+
+
+static void
+ngx_http_nightlight_thread_sleep(ngx_http_nightlight_thread_t *t, int64_t ms)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    ts.tv_sec += (time_t) (ms / 1000);
+    ts.tv_nsec += (long) (ms % 1000) * 1000000;
+
+    if (ts.tv_nsec >= 1000000000) {
+        ts.tv_sec++;
+        ts.tv_nsec -= 1000000000;
+    }
+
+    (void) pthread_mutex_lock(&t->mutex);
+
+    if (!t->cancel) {
+        (void) pthread_cond_timedwait(&t->wakeup, &t->mutex, &ts);
+    }
+
+    (void) pthread_mutex_unlock(&t->mutex);
+}

@@ -1,0 +1,926 @@
+
+/*
+ * ngx_http_nightlight_query.c - location handlers of the HTTP API.
+ *
+ * Core answers; this file carries the request to a thread and the answer
+ * back.  A job is one request on its way:
+ *
+ *   handler -> [body of a POST] -> job -> queue -> thread: nlt_api_run()
+ *                                                      |
+ *   output filters <- nlt_api_render() in parts <- event loop: done
+ *
+ * Threads belong to nginx's pool "default", but no more jobs run at once
+ * than the machine has cores; the rest wait in a queue of the worker, and
+ * beyond its end are refused with 503.
+ *
+ * A job outlives its request if the client goes away while the thread runs:
+ * request and connection are then kept by r->main->blocked until the thread
+ * is done, which nlt_api_cancel() makes soon.  A timer that is not
+ * cancelable keeps a worker that shuts down from leaving before its jobs.
+ * Threads touch neither the request nor its pool.
+ */
+
+
+#include "ngx_http_nightlight.h"
+
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+
+#define NGX_HTTP_NIGHTLIGHT_QUEUE_MAX    1024
+#define NGX_HTTP_NIGHTLIGHT_PART         65536
+#define NGX_HTTP_NIGHTLIGHT_PARTS_MAX    4
+#define NGX_HTTP_NIGHTLIGHT_NICE         5
+
+
+typedef struct ngx_http_nightlight_job_s  ngx_http_nightlight_job_t;
+
+struct ngx_http_nightlight_job_s {
+    ngx_queue_t                      queue;
+    ngx_thread_task_t                task;
+    ngx_http_request_t              *request;
+    ngx_http_nightlight_loc_conf_t  *conf;
+    ngx_thread_pool_t               *threads;
+    nlt_api_t                       *api;
+    ngx_event_t                      timer;
+
+    /* of the answer on its way out */
+    ngx_chain_t                     *ready;  /* rendered before the header */
+    ngx_chain_t                     *free;
+    ngx_chain_t                     *busy;
+    ngx_uint_t                       parts;
+
+    unsigned                         queued:1;
+    unsigned                         running:1;  /* in a thread */
+    unsigned                         last:1;     /* rendered to the end */
+    unsigned                         gone:1;     /* cleanup has run */
+};
+
+
+static void ngx_http_nightlight_api_body(ngx_http_request_t *r);
+static ngx_int_t ngx_http_nightlight_api_start(ngx_http_request_t *r,
+    ngx_str_t *form);
+static ngx_int_t ngx_http_nightlight_api_post(ngx_http_nightlight_job_t *job);
+static void ngx_http_nightlight_api_next(void);
+static void ngx_http_nightlight_api_thread(void *data, ngx_log_t *log);
+static void ngx_http_nightlight_api_done(ngx_event_t *ev);
+static void ngx_http_nightlight_api_timeout(ngx_event_t *ev);
+static void ngx_http_nightlight_api_cleanup(void *data);
+static void ngx_http_nightlight_api_free(ngx_http_nightlight_job_t *job);
+static ngx_int_t ngx_http_nightlight_api_send(ngx_http_nightlight_job_t *job);
+static ngx_int_t ngx_http_nightlight_api_render(
+    ngx_http_nightlight_job_t *job, ngx_chain_t *cl);
+static ngx_int_t ngx_http_nightlight_api_output(
+    ngx_http_nightlight_job_t *job);
+static void ngx_http_nightlight_api_wait(ngx_http_request_t *r);
+static void ngx_http_nightlight_api_writer(ngx_http_request_t *r);
+
+
+/* Jobs of this worker: event loop only. */
+
+static ngx_queue_t  ngx_http_nightlight_waiting;
+static ngx_uint_t   ngx_http_nightlight_n_waiting;
+static ngx_uint_t   ngx_http_nightlight_n_running;
+
+
+ngx_int_t
+ngx_http_nightlight_add_header(ngx_http_request_t *r, const char *key,
+    const char *value)
+{
+    size_t            len;
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    len = ngx_strlen(value);
+
+    h->hash = 1;
+#if (nginx_version >= 1023000)
+    h->next = NULL;
+#endif
+    h->key.len = ngx_strlen(key);
+    h->key.data = (u_char *) key;
+
+    h->value.len = len;
+    h->value.data = ngx_pnalloc(r->pool, len + 1);
+    if (h->value.data == NULL) {
+        h->hash = 0;
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(h->value.data, value, len + 1);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_nightlight_retry_after(ngx_http_request_t *r, ngx_uint_t seconds)
+{
+    u_char  buf[NGX_INT_T_LEN + 1];
+
+    *ngx_sprintf(buf, "%ui", seconds) = '\0';
+
+    return ngx_http_nightlight_add_header(r, "Retry-After", (char *) buf);
+}
+
+
+ngx_int_t
+ngx_http_nightlight_send_text(ngx_http_request_t *r, ngx_uint_t status,
+    nlt_str_t text, ngx_uint_t retry_after)
+{
+    ngx_int_t     rc;
+    ngx_buf_t    *b;
+    ngx_chain_t   out;
+
+    rc = ngx_http_discard_request_body(r);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (retry_after
+        && ngx_http_nightlight_retry_after(r, retry_after) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    b = ngx_create_temp_buf(r->pool, text.len + 1);
+    if (b == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    b->last = ngx_cpymem(b->last, text.data, text.len);
+    *b->last++ = '\n';
+    b->last_buf = 1;
+    b->last_in_chain = 1;
+
+    r->headers_out.status = status;
+    r->headers_out.content_length_n = b->last - b->pos;
+    ngx_str_set(&r->headers_out.content_type, "text/plain; charset=utf-8");
+    r->headers_out.content_type_len = sizeof("text/plain") - 1;
+    r->headers_out.content_type_lowcase = NULL;
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_output_filter(r, &out);
+}
+
+
+ngx_int_t
+ngx_http_nightlight_api_handler(ngx_http_request_t *r)
+{
+    ngx_int_t  rc;
+    ngx_str_t  none = ngx_null_string;
+
+    if (r != r->main) {
+        return NGX_HTTP_NOT_FOUND;
+    }
+
+    if (r->method == NGX_HTTP_POST || r->method == NGX_HTTP_PUT) {
+        rc = ngx_http_read_client_request_body(r,
+                                               ngx_http_nightlight_api_body);
+
+        return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
+    }
+
+    rc = ngx_http_discard_request_body(r);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_nightlight_api_start(r, &none);
+
+    if (rc == NGX_AGAIN) {
+        r->main->count++;
+        return NGX_DONE;
+    }
+
+    return rc;
+}
+
+
+static void
+ngx_http_nightlight_api_body(ngx_http_request_t *r)
+{
+    size_t     size;
+    ngx_int_t  rc;
+    ngx_str_t  form;
+
+    rc = ngx_http_nightlight_body(r, &form, &size);
+
+    if (rc == NGX_DECLINED) {
+
+        /*
+         * A form that nginx has put into a file: at most NLT_API_REQUEST_MAX
+         * bytes that were written a moment ago, so they come from memory.
+         */
+
+        if (size > NLT_API_REQUEST_MAX) {
+            ngx_http_finalize_request(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE);
+            return;
+        }
+
+        form.len = size;
+        form.data = ngx_pnalloc(r->pool, size);
+
+        if (form.data == NULL
+            || ngx_http_nightlight_body_read(r, form.data, size) != 0)
+        {
+            rc = NGX_ERROR;
+
+        } else {
+            rc = NGX_OK;
+        }
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    rc = ngx_http_nightlight_api_start(r, &form);
+
+    if (rc != NGX_AGAIN) {
+        ngx_http_finalize_request(r, rc);
+    }
+}
+
+
+/* What follows the location's prefix; of an exact location, its last part. */
+
+static ngx_str_t
+ngx_http_nightlight_suffix(ngx_http_request_t *r)
+{
+    u_char                    *p;
+    ngx_str_t                  suffix;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    suffix = r->uri;
+
+    if (clcf->exact_match) {
+
+        for (p = suffix.data + suffix.len; p > suffix.data; p--) {
+            if (p[-1] == '/') {
+                break;
+            }
+        }
+
+        suffix.len -= p - suffix.data;
+        suffix.data = p;
+        return suffix;
+    }
+
+    if (suffix.len >= clcf->name.len) {
+        suffix.data += clcf->name.len;
+        suffix.len -= clcf->name.len;
+    }
+
+    if (suffix.len && suffix.data[0] == '/') {
+        suffix.data++;
+        suffix.len--;
+    }
+
+    return suffix;
+}
+
+
+static nlt_str_t
+ngx_http_nightlight_str(ngx_str_t *s)
+{
+    return (nlt_str_t) { s->len, (char *) s->data };
+}
+
+
+static void
+ngx_http_nightlight_api_request(ngx_http_request_t *r, ngx_str_t *form,
+    ngx_http_nightlight_loc_conf_t *nlcf, nlt_api_request_t *req)
+{
+    ngx_str_t  suffix;
+
+    ngx_memzero(req, sizeof(nlt_api_request_t));
+
+    switch (nlcf->handler) {
+
+    case NGX_HTTP_NIGHTLIGHT_ADMIN:
+        req->kind = NLT_API_ADMIN;
+        break;
+
+    case NGX_HTTP_NIGHTLIGHT_STATUS:
+        req->kind = NLT_API_STATUS;
+        break;
+
+    case NGX_HTTP_NIGHTLIGHT_METRICS:
+        req->kind = NLT_API_METRICS;
+        break;
+
+    default:
+        req->kind = NLT_API_QUERY;
+    }
+
+    switch (r->method) {
+
+    case NGX_HTTP_GET:
+        req->method = NLT_HTTP_GET;
+        break;
+
+    case NGX_HTTP_HEAD:
+        req->method = NLT_HTTP_HEAD;
+        break;
+
+    case NGX_HTTP_POST:
+        req->method = NLT_HTTP_POST;
+        break;
+
+    case NGX_HTTP_PUT:
+        req->method = NLT_HTTP_PUT;
+        break;
+
+    case NGX_HTTP_DELETE:
+        req->method = NLT_HTTP_DELETE;
+        break;
+
+    case NGX_HTTP_OPTIONS:
+        req->method = NLT_HTTP_OPTIONS;
+        break;
+
+    default:
+        req->method = NLT_HTTP_OTHER;
+    }
+
+    suffix = ngx_http_nightlight_suffix(r);
+
+    req->suffix = ngx_http_nightlight_str(&suffix);
+    req->args = ngx_http_nightlight_str(&r->args);
+    req->form = ngx_http_nightlight_str(form);
+
+    if (r->headers_in.content_type) {
+        req->content_type =
+                ngx_http_nightlight_str(&r->headers_in.content_type->value);
+    }
+}
+
+
+/*
+ * NGX_AGAIN: the job runs or waits, the request is kept; otherwise what the
+ * handler has to return.
+ */
+
+static ngx_int_t
+ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
+{
+    nlt_rc_t                          rc;
+    nlt_store_t                      *store;
+    nlt_api_conf_t                    conf;
+    nlt_self_conn_t                   conn;
+    nlt_api_request_t                 req;
+    ngx_http_cleanup_t               *cln;
+    ngx_http_nightlight_job_t        *job;
+    ngx_http_nightlight_loc_conf_t   *nlcf;
+    ngx_http_nightlight_main_conf_t  *nmcf;
+
+    nlcf = ngx_http_get_module_loc_conf(r, ngx_http_nightlight_module);
+    nmcf = ngx_http_get_module_main_conf(r, ngx_http_nightlight_module);
+
+    store = ngx_http_nightlight_store_get(nlcf->store);
+
+    if (store == NULL) {
+        return ngx_http_nightlight_send_text(r, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                   NLT_STR("the store cannot be opened"), 1);
+    }
+
+    cln = ngx_http_cleanup_add(r, 0);
+    job = ngx_calloc(sizeof(ngx_http_nightlight_job_t), r->connection->log);
+
+    if (cln == NULL || job == NULL) {
+        if (job) {
+            ngx_free(job);
+        }
+
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    job->request = r;
+    job->conf = nlcf;
+    job->threads = nmcf->threads;
+
+    job->timer.handler = ngx_http_nightlight_api_timeout;
+    job->timer.data = job;
+    job->timer.log = r->connection->log;
+
+    cln->handler = ngx_http_nightlight_api_cleanup;
+    cln->data = job;
+
+    conf.timeout_ms = nlcf->timeout;
+    conf.samples_max = nlcf->samples_max;
+    conf.memory_max = nlcf->memory_max;
+    conf.lookback_ms = nlcf->lookback;
+    conf.features = nlcf->features;
+    conf.tenant = 0;
+
+    ngx_http_nightlight_api_request(r, form, nlcf, &req);
+
+    rc = nlt_api_create(&ngx_http_nightlight_env, store, &conf, &req,
+                        &job->api);
+
+    if (rc != NLT_OK) {
+        job->api = NULL;
+        return rc == NLT_ETOOBIG ? NGX_HTTP_REQUEST_ENTITY_TOO_LARGE
+                                 : NGX_HTTP_SERVICE_UNAVAILABLE;
+    }
+
+    ngx_http_set_ctx(r, job, ngx_http_nightlight_module);
+
+    if (req.kind == NLT_API_METRICS) {
+        ngx_http_nightlight_conn(&conn);
+        nlt_api_set_conn(job->api, &conn);
+    }
+
+    if (nlt_api_is_quick(job->api)) {
+        nlt_api_run(job->api);
+        return ngx_http_nightlight_api_send(job);
+    }
+
+    return ngx_http_nightlight_api_post(job);
+}
+
+
+static ngx_int_t
+ngx_http_nightlight_api_post(ngx_http_nightlight_job_t *job)
+{
+    ngx_http_request_t  *r;
+
+    r = job->request;
+
+    if (ngx_http_nightlight_waiting.next == NULL) {
+        ngx_queue_init(&ngx_http_nightlight_waiting);
+    }
+
+    if (ngx_http_nightlight_n_waiting >= NGX_HTTP_NIGHTLIGHT_QUEUE_MAX) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "nightlight: %ui queries are waiting in this worker, "
+                      "one more is refused", ngx_http_nightlight_n_waiting);
+
+        return ngx_http_nightlight_send_text(r, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                             NLT_STR("too many queries"), 1);
+    }
+
+    job->queued = 1;
+    ngx_queue_insert_tail(&ngx_http_nightlight_waiting, &job->queue);
+    ngx_http_nightlight_n_waiting++;
+
+    r->write_event_handler = ngx_http_nightlight_api_writer;
+    r->read_event_handler = ngx_http_test_reading;
+
+    if (r->connection->read->ready) {
+        ngx_post_event(r->connection->read, &ngx_posted_events);
+    }
+
+    /* core ends the query itself; this keeps the worker and is a backstop */
+
+    ngx_add_timer(&job->timer, job->conf->timeout + 1000);
+
+    ngx_http_nightlight_api_next();
+
+    return NGX_AGAIN;
+}
+
+
+/* Hands waiting jobs to threads while there are free cores. */
+
+static void
+ngx_http_nightlight_api_next(void)
+{
+    ngx_queue_t                *q;
+    ngx_http_nightlight_job_t  *job;
+
+    while (ngx_http_nightlight_n_waiting
+           && ngx_http_nightlight_n_running < (ngx_uint_t) ngx_ncpu + 1)
+    {
+        q = ngx_queue_head(&ngx_http_nightlight_waiting);
+        job = ngx_queue_data(q, ngx_http_nightlight_job_t, queue);
+
+        ngx_memzero(&job->task, sizeof(ngx_thread_task_t));
+
+        job->task.ctx = job;
+        job->task.handler = ngx_http_nightlight_api_thread;
+        job->task.event.data = job;
+        job->task.event.handler = ngx_http_nightlight_api_done;
+
+        if (ngx_thread_task_post(job->threads, &job->task) != NGX_OK) {
+
+            /* the pool's queue is full of others' tasks: at the next end */
+
+            if (ngx_http_nightlight_n_running == 0) {
+                nlt_api_cancel(job->api);
+                ngx_add_timer(&job->timer, 100);
+            }
+
+            return;
+        }
+
+        ngx_queue_remove(q);
+        job->queued = 0;
+        ngx_http_nightlight_n_waiting--;
+
+        job->running = 1;
+        job->request->main->blocked++;
+        ngx_http_nightlight_n_running++;
+    }
+}
+
+
+static void
+ngx_http_nightlight_api_thread(void *data, ngx_log_t *log)
+{
+    ngx_http_nightlight_job_t *job = data;
+
+    pid_t  tid;
+
+    /* queries give way to ingestion; other tasks of the pool do not care */
+
+    tid = (pid_t) syscall(SYS_gettid);
+
+    (void) setpriority(PRIO_PROCESS, (id_t) tid, NGX_HTTP_NIGHTLIGHT_NICE);
+
+    nlt_api_run(job->api);
+}
+
+
+static void
+ngx_http_nightlight_api_done(ngx_event_t *ev)
+{
+    ngx_http_nightlight_job_t *job = ev->data;
+
+    ngx_int_t            rc;
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = job->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    job->running = 0;
+    r->main->blocked--;
+    ngx_http_nightlight_n_running--;
+
+    if (job->timer.timer_set) {
+        ngx_del_timer(&job->timer);
+    }
+
+    ngx_http_nightlight_api_next();
+
+    if (job->gone) {
+
+        /* the client left; nginx has swapped in its finalizer */
+
+        ngx_http_nightlight_api_free(job);
+        c->write->handler(c->write);
+        return;
+    }
+
+    r->read_event_handler = ngx_http_block_reading;
+
+    rc = ngx_http_nightlight_api_send(job);
+
+    if (rc != NGX_AGAIN) {
+        ngx_http_finalize_request(r, rc);
+    }
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_nightlight_api_timeout(ngx_event_t *ev)
+{
+    ngx_http_nightlight_job_t *job = ev->data;
+
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    nlt_api_cancel(job->api);
+
+    if (job->running) {
+        ngx_add_timer(ev, 1000);
+        return;
+    }
+
+    if (!job->queued) {
+        return;
+    }
+
+    ngx_queue_remove(&job->queue);
+    job->queued = 0;
+    ngx_http_nightlight_n_waiting--;
+
+    r = job->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    ngx_log_error(NGX_LOG_ERR, c->log, 0,
+                  "nightlight: query waited for a thread until its timeout");
+
+    ngx_http_finalize_request(r, ngx_http_nightlight_send_text(r,
+                                 NGX_HTTP_SERVICE_UNAVAILABLE,
+                                 NLT_STR("query timed out in query queue"),
+                                 1));
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_nightlight_api_cleanup(void *data)
+{
+    ngx_http_nightlight_job_t *job = data;
+
+    job->gone = 1;
+
+    if (job->queued) {
+        ngx_queue_remove(&job->queue);
+        job->queued = 0;
+        ngx_http_nightlight_n_waiting--;
+    }
+
+    if (job->running) {
+        nlt_api_cancel(job->api);
+        return;
+    }
+
+    ngx_http_nightlight_api_free(job);
+}
+
+
+static void
+ngx_http_nightlight_api_free(ngx_http_nightlight_job_t *job)
+{
+    if (job->timer.timer_set) {
+        ngx_del_timer(&job->timer);
+    }
+
+    nlt_api_destroy(job->api);
+    ngx_free(job);
+}
+
+
+/* The header, then the body as far as it goes at once. */
+
+static ngx_int_t
+ngx_http_nightlight_api_send(ngx_http_nightlight_job_t *job)
+{
+    ngx_int_t                rc;
+    ngx_http_request_t      *r;
+    const nlt_api_answer_t  *answer;
+
+    r = job->request;
+    answer = nlt_api_answer(job->api);
+
+    r->headers_out.status = answer->status;
+    r->headers_out.content_length_n = -1;
+
+    if (answer->content_type.len) {
+        r->headers_out.content_type.len = answer->content_type.len;
+        r->headers_out.content_type.data =
+                                         (u_char *) answer->content_type.data;
+        r->headers_out.content_type_len = answer->content_type.len;
+        r->headers_out.content_type_lowcase = NULL;
+    }
+
+    if ((answer->allow.len
+         && ngx_http_nightlight_add_header(r, "Allow", answer->allow.data)
+            != NGX_OK)
+        || (answer->retry_after_s > 0
+            && ngx_http_nightlight_retry_after(r, answer->retry_after_s)
+               != NGX_OK))
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (answer->has_body) {
+
+        /* most answers are one part long: then their length is known */
+
+        job->ready = ngx_http_nightlight_api_part(job);
+
+        if (job->ready == NULL
+            || ngx_http_nightlight_api_render(job, job->ready) != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        if (job->last) {
+            r->headers_out.content_length_n = ngx_buf_size(job->ready->buf);
+        }
+
+    } else {
+        r->header_only = 1;
+        r->headers_out.content_length_n = 0;
+    }
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    r->write_event_handler = ngx_http_nightlight_api_writer;
+
+    rc = ngx_http_nightlight_api_output(job);
+
+    if (rc == NGX_AGAIN) {
+        ngx_http_nightlight_api_wait(r);
+    }
+
+    return rc;
+}
+
+
+/* A free part of the answer, or NULL when all are on their way. */
+
+static ngx_chain_t *
+ngx_http_nightlight_api_part(ngx_http_nightlight_job_t *job)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    cl = job->free;
+
+    if (cl) {
+        job->free = cl->next;
+        cl->next = NULL;
+        cl->buf->pos = cl->buf->start;
+        cl->buf->last = cl->buf->start;
+        return cl;
+    }
+
+    if (job->parts == NGX_HTTP_NIGHTLIGHT_PARTS_MAX) {
+        return NULL;
+    }
+
+    cl = ngx_alloc_chain_link(job->request->pool);
+    b = ngx_create_temp_buf(job->request->pool, NGX_HTTP_NIGHTLIGHT_PART);
+
+    if (cl == NULL || b == NULL) {
+        return NULL;
+    }
+
+    b->tag = (ngx_buf_tag_t) &ngx_http_nightlight_module;
+    cl->buf = b;
+    cl->next = NULL;
+    job->parts++;
+
+    return cl;
+}
+
+
+static ngx_int_t
+ngx_http_nightlight_api_render(ngx_http_nightlight_job_t *job,
+    ngx_chain_t *cl)
+{
+    size_t      len;
+    nlt_rc_t    rv;
+    ngx_buf_t  *b;
+
+    b = cl->buf;
+
+    rv = nlt_api_render(job->api, (char *) b->last, NGX_HTTP_NIGHTLIGHT_PART,
+                        &len);
+
+    if (rv != NLT_OK && rv != NLT_AGAIN) {
+        ngx_log_error(NGX_LOG_ALERT, job->request->connection->log, 0,
+                      "nightlight: answer broken off: %s", nlt_rc_text(rv));
+        return NGX_ERROR;
+    }
+
+    job->last = (rv == NLT_OK);
+
+    b->last += len;
+    b->flush = 1;
+    b->last_buf = job->last;
+    b->last_in_chain = job->last;
+
+    return NGX_OK;
+}
+
+
+/* NGX_AGAIN: more when the client has taken what is on its way. */
+
+static ngx_int_t
+ngx_http_nightlight_api_output(ngx_http_nightlight_job_t *job)
+{
+    ngx_int_t            rc;
+    ngx_chain_t         *cl;
+    ngx_http_request_t  *r;
+
+    r = job->request;
+
+    for ( ;; ) {
+        cl = job->ready;
+        job->ready = NULL;
+
+        if (cl == NULL) {
+            cl = ngx_http_nightlight_api_part(job);
+
+            if (cl == NULL && job->parts == 0) {
+                return NGX_ERROR;
+            }
+
+            if (cl && ngx_http_nightlight_api_render(job, cl) != NGX_OK) {
+                return NGX_ERROR;
+            }
+        }
+
+        rc = ngx_http_output_filter(r, cl);
+
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (job->last) {
+
+            /* what is left nginx's own writer sends */
+
+            return NGX_OK;
+        }
+
+        ngx_chain_update_chains(r->pool, &job->free, &job->busy, &cl,
+                                (ngx_buf_tag_t) &ngx_http_nightlight_module);
+
+        if (rc == NGX_AGAIN || r->buffered || r->connection->buffered) {
+            return NGX_AGAIN;
+        }
+    }
+}
+
+
+static void
+ngx_http_nightlight_api_wait(ngx_http_request_t *r)
+{
+    ngx_event_t               *wev;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    wev = r->connection->write;
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (!wev->delayed) {
+        ngx_add_timer(wev, clcf->send_timeout);
+    }
+
+    if (ngx_handle_write_event(wev, clcf->send_lowat) != NGX_OK) {
+        r->connection->error = 1;
+        ngx_post_event(wev, &ngx_posted_events);
+    }
+}
+
+
+static void
+ngx_http_nightlight_api_writer(ngx_http_request_t *r)
+{
+    ngx_int_t                   rc;
+    ngx_event_t                *wev;
+    ngx_http_nightlight_job_t  *job;
+
+    job = ngx_http_get_module_ctx(r, ngx_http_nightlight_module);
+
+    if (job->queued || job->running) {
+        return;
+    }
+
+    wev = r->connection->write;
+
+    if (wev->timedout) {
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, NGX_ETIMEDOUT,
+                      "client timed out");
+        r->connection->timedout = 1;
+        ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
+        return;
+    }
+
+    if (wev->timer_set) {
+        ngx_del_timer(wev);
+    }
+
+    rc = r->connection->error ? NGX_ERROR
+                              : ngx_http_nightlight_api_output(job);
+
+    if (rc == NGX_AGAIN) {
+        ngx_http_nightlight_api_wait(r);
+        return;
+    }
+
+    ngx_http_finalize_request(r, rc);
+}

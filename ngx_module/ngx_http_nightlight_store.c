@@ -1,0 +1,349 @@
+
+/*
+ * ngx_http_nightlight_store.c - the stores that this process has open.
+ *
+ * One runtime per path, for the life of the process.  A store that is not
+ * ready (no head yet, WAL replay going on) is ticked often, a ready one once
+ * a second.  All timers are cancelable: a worker that shuts down does not
+ * wait for them.
+ */
+
+
+#include "ngx_http_nightlight.h"
+
+
+#define NGX_HTTP_NIGHTLIGHT_TICK_NOT_READY   50
+#define NGX_HTTP_NIGHTLIGHT_TICK_READY       1000
+
+
+static void ngx_http_nightlight_env_log(void *ctx, nlt_log_level_t level,
+    const char *text, size_t len);
+static int64_t ngx_http_nightlight_env_now(void *ctx);
+static int64_t ngx_http_nightlight_env_mono(void *ctx);
+static ngx_http_nightlight_runtime_t *ngx_http_nightlight_runtime_find(
+    ngx_http_nightlight_store_t *store);
+static void ngx_http_nightlight_store_tick(ngx_event_t *ev);
+static void ngx_http_nightlight_self_tick(ngx_event_t *ev);
+
+
+const nlt_env_t  ngx_http_nightlight_env = {
+    &nlt_mem_libc,
+    &nlt_io_posix,
+    ngx_http_nightlight_env_now,
+    ngx_http_nightlight_env_mono,
+    ngx_http_nightlight_env_log,
+    NULL
+};
+
+
+static ngx_http_nightlight_runtime_t  *ngx_http_nightlight_runtimes;
+
+
+static void
+ngx_http_nightlight_env_log(void *ctx, nlt_log_level_t level, const char *text,
+    size_t len)
+{
+    static const ngx_uint_t  levels[] = {
+        NGX_LOG_ALERT, NGX_LOG_CRIT, NGX_LOG_ERR, NGX_LOG_WARN,
+        NGX_LOG_NOTICE, NGX_LOG_INFO, NGX_LOG_DEBUG
+    };
+
+    if (level == NLT_LOG_DEBUG) {
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                       "nightlight: %*s", len, text);
+        return;
+    }
+
+    ngx_log_error(levels[level], ngx_cycle->log, 0, "nightlight: %*s", len,
+                  text);
+}
+
+
+static int64_t
+ngx_http_nightlight_env_now(void *ctx)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_REALTIME, &ts);
+
+    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+
+static int64_t
+ngx_http_nightlight_env_mono(void *ctx)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (int64_t) ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+
+void
+ngx_http_nightlight_store_conf(ngx_http_nightlight_store_t *store,
+    nlt_store_conf_t *conf)
+{
+    ngx_memzero(conf, sizeof(nlt_store_conf_t));
+
+    conf->path = (const char *) store->path.data;
+    conf->head_path = (const char *) store->head.data;
+    conf->memory_bytes = (uint64_t) store->memory;
+    conf->retention_ms = (int64_t) store->retention * 1000;
+    conf->wal_sync_ms = store->wal_sync;
+    conf->arena_age_ms = NLT_BORDER_MS;
+}
+
+
+static char *
+ngx_http_nightlight_strdup(const char *s)
+{
+    char    *p;
+    size_t   len;
+
+    len = ngx_strlen(s) + 1;
+
+    p = ngx_alloc(len, ngx_cycle->log);
+    if (p) {
+        ngx_memcpy(p, s, len);
+    }
+
+    return p;
+}
+
+
+static ngx_http_nightlight_runtime_t *
+ngx_http_nightlight_runtime_find(ngx_http_nightlight_store_t *store)
+{
+    ngx_http_nightlight_runtime_t  *rt;
+
+    for (rt = ngx_http_nightlight_runtimes; rt; rt = rt->next) {
+        if (ngx_strcmp(rt->conf.path, store->path.data) == 0) {
+            return rt;
+        }
+    }
+
+    rt = ngx_calloc(sizeof(ngx_http_nightlight_runtime_t), ngx_cycle->log);
+    if (rt == NULL) {
+        return NULL;
+    }
+
+    ngx_http_nightlight_store_conf(store, &rt->conf);
+
+    /* the configuration's pool goes with its cycle, the runtime does not */
+
+    rt->conf.path = ngx_http_nightlight_strdup(rt->conf.path);
+    rt->conf.head_path = ngx_http_nightlight_strdup(rt->conf.head_path);
+
+    if (rt->conf.path == NULL || rt->conf.head_path == NULL) {
+        ngx_free((void *) rt->conf.path);
+        ngx_free((void *) rt->conf.head_path);
+        ngx_free(rt);
+        return NULL;
+    }
+
+    rt->timer.handler = ngx_http_nightlight_store_tick;
+    rt->timer.data = rt;
+    rt->timer.log = ngx_cycle->log;
+    rt->timer.cancelable = 1;
+
+    rt->self.handler = ngx_http_nightlight_self_tick;
+    rt->self.data = rt;
+    rt->self.log = ngx_cycle->log;
+    rt->self.cancelable = 1;
+
+    rt->next = ngx_http_nightlight_runtimes;
+    ngx_http_nightlight_runtimes = rt;
+
+    ngx_http_nightlight_store_tick(&rt->timer);
+
+    return rt;
+}
+
+
+static void
+ngx_http_nightlight_runtime_open(ngx_http_nightlight_runtime_t *rt)
+{
+    nlt_err_t  err;
+
+    if (nlt_store_prepare_dir(&ngx_http_nightlight_env, &rt->conf, &err)
+            != NLT_OK
+        || nlt_store_open(&ngx_http_nightlight_env, &rt->conf,
+                          NLT_ROLE_WORKER, &rt->store, &err)
+            != NLT_OK)
+    {
+        rt->store = NULL;
+
+        /* said once for each new reason, not once a tick */
+
+        if (ngx_strcmp(rt->err.text, err.text) != 0) {
+            rt->err = err;
+            ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
+                          "nightlight: cannot open store \"%s\": %s",
+                          rt->conf.path, err.text);
+        }
+    }
+}
+
+
+static void
+ngx_http_nightlight_store_tick(ngx_event_t *ev)
+{
+    ngx_msec_t                      next;
+    nlt_store_status_t              status;
+    ngx_http_nightlight_runtime_t  *rt = ev->data;
+
+    if (rt->store == NULL) {
+        ngx_http_nightlight_runtime_open(rt);
+    }
+
+    next = NGX_HTTP_NIGHTLIGHT_TICK_READY;
+
+    if (rt->store) {
+        nlt_store_tick(rt->store);
+        nlt_store_status(rt->store, &status);
+
+        if (!status.ready) {
+            next = NGX_HTTP_NIGHTLIGHT_TICK_NOT_READY;
+        }
+    }
+
+    if (!ngx_exiting) {
+        ngx_add_timer(ev, next);
+    }
+}
+
+
+nlt_store_t *
+ngx_http_nightlight_store_get(ngx_http_nightlight_store_t *store)
+{
+    if (store->runtime == NULL) {
+        store->runtime = ngx_http_nightlight_runtime_find(store);
+    }
+
+    return store->runtime ? store->runtime->store : NULL;
+}
+
+
+void
+ngx_http_nightlight_store_init_process(ngx_cycle_t *cycle,
+    ngx_http_nightlight_main_conf_t *nmcf)
+{
+    ngx_uint_t                       i;
+    ngx_http_nightlight_store_t    **store;
+    ngx_http_nightlight_runtime_t   *rt;
+
+    store = nmcf->stores.elts;
+
+    for (i = 0; i < nmcf->stores.nelts; i++) {
+
+        (void) ngx_http_nightlight_store_get(store[i]);
+        rt = store[i]->runtime;
+
+        if (rt == NULL || store[i]->self == 0 || ngx_worker != 0) {
+            continue;
+        }
+
+        rt->self_interval = store[i]->self;
+        rt->instance = store[i]->instance;
+
+        ngx_add_timer(&rt->self, 100);
+    }
+}
+
+
+void
+ngx_http_nightlight_store_exit_process(void)
+{
+    ngx_http_nightlight_runtime_t  *rt, *next;
+
+    for (rt = ngx_http_nightlight_runtimes; rt; rt = next) {
+        next = rt->next;
+
+        if (rt->timer.timer_set) {
+            ngx_del_timer(&rt->timer);
+        }
+
+        if (rt->self.timer_set) {
+            ngx_del_timer(&rt->self);
+        }
+
+        if (rt->store) {
+            nlt_store_close(rt->store);
+        }
+
+        ngx_free((void *) rt->conf.path);
+        ngx_free((void *) rt->conf.head_path);
+        ngx_free(rt);
+    }
+
+    ngx_http_nightlight_runtimes = NULL;
+}
+
+
+void
+ngx_http_nightlight_conn(nlt_self_conn_t *conn)
+{
+    ngx_core_conf_t  *ccf;
+
+    ngx_memzero(conn, sizeof(nlt_self_conn_t));
+
+#if (NGX_STAT_STUB)
+    conn->accepted = *ngx_stat_accepted;
+    conn->handled = *ngx_stat_handled;
+    conn->active = *ngx_stat_active;
+    conn->requests = *ngx_stat_requests;
+    conn->reading = *ngx_stat_reading;
+    conn->writing = *ngx_stat_writing;
+    conn->waiting = *ngx_stat_waiting;
+#endif
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
+                                           ngx_core_module);
+    conn->workers = ngx_process == NGX_PROCESS_SINGLE
+                    ? 1 : (uint64_t) ccf->worker_processes;
+}
+
+
+static void
+ngx_http_nightlight_self_tick(ngx_event_t *ev)
+{
+    nlt_err_t                       err;
+    nlt_rc_t                        rc;
+    ngx_msec_t                      next;
+    nlt_self_conn_t                 conn;
+    ngx_http_nightlight_runtime_t  *rt = ev->data;
+
+    /* the worker that takes over after a reload writes on */
+
+    if (ngx_exiting) {
+        return;
+    }
+
+    next = rt->self_interval;
+    rc = NLT_ENOTREADY;
+
+    if (rt->store) {
+        ngx_http_nightlight_conn(&conn);
+
+        rc = nlt_self_write(rt->store, &ngx_http_nightlight_env,
+                            (nlt_str_t) { rt->instance.len,
+                                          (char *) rt->instance.data },
+                            0, &conn, &err);
+    }
+
+    if (rc == NLT_ENOTREADY) {
+        next = ngx_min(next, 100);
+
+    } else if (rc != NLT_OK
+               && ngx_current_msec - rt->self_warned > 60000)
+    {
+        rt->self_warned = ngx_current_msec;
+        ngx_log_error(NGX_LOG_ERR, ev->log, 0,
+                      "nightlight: own metrics not written to store \"%s\": "
+                      "%s", rt->conf.path, err.text);
+    }
+
+    ngx_add_timer(ev, next);
+}

@@ -1,0 +1,397 @@
+
+/*
+ * ngx_http_nightlight_write.c - location handler of remote_write.
+ *
+ * Headers are judged before the body is read.  Decoding and appending happen
+ * in the event loop, in slices: between two slices of a large request other
+ * connections are served.  The timer that carries a request from slice to
+ * slice is not cancelable, so a worker that shuts down finishes it first.
+ */
+
+
+#include "ngx_http_nightlight.h"
+
+
+typedef struct {
+    ngx_http_request_t              *request;
+    ngx_http_nightlight_loc_conf_t  *conf;
+    nlt_ingest_req_t                *ingest;
+    ngx_event_t                      event;
+
+    /* of a body that lies in a file */
+    ngx_thread_task_t               *task;
+    u_char                          *copy;
+    size_t                           size;
+    ngx_err_t                        err;
+} ngx_http_nightlight_write_ctx_t;
+
+
+static void ngx_http_nightlight_write_body(ngx_http_request_t *r);
+static void ngx_http_nightlight_write_read(void *data, ngx_log_t *log);
+static void ngx_http_nightlight_write_read_done(ngx_event_t *ev);
+static void ngx_http_nightlight_write_begin(
+    ngx_http_nightlight_write_ctx_t *ctx, ngx_str_t *body);
+static void ngx_http_nightlight_write_step(
+    ngx_http_nightlight_write_ctx_t *ctx);
+static void ngx_http_nightlight_write_timer(ngx_event_t *ev);
+static void ngx_http_nightlight_write_finish(ngx_http_request_t *r,
+    nlt_ingest_result_t *res);
+static void ngx_http_nightlight_write_cleanup(void *data);
+
+
+static ngx_str_t
+ngx_http_nightlight_header(ngx_http_request_t *r, const char *name)
+{
+    size_t            len;
+    ngx_str_t         none = ngx_null_string;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    len = ngx_strlen(name);
+    part = &r->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                return none;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].key.len == len
+            && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
+        {
+            return h[i].value;
+        }
+    }
+}
+
+
+ngx_int_t
+ngx_http_nightlight_write_handler(ngx_http_request_t *r)
+{
+    int        version;
+    nlt_err_t  err;
+    ngx_int_t  rc;
+    ngx_str_t  type, encoding;
+
+    if (r != r->main) {
+        return NGX_HTTP_NOT_FOUND;
+    }
+
+    if (r->method != NGX_HTTP_POST) {
+
+        if (ngx_http_nightlight_add_header(r, "Allow", "POST") != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        return ngx_http_nightlight_send_text(r, NGX_HTTP_NOT_ALLOWED,
+                                          NLT_STR("Method Not Allowed"), 0);
+    }
+
+    encoding = ngx_http_nightlight_header(r, "Content-Encoding");
+    ngx_str_null(&type);
+
+    if (r->headers_in.content_type) {
+        type = r->headers_in.content_type->value;
+    }
+
+    if (nlt_rw_negotiate((nlt_str_t) { type.len, (char *) type.data },
+                         (nlt_str_t) { encoding.len, (char *) encoding.data },
+                         &version, &err)
+        != NLT_OK)
+    {
+        return ngx_http_nightlight_send_text(r,
+                                          NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
+                                          (nlt_str_t) { err.len, err.text },
+                                          0);
+    }
+
+    rc = ngx_http_read_client_request_body(r, ngx_http_nightlight_write_body);
+
+    return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
+}
+
+
+static void
+ngx_http_nightlight_write_body(ngx_http_request_t *r)
+{
+    size_t                            size;
+    ngx_int_t                         rc;
+    ngx_str_t                         body;
+    ngx_http_cleanup_t               *cln;
+    ngx_http_nightlight_write_ctx_t  *ctx;
+    ngx_http_nightlight_main_conf_t  *nmcf;
+
+    ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_nightlight_write_ctx_t));
+    cln = ngx_http_cleanup_add(r, 0);
+
+    if (ctx == NULL || cln == NULL) {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    ctx->request = r;
+    ctx->conf = ngx_http_get_module_loc_conf(r, ngx_http_nightlight_module);
+
+    ctx->event.handler = ngx_http_nightlight_write_timer;
+    ctx->event.data = ctx;
+    ctx->event.log = r->connection->log;
+
+    cln->handler = ngx_http_nightlight_write_cleanup;
+    cln->data = ctx;
+
+    ngx_http_set_ctx(r, ctx, ngx_http_nightlight_module);
+
+    rc = ngx_http_nightlight_body(r, &body, &size);
+
+    if (rc == NGX_OK) {
+        ngx_http_nightlight_write_begin(ctx, &body);
+        return;
+    }
+
+    if (rc == NGX_ERROR) {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    /* NGX_DECLINED: the body is in a file, which a thread reads */
+
+    nmcf = ngx_http_get_module_main_conf(r, ngx_http_nightlight_module);
+
+    ctx->size = size;
+    ctx->copy = ngx_alloc(size ? size : 1, r->connection->log);
+    ctx->task = ngx_thread_task_alloc(r->pool, 0);
+
+    if (ctx->copy == NULL || ctx->task == NULL) {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    ctx->task->ctx = ctx;
+    ctx->task->handler = ngx_http_nightlight_write_read;
+    ctx->task->event.data = ctx;
+    ctx->task->event.handler = ngx_http_nightlight_write_read_done;
+
+    if (ngx_thread_task_post(nmcf->threads, ctx->task) != NGX_OK) {
+        ngx_http_finalize_request(r, NGX_HTTP_SERVICE_UNAVAILABLE);
+        return;
+    }
+
+    /* keeps request and worker alive until the thread is done */
+
+    r->main->blocked++;
+    r->write_event_handler = ngx_http_request_empty_handler;
+    r->read_event_handler = ngx_http_block_reading;
+    ngx_add_timer(&ctx->event, 60000);
+}
+
+
+static void
+ngx_http_nightlight_write_read(void *data, ngx_log_t *log)
+{
+    ngx_http_nightlight_write_ctx_t *ctx = data;
+
+    ctx->err = ngx_http_nightlight_body_read(ctx->request, ctx->copy,
+                                             ctx->size);
+}
+
+
+static void
+ngx_http_nightlight_write_read_done(ngx_event_t *ev)
+{
+    ngx_http_nightlight_write_ctx_t *ctx = ev->data;
+
+    ngx_str_t            body;
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    r->main->blocked--;
+
+    if (ctx->event.timer_set) {
+        ngx_del_timer(&ctx->event);
+    }
+
+    if (c->error) {
+
+        /* nginx has run the cleanup and swapped in its finalizer meanwhile */
+
+        ngx_free(ctx->copy);
+        ctx->copy = NULL;
+
+        c->write->handler(c->write);
+        return;
+    }
+
+    if (ctx->err) {
+        ngx_log_error(NGX_LOG_ALERT, c->log, ctx->err,
+                      "nightlight: cannot read the body from its temporary "
+                      "file");
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+
+    } else {
+        body.data = ctx->copy;
+        body.len = ctx->size;
+        ngx_http_nightlight_write_begin(ctx, &body);
+    }
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_nightlight_write_begin(ngx_http_nightlight_write_ctx_t *ctx,
+    ngx_str_t *body)
+{
+    nlt_rc_t              rc;
+    nlt_store_t          *store;
+    nlt_ingest_t         *ingest;
+    nlt_ingest_conf_t     conf;
+    nlt_store_status_t    status;
+    nlt_ingest_result_t   res;
+
+    store = ngx_http_nightlight_store_get(ctx->conf->store);
+    ingest = store ? nlt_store_ingest(store) : NULL;
+
+    if (ingest == NULL) {
+        ngx_memzero(&res, sizeof(nlt_ingest_result_t));
+        res.status = NGX_HTTP_SERVICE_UNAVAILABLE;
+        res.retry_after_s = 1;
+
+        if (store) {
+            nlt_store_status(store, &status);
+            (void) nlt_err_set(&res.err, NLT_ENOTREADY, "not ready: %s",
+                               status.reason);
+        } else {
+            (void) nlt_err_set(&res.err, NLT_ENOTREADY,
+                               "the store cannot be opened");
+        }
+
+        ngx_http_nightlight_write_finish(ctx->request, &res);
+        return;
+    }
+
+    conf.labels.labels_max = ctx->conf->labels_max;
+    conf.labels.name_bytes_max = ctx->conf->label_name_max;
+    conf.labels.value_bytes_max = ctx->conf->label_value_max;
+    conf.decoded_max = ctx->conf->decoded_max;
+    conf.tenant = 0;
+
+    rc = nlt_ingest_begin(ingest, &conf,
+                          (nlt_str_t) { body->len, (char *) body->data },
+                          &ctx->ingest);
+
+    if (rc != NLT_OK) {
+        ctx->ingest = NULL;
+        ngx_memzero(&res, sizeof(nlt_ingest_result_t));
+        res.status = NGX_HTTP_SERVICE_UNAVAILABLE;
+        res.retry_after_s = 1;
+        (void) nlt_err_set(&res.err, rc, "%s", nlt_rc_text(rc));
+
+        ngx_http_nightlight_write_finish(ctx->request, &res);
+        return;
+    }
+
+    ctx->request->read_event_handler = ngx_http_block_reading;
+    ctx->request->write_event_handler = ngx_http_request_empty_handler;
+
+    ngx_http_nightlight_write_step(ctx);
+}
+
+
+static void
+ngx_http_nightlight_write_timer(ngx_event_t *ev)
+{
+    ngx_http_nightlight_write_ctx_t *ctx = ev->data;
+
+    ngx_connection_t  *c;
+
+    if (ctx->ingest == NULL) {
+
+        /* a thread is still reading the body: keep the worker alive */
+
+        ngx_add_timer(ev, 60000);
+        return;
+    }
+
+    c = ctx->request->connection;
+
+    ngx_http_set_log_request(c->log, ctx->request);
+
+    ngx_http_nightlight_write_step(ctx);
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_nightlight_write_step(ngx_http_nightlight_write_ctx_t *ctx)
+{
+    nlt_ingest_result_t  res;
+
+    if (nlt_ingest_run(ctx->ingest, &res) == NLT_AGAIN) {
+        ngx_add_timer(&ctx->event, 0);
+        return;
+    }
+
+    ctx->ingest = NULL;
+
+    ngx_http_nightlight_write_finish(ctx->request, &res);
+}
+
+
+static void
+ngx_http_nightlight_write_finish(ngx_http_request_t *r,
+    nlt_ingest_result_t *res)
+{
+    ngx_int_t  rc;
+
+    if (res->status == NGX_HTTP_NO_CONTENT) {
+        r->headers_out.status = NGX_HTTP_NO_CONTENT;
+        r->header_only = 1;
+
+        rc = ngx_http_send_header(r);
+        ngx_http_finalize_request(r, rc);
+        return;
+    }
+
+    ngx_log_error(res->status < 500 ? NGX_LOG_INFO : NGX_LOG_ERR,
+                  r->connection->log, 0,
+                  "nightlight: remote_write refused with %d: %s", res->status,
+                  res->err.text);
+
+    rc = ngx_http_nightlight_send_text(r, res->status,
+                            (nlt_str_t) { res->err.len, res->err.text },
+                            res->retry_after_s);
+    ngx_http_finalize_request(r, rc);
+}
+
+
+static void
+ngx_http_nightlight_write_cleanup(void *data)
+{
+    ngx_http_nightlight_write_ctx_t *ctx = data;
+
+    if (ctx->event.timer_set) {
+        ngx_del_timer(&ctx->event);
+    }
+
+    nlt_ingest_cancel(ctx->ingest);
+    ctx->ingest = NULL;
+
+    if (ctx->copy && ctx->request->main->blocked == 0) {
+        ngx_free(ctx->copy);
+        ctx->copy = NULL;
+    }
+}
