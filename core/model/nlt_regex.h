@@ -10,7 +10,9 @@
  * and alternation patterns never reach PCRE2; the rest runs under match and
  * depth limits, and exceeding them is an error, not a mismatch.
  *
- * Memory: everything in the pool given to compile, PCRE2's own objects too.
+ * Memory: in the pool given to compile; PCRE2's objects in a pool of the
+ * regex's own beside it, at most 16 MiB and no more than the given pool had
+ * left; JIT code in pages of its own.
  * Threads: one thread at a time.
  */
 #ifndef NLT_MODEL_REGEX_H
@@ -37,7 +39,7 @@ NLT_CHECKED nlt_rc_t nlt_regex_compile(nlt_pool_t *pool, nlt_str_t pattern,
 
 /*
  * Must be called before the pool of compile goes: gives back what PCRE2
- * holds outside of it (JIT code).  NULL is allowed.
+ * holds outside of it.  NULL is allowed.
  */
 void nlt_regex_destroy(nlt_regex_t *re);
 
@@ -55,9 +57,9 @@ NLT_CHECKED nlt_rc_t nlt_regex_capture(nlt_regex_t *re, nlt_str_t s,
 int nlt_regex_group(const nlt_regex_t *re, nlt_str_t name);
 
 /*
- * If the pattern is a plain alternation of literals (also a single one),
- * they are here and n > 0: an index can then look them up instead of
- * scanning.  Otherwise n is 0.
+ * If the pattern stands for a list of literals (`a`, `a|b`, `x(a|b)?`,
+ * `x[12]`), they are here, sorted and unique, and n > 0: an index can then
+ * look them up instead of scanning.  Otherwise n is 0.
  */
 size_t nlt_regex_literals(const nlt_regex_t *re, const nlt_str_t **out);
 
