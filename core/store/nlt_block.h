@@ -53,6 +53,14 @@ NLT_CHECKED nlt_rc_t nlt_block_labels(const nlt_block_t *b,
                                       nlt_labels_t *out, nlt_err_t *err);
 
 /*
+ * Value of one label of a series, empty when absent; in the mapping.  Looks
+ * up one name and one value, however many labels there are.  NLT_EDATA.
+ */
+NLT_CHECKED nlt_rc_t nlt_block_label(const nlt_block_t *b,
+                                     nlt_block_series_t id, nlt_str_t name,
+                                     nlt_str_t *out, nlt_err_t *err);
+
+/*
  * Appends the float samples of a series in [t_min_ms, t_max_ms] to out
  * (ascending; what out has already is left alone).  Chunks of histograms
  * are passed over.  NLT_EDATA, NLT_ENOMEM.

@@ -1,0 +1,541 @@
+/*
+ * nlt_block.c - opens a block and reads series, chunks and samples.
+ */
+#include "nlt_block_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include "nlt_hash.h"
+#include "nlt_xor.h"
+
+#define META_BYTES_MAX      (1u << 20)
+#define META_POOL_BYTES     (256u << 10)
+#define TOMBSTONE_BYTES_MAX (64u << 20)
+#define TOMBSTONE_MAGIC     0x0130ba30u
+#define TOMBSTONE_VERSION   1
+#define SEGMENTS_MAX        999999u
+
+nlt_rc_t
+nlt_block_located(const nlt_block_t *b, nlt_rc_t rc, nlt_err_t *err)
+{
+    char text[NLT_ERR_TEXT_MAX];
+
+    if (rc == NLT_OK || err == NULL) {
+        return rc;
+    }
+    memcpy(text, err->text, sizeof(text));
+    text[sizeof(text) - 1] = '\0';
+    return nlt_err_set_at(err, rc, err->pos, "block %s: %s", b->name.c, text);
+}
+
+/* Maps a file below dir_fd; NLT_ENOENT without complaint when missing. */
+static nlt_rc_t
+map_file(const nlt_env_t *env, int dir_fd, const char *name,
+         nlt_block_map_t *out, nlt_err_t *err)
+{
+    const nlt_io_t *io = env->io;
+    int fd = io->open(io->ctx, dir_fd, name, O_RDONLY | O_NOFOLLOW, 0);
+    int64_t size;
+    nlt_rc_t rc;
+
+    if (fd < 0) {
+        return nlt_err_set_errno(err, fd == -ENOENT ? NLT_ENOENT : NLT_EIO,
+                                 -fd, "cannot open %s", name);
+    }
+    size = io->size(io->ctx, fd);
+    if (size <= 0) {
+        rc = size < 0 ? nlt_err_set_errno(err, NLT_EIO, (int) -size,
+                                          "cannot stat %s", name)
+                      : nlt_err_set(err, NLT_EDATA, "%s is empty", name);
+    } else {
+        rc = nlt_map_read(fd, (size_t) size, &out->p, err);
+        out->len = rc == NLT_OK ? (size_t) size : 0;
+    }
+    (void) io->close(io->ctx, fd); /* the mapping stays */
+    return rc;
+}
+
+static nlt_rc_t
+open_meta(nlt_block_t *b, int dir_fd, nlt_err_t *err)
+{
+    nlt_buf_t text;
+    nlt_rc_t rc;
+
+    nlt_buf_init(&text, b->env->mem, META_BYTES_MAX);
+    rc = nlt_io_read_file(b->env->io, dir_fd, "meta.json", &text, err);
+    if (rc == NLT_OK) {
+        rc = nlt_block_meta_parse(&b->pool, nlt_buf_str(&text), &b->meta, err);
+    }
+    nlt_buf_deinit(&text);
+    if (rc == NLT_OK && memcmp(&b->meta.ulid, &b->name, sizeof(b->name))) {
+        rc = nlt_err_set(err, NLT_EDATA, "meta.json belongs to block %s",
+                         b->meta.ulid.c);
+    }
+    /* Anything unreadable but a lack of memory or disk is a fault of it. */
+    return rc == NLT_ETOOBIG ? nlt_err_set(
+               err, NLT_EDATA, "meta.json exceeds %u bytes", META_BYTES_MAX)
+                             : rc;
+}
+
+/*
+ * Deletions are not applied yet; a file that says there are some must at
+ * least be understood, and is reported.
+ */
+static nlt_rc_t
+open_tombstones(nlt_block_t *b, int dir_fd, nlt_err_t *err)
+{
+    nlt_buf_t buf;
+    nlt_reader_t r;
+    uint32_t magic;
+    uint8_t version;
+    nlt_rc_t rc;
+
+    nlt_buf_init(&buf, b->env->mem, TOMBSTONE_BYTES_MAX);
+    rc = nlt_io_read_file(b->env->io, dir_fd, "tombstones", &buf, err);
+    if (rc != NLT_OK) {
+        nlt_buf_deinit(&buf);
+        return rc == NLT_ENOENT ? NLT_OK : rc;
+    }
+    r = nlt_reader(buf.data, buf.len);
+    magic = nlt_read_be32(&r);
+    version = nlt_read_u8(&r);
+    if (r.failed || magic != TOMBSTONE_MAGIC) {
+        rc =
+            nlt_err_set(err, NLT_EDATA, "tombstones: begins with %08x", magic);
+    } else if (version != TOMBSTONE_VERSION) {
+        rc = nlt_err_set(err, NLT_EVERSION,
+                         "tombstones: format version %u, only %d can be read",
+                         version, TOMBSTONE_VERSION);
+    } else if (nlt_reader_left(&r) < 4
+               || nlt_crc32c(0, r.p, nlt_reader_left(&r) - 4)
+                      != nlt_be32(r.end - 4)) {
+        rc = nlt_err_set(err, NLT_EDATA, "tombstones: checksum mismatch");
+    } else if (nlt_reader_left(&r) > 4) {
+        nlt_log(b->env, NLT_LOG_WARN,
+                "block %s: its tombstones are not applied: deleted samples "
+                "are visible",
+                b->name.c);
+    }
+    nlt_buf_deinit(&buf);
+    return rc;
+}
+
+static nlt_rc_t
+add_segment(nlt_block_t *b, const nlt_block_map_t *map, nlt_err_t *err)
+{
+    if (b->n_segments == b->n_segments_cap) {
+        size_t cap = b->n_segments_cap ? 2 * b->n_segments_cap : 4;
+        nlt_block_map_t *v =
+            nlt_mem_zalloc(b->env->mem, cap * sizeof(*b->segments));
+
+        if (v == NULL) {
+            nlt_unmap(map->p, map->len);
+            return nlt_err_set(err, NLT_ENOMEM, "out of memory");
+        }
+        if (b->n_segments) {
+            memcpy(v, b->segments, b->n_segments * sizeof(*v));
+        }
+        nlt_mem_free(b->env->mem, b->segments, b->n_segments_cap * sizeof(*v));
+        b->segments = v;
+        b->n_segments_cap = cap;
+    }
+    b->segments[b->n_segments++] = *map;
+    return nlt_chunk_file_check(map->p, map->len, err);
+}
+
+static nlt_rc_t
+open_segments(nlt_block_t *b, int dir_fd, nlt_err_t *err)
+{
+    const nlt_io_t *io = b->env->io;
+    int fd = io->open(io->ctx, dir_fd, "chunks",
+                      O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    nlt_rc_t rc = NLT_OK;
+
+    if (fd < 0) {
+        return nlt_err_set_errno(err, fd == -ENOENT ? NLT_EDATA : NLT_EIO, -fd,
+                                 "cannot open chunks");
+    }
+    while (rc == NLT_OK && b->n_segments < SEGMENTS_MAX) {
+        char name[NLT_CHUNK_FILE_NAME_BYTES];
+        nlt_block_map_t map = {NULL, 0};
+
+        nlt_chunk_file_name(name, (uint32_t) b->n_segments);
+        rc = map_file(b->env, fd, name, &map, err);
+        if (rc == NLT_OK) {
+            rc = add_segment(b, &map, err);
+        }
+    }
+    (void) io->close(io->ctx, fd);
+    return rc == NLT_ENOENT ? NLT_OK : rc; /* after the last number */
+}
+
+static nlt_rc_t
+open_files(nlt_block_t *b, int dir_fd, nlt_err_t *err)
+{
+    nlt_rc_t rc = open_meta(b, dir_fd, err);
+
+    if (rc == NLT_OK) {
+        rc = map_file(b->env, dir_fd, "index", &b->index_map, err);
+        rc = rc == NLT_ENOENT ? NLT_EDATA : rc;
+    }
+    if (rc == NLT_OK) {
+        rc = nlt_index_file_open(b->env->mem, b->index_map.p, b->index_map.len,
+                                 &b->index, err);
+    }
+    if (rc == NLT_OK) {
+        rc = open_segments(b, dir_fd, err);
+    }
+    return rc == NLT_OK ? open_tombstones(b, dir_fd, err) : rc;
+}
+
+nlt_rc_t
+nlt_block_open(const nlt_env_t *env, int dir_fd, const char *name,
+               nlt_block_t **out, nlt_err_t *err)
+{
+    const nlt_io_t *io = env->io;
+    nlt_block_t *b;
+    nlt_rc_t rc;
+    int fd;
+
+    *out = NULL;
+    if (!nlt_ulid_valid((nlt_str_t){strlen(name), name})) {
+        return nlt_err_set(err, NLT_ENOENT, "\"%s\" is no name of a block",
+                           name);
+    }
+    fd = io->open(io->ctx, dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW,
+                  0);
+    if (fd < 0) {
+        return nlt_err_set_errno(err, fd == -ENOENT ? NLT_ENOENT : NLT_EIO,
+                                 -fd, "cannot open block %s", name);
+    }
+    b = nlt_mem_zalloc(env->mem, sizeof(*b));
+    if (b == NULL) {
+        (void) io->close(io->ctx, fd);
+        return nlt_err_set(err, NLT_ENOMEM, "out of memory for block %s",
+                           name);
+    }
+    b->env = env;
+    nlt_pool_init(&b->pool, env->mem, META_POOL_BYTES);
+    memcpy(b->name.c, name, NLT_ULID_LEN);
+    rc = open_files(b, fd, err);
+    (void) io->close(io->ctx, fd);
+    if (rc != NLT_OK) {
+        rc = nlt_block_located(b, rc, err);
+        nlt_block_close(b);
+        return rc;
+    }
+    *out = b;
+    return NLT_OK;
+}
+
+void
+nlt_block_close(nlt_block_t *b)
+{
+    if (b == NULL) {
+        return;
+    }
+    nlt_index_file_close(b->index);
+    if (b->index_map.p) {
+        nlt_unmap(b->index_map.p, b->index_map.len);
+    }
+    for (size_t i = 0; i < b->n_segments; i++) {
+        nlt_unmap(b->segments[i].p, b->segments[i].len);
+    }
+    nlt_mem_free(b->env->mem, b->segments,
+                 b->n_segments_cap * sizeof(*b->segments));
+    nlt_pool_deinit(&b->pool);
+    nlt_mem_free(b->env->mem, b, sizeof(*b));
+}
+
+const nlt_block_meta_t *
+nlt_block_meta(const nlt_block_t *b)
+{
+    return &b->meta;
+}
+
+nlt_rc_t
+nlt_block_labels(const nlt_block_t *b, nlt_block_series_t id, nlt_pool_t *pool,
+                 nlt_labels_t *out, nlt_err_t *err)
+{
+    nlt_index_series_t s;
+    nlt_rc_t rc = nlt_index_series_open(b->index, id, &s, err);
+    nlt_label_t *v;
+    size_t n = 0;
+
+    *out = (nlt_labels_t){NULL, 0};
+    if (rc != NLT_OK) {
+        return nlt_block_located(b, rc, err);
+    }
+    v = nlt_pool_array(pool, (size_t) s.n_labels, sizeof(*v));
+    if (v == NULL) {
+        return nlt_err_set(err, NLT_ENOMEM, "out of memory for labels");
+    }
+    while (s.n_labels > 0) {
+        rc = nlt_index_series_label(&s, &v[n++], err);
+        if (rc != NLT_OK) {
+            return nlt_block_located(b, rc, err);
+        }
+    }
+    *out = (nlt_labels_t){v, n};
+    return NLT_OK;
+}
+
+nlt_rc_t
+nlt_block_label(const nlt_block_t *b, nlt_block_series_t id, nlt_str_t name,
+                nlt_str_t *out, nlt_err_t *err)
+{
+    nlt_index_series_t s;
+    uint64_t want, name_ref, value_ref;
+    nlt_rc_t rc;
+
+    *out = (nlt_str_t){0, NULL};
+    if (!nlt_index_file_find_symbol(b->index, name, &want)) {
+        return NLT_OK;
+    }
+    rc = nlt_index_series_open(b->index, id, &s, err);
+    while (rc == NLT_OK && s.n_labels > 0) {
+        rc = nlt_index_series_refs(&s, &name_ref, &value_ref, err);
+        if (rc == NLT_OK && name_ref == want) {
+            rc = nlt_index_file_symbol(b->index, value_ref, out, err);
+            break;
+        }
+    }
+    return nlt_block_located(b, rc, err);
+}
+
+nlt_rc_t
+nlt_block_get_chunk(const nlt_block_t *b, const nlt_index_chunk_t *c,
+                    nlt_chunk_view_t *out, nlt_err_t *err)
+{
+    uint64_t seg = c->ref >> 32;
+    nlt_rc_t rc;
+    nlt_err_t inner;
+
+    if (seg >= b->n_segments) {
+        return nlt_err_set(err, NLT_EDATA,
+                           "chunk in chunk file %llu, but there are %zu",
+                           (unsigned long long) seg + 1, b->n_segments);
+    }
+    rc = nlt_chunk_file_get(b->segments[seg].p, b->segments[seg].len,
+                            c->ref & UINT32_MAX, out, NULL, &inner);
+    return rc == NLT_OK
+               ? NLT_OK
+               : nlt_err_set_at(err, rc, inner.pos, "chunk file %06llu: %s",
+                                (unsigned long long) seg + 1, inner.text);
+}
+
+nlt_rc_t
+nlt_block_decode_chunk(const nlt_index_chunk_t *c,
+                       const nlt_chunk_view_t *view, nlt_samples_t *out,
+                       nlt_err_t *err)
+{
+    const char *fault = NULL;
+    uint32_t n = view->data.len < 2 ? 0 : nlt_be16(view->data.data);
+    int64_t *t;
+    bool rising = true;
+
+    if (n > 0 && !nlt_samples_reserve(out, out->n + n)) {
+        return nlt_err_set(err, NLT_ENOMEM, "out of memory for %u samples", n);
+    }
+    t = out->t_ms + out->n;
+    if (n == 0) {
+        fault = "is empty";
+    } else if (nlt_xor_decode((const uint8_t *) view->data.data + 2,
+                              view->data.len - 2, n, t, out->v + out->n, NULL,
+                              NULL)
+               != NLT_OK) {
+        fault = "ends early";
+    } else {
+        for (uint32_t i = 1; i < n; i++) {
+            rising &= t[i] > t[i - 1];
+        }
+        if (!rising || t[0] < c->t_min_ms || t[n - 1] > c->t_max_ms) {
+            fault = "has samples where the index has none";
+        }
+    }
+    if (fault) {
+        return nlt_err_set_at(err, NLT_EDATA, (int64_t) (c->ref & UINT32_MAX),
+                              "chunk file %06llu: chunk at offset %llu %s",
+                              (unsigned long long) (c->ref >> 32) + 1,
+                              (unsigned long long) (c->ref & UINT32_MAX),
+                              fault);
+    }
+    out->n += n;
+    return NLT_OK;
+}
+
+/* Drops the samples from index `from` on that lie outside the range. */
+static void
+trim(nlt_samples_t *s, size_t from, int64_t t_min_ms, int64_t t_max_ms)
+{
+    size_t lo = from, hi = s->n;
+
+    while (lo < hi && s->t_ms[lo] < t_min_ms) {
+        lo++;
+    }
+    while (hi > lo && s->t_ms[hi - 1] > t_max_ms) {
+        hi--;
+    }
+    if (lo > from && hi > lo) {
+        memmove(s->t_ms + from, s->t_ms + lo, (hi - lo) * sizeof(*s->t_ms));
+        memmove(s->v + from, s->v + lo, (hi - lo) * sizeof(*s->v));
+    }
+    s->n = from + (hi - lo);
+}
+
+static nlt_rc_t
+read_chunk(const nlt_block_t *b, const nlt_index_chunk_t *c, int64_t t_min_ms,
+           int64_t t_max_ms, nlt_samples_t *out, nlt_err_t *err)
+{
+    nlt_chunk_view_t view;
+    size_t from = out->n;
+    nlt_rc_t rc = nlt_block_get_chunk(b, c, &view, err);
+
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    switch (view.encoding) {
+    case NLT_CHUNK_XOR:
+        rc = nlt_block_decode_chunk(c, &view, out, err);
+        if (rc == NLT_OK
+            && (c->t_min_ms < t_min_ms || c->t_max_ms > t_max_ms)) {
+            trim(out, from, t_min_ms, t_max_ms);
+        }
+        return rc;
+    case NLT_CHUNK_HISTOGRAM:
+    case NLT_CHUNK_FLOAT_HISTOGRAM:
+        return NLT_OK;
+    default:
+        return nlt_err_set(err, NLT_EDATA, "chunk of unknown encoding %u",
+                           view.encoding);
+    }
+}
+
+nlt_rc_t
+nlt_block_read(const nlt_block_t *b, nlt_block_series_t id, int64_t t_min_ms,
+               int64_t t_max_ms, nlt_samples_t *out, nlt_err_t *err)
+{
+    nlt_index_series_t s;
+    nlt_rc_t rc = nlt_index_series_open(b->index, id, &s, err);
+
+    if (rc == NLT_OK) {
+        rc = nlt_index_series_chunks(&s, err);
+    }
+    while (rc == NLT_OK && s.n_chunks > 0) {
+        nlt_index_chunk_t c;
+
+        rc = nlt_index_series_chunk(&s, &c, err);
+        if (rc == NLT_OK && c.t_min_ms > t_max_ms) {
+            break;
+        }
+        if (rc == NLT_OK && c.t_max_ms >= t_min_ms) {
+            rc = read_chunk(b, &c, t_min_ms, t_max_ms, out, err);
+        }
+    }
+    return nlt_block_located(b, rc, err);
+}
+
+nlt_rc_t
+nlt_block_overlaps(const nlt_block_t *b, nlt_block_series_t id,
+                   int64_t t_min_ms, int64_t t_max_ms, bool *out,
+                   nlt_err_t *err)
+{
+    nlt_index_series_t s;
+    nlt_rc_t rc = nlt_index_series_open(b->index, id, &s, err);
+
+    *out = false;
+    if (rc == NLT_OK) {
+        rc = nlt_index_series_chunks(&s, err);
+    }
+    while (rc == NLT_OK && s.n_chunks > 0) {
+        nlt_index_chunk_t c;
+
+        rc = nlt_index_series_chunk(&s, &c, err);
+        if (rc == NLT_OK && c.t_max_ms >= t_min_ms) {
+            *out = c.t_min_ms <= t_max_ms;
+            break;
+        }
+    }
+    return nlt_block_located(b, rc, err);
+}
+
+nlt_rc_t
+nlt_block_chunks(const nlt_block_t *b, nlt_block_series_t id, nlt_pool_t *pool,
+                 nlt_block_raw_chunk_t **out, size_t *n, nlt_err_t *err)
+{
+    nlt_index_series_t s;
+    nlt_block_raw_chunk_t *v = NULL;
+    size_t k = 0;
+    nlt_rc_t rc = nlt_index_series_open(b->index, id, &s, err);
+
+    *out = NULL;
+    *n = 0;
+    if (rc == NLT_OK) {
+        rc = nlt_index_series_chunks(&s, err);
+    }
+    if (rc == NLT_OK) {
+        v = nlt_pool_array(pool, (size_t) s.n_chunks, sizeof(*v));
+        if (v == NULL) {
+            rc = nlt_err_set(err, NLT_ENOMEM, "out of memory for chunks");
+        }
+    }
+    while (rc == NLT_OK && s.n_chunks > 0) {
+        nlt_index_chunk_t c;
+        nlt_chunk_view_t view;
+
+        rc = nlt_index_series_chunk(&s, &c, err);
+        if (rc == NLT_OK) {
+            rc = nlt_block_get_chunk(b, &c, &view, err);
+        }
+        if (rc == NLT_OK) {
+            v[k++] = (nlt_block_raw_chunk_t){c.t_min_ms, c.t_max_ms,
+                                             view.encoding, view.data};
+        }
+    }
+    if (rc != NLT_OK) {
+        return nlt_block_located(b, rc, err);
+    }
+    *out = v;
+    *n = k;
+    return NLT_OK;
+}
+
+nlt_rc_t
+nlt_block_label_names(const nlt_block_t *b, nlt_pool_t *pool, nlt_str_t **out,
+                      size_t *n, nlt_err_t *err)
+{
+    size_t k = nlt_index_file_n_names(b->index);
+    nlt_str_t *v = nlt_pool_array(pool, k, sizeof(*v));
+
+    *out = v;
+    *n = 0;
+    if (v == NULL) {
+        return nlt_err_set(err, NLT_ENOMEM, "out of memory for label names");
+    }
+    for (size_t i = 0; i < k; i++) {
+        v[i] = nlt_index_file_name(b->index, i);
+    }
+    *n = k;
+    return NLT_OK;
+}
+
+nlt_rc_t
+nlt_block_label_values(const nlt_block_t *b, nlt_str_t name, nlt_pool_t *pool,
+                       nlt_str_t **out, size_t *n, nlt_err_t *err)
+{
+    nlt_index_values_t it = nlt_index_file_values(b->index, name);
+    nlt_str_t *v = nlt_pool_array(pool, it.left, sizeof(*v));
+    size_t k = 0;
+
+    *out = v;
+    *n = 0;
+    if (v == NULL) {
+        return nlt_err_set(err, NLT_ENOMEM, "out of memory for label values");
+    }
+    while (name.len > 0 && nlt_index_values_next(&it)) {
+        v[k++] = it.value;
+    }
+    *n = k;
+    return NLT_OK;
+}

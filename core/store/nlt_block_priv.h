@@ -1,0 +1,52 @@
+/*
+ * nlt_block_priv.h - the open block, for nlt_block*.c only.
+ *
+ * Floor 3 (store); uses base, model, index.
+ */
+#ifndef NLT_STORE_BLOCK_PRIV_H
+#define NLT_STORE_BLOCK_PRIV_H
+
+#include "nlt_block.h"
+#include "nlt_chunk_file.h"
+#include "nlt_index_file.h"
+
+/* A file mapped read-only; NULL while it is not. */
+typedef struct {
+    const uint8_t *p;
+    size_t len;
+} nlt_block_map_t;
+
+struct nlt_block_s {
+    const nlt_env_t *env;
+    nlt_pool_t pool; /* of meta's lists */
+    nlt_block_meta_t meta;
+    nlt_ulid_t name;
+    nlt_block_map_t index_map;
+    nlt_index_file_t *index;
+    nlt_block_map_t *segments; /* n_segments_cap of room */
+    size_t n_segments;
+    size_t n_segments_cap;
+};
+
+/*
+ * Puts "block NAME: " before err's text (err may be NULL) and returns rc, so
+ * that every failure of a block says which one it was.
+ */
+nlt_rc_t nlt_block_located(const nlt_block_t *b, nlt_rc_t rc, nlt_err_t *err);
+
+/* The chunk that the index names, checksum verified.  NLT_EDATA. */
+NLT_CHECKED nlt_rc_t nlt_block_get_chunk(const nlt_block_t *b,
+                                         const nlt_index_chunk_t *c,
+                                         nlt_chunk_view_t *out,
+                                         nlt_err_t *err);
+
+/*
+ * Appends all samples of an XOR chunk to out; they lie in the chunk's range
+ * and ascend, or NLT_EDATA.  NLT_ENOMEM.
+ */
+NLT_CHECKED nlt_rc_t nlt_block_decode_chunk(const nlt_index_chunk_t *c,
+                                            const nlt_chunk_view_t *view,
+                                            nlt_samples_t *out,
+                                            nlt_err_t *err);
+
+#endif
