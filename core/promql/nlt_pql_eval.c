@@ -1,0 +1,565 @@
+/*
+ * nlt_pql_eval.c - operators of the simple nodes, and the machine's helpers.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "nlt_pql_aggr.h"
+#include "nlt_pql_binop.h"
+#include "nlt_pql_rows.h"
+
+/* Work between two looks at the clock, in samples. */
+#define POLL_CREDIT 1000
+
+/* ---- helpers ---- */
+
+nlt_rc_t
+nlt_pql_fail(nlt_pql_ctx_t *ctx, nlt_rc_t rc, const char *fmt, ...)
+{
+    char text[NLT_ERR_TEXT_MAX];
+    va_list args;
+
+    va_start(args, fmt);
+    (void) vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    return nlt_err_set(ctx->err, rc, "%s", text);
+}
+
+nlt_rc_t
+nlt_pql_poll_slow(nlt_pql_ctx_t *ctx)
+{
+    const nlt_pql_query_t *q = ctx->q;
+
+    ctx->poll_credit = POLL_CREDIT;
+    if (q->cancel && __atomic_load_n(q->cancel, __ATOMIC_RELAXED)) {
+        return nlt_pql_fail(ctx, NLT_ECANCELED,
+                            "query was canceled in expression evaluation");
+    }
+    if (q->deadline_ns && nlt_mono_ns(q->env) >= q->deadline_ns) {
+        return nlt_pql_fail(ctx, NLT_ETIMEOUT,
+                            "query timed out in expression evaluation");
+    }
+    return NLT_OK;
+}
+
+nlt_rc_t
+nlt_pql_count(nlt_pql_ctx_t *ctx, uint64_t n)
+{
+    uint64_t now = ctx->samples_held + n;
+
+    if (now > ctx->stats->samples_peak) {
+        ctx->stats->samples_peak = now;
+    }
+    if (now > ctx->q->samples_max) {
+        return nlt_pql_fail(ctx, NLT_ELIMIT,
+                            "query processing would load too many samples "
+                            "into memory in query execution");
+    }
+    return NLT_OK;
+}
+
+size_t
+nlt_pql_popcount(const uint64_t *present, size_t n)
+{
+    size_t sum = 0;
+
+    for (size_t w = 0; w < nlt_pql_words(n); w++) {
+        sum += (size_t) __builtin_popcountll(present[w]);
+    }
+    return sum;
+}
+
+void *
+nlt_pql_iter_new(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan, size_t size,
+                 nlt_pql_next_t next)
+{
+    nlt_pql_iter_t *op = nlt_pool_zalloc(ctx->pool, size);
+
+    if (op) {
+        op->next = next;
+        op->ctx = ctx;
+        op->plan = plan;
+        op->n = plan->grid.n;
+    }
+    return op;
+}
+
+bool
+nlt_pql_row_alloc(nlt_pql_ctx_t *ctx, size_t n, nlt_pql_row_t *row)
+{
+    size_t words = nlt_pql_words(n);
+    uint64_t *block = nlt_pool_array(ctx->pool, n + words, sizeof(*block));
+
+    if (block == NULL) {
+        return false;
+    }
+    row->present = block;
+    memset(row->present, 0, words * sizeof(*row->present));
+    row->v = (double *) (void *) (block + words);
+    return true;
+}
+
+nlt_rc_t
+nlt_pql_name_dropped(nlt_pql_iter_t **op, bool unique)
+{
+    nlt_rc_t rc;
+
+    if (unique || (*op)->ctx->delayed) {
+        (*op)->unique = unique;
+        return NLT_OK;
+    }
+    rc = nlt_pql_merge(op, false);
+    (*op)->unique = true;
+    return rc;
+}
+
+void
+nlt_pql_sort(uint32_t *v, uint32_t *tmp, size_t n, nlt_pql_less_t less,
+             const void *ctx)
+{
+    uint32_t *from = v, *to = tmp;
+
+    for (size_t width = 1; width < n; width *= 2) {
+        for (size_t at = 0; at < n; at += 2 * width) {
+            size_t a = at, a_end = at + width < n ? at + width : n;
+            size_t b = a_end, b_end = b + width < n ? b + width : n;
+
+            for (size_t k = at; k < b_end; k++) {
+                bool take_b =
+                    a == a_end || (b < b_end && less(ctx, from[b], from[a]));
+
+                to[k] = take_b ? from[b++] : from[a++];
+            }
+        }
+        uint32_t *swap = from;
+
+        from = to;
+        to = swap;
+    }
+    if (from != v) {
+        memcpy(v, from, n * sizeof(*v));
+    }
+}
+
+nlt_str_t
+nlt_pql_string_value(const nlt_pql_plan_t *plan)
+{
+    return plan->ast->u.string;
+}
+
+nlt_rc_t
+nlt_pql_scalar_values(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
+                      double **out)
+{
+    nlt_pql_iter_t *op;
+    nlt_pql_row_t row;
+    nlt_rc_t rc = nlt_pql_open(ctx, plan, &op);
+
+    if (rc == NLT_OK) {
+        rc = op->next(op, &row);
+    }
+    if (rc == NLT_EOF) {
+        return nlt_pql_fail(ctx, NLT_EBUG, "unexpected error: no scalar");
+    }
+    *out = rc == NLT_OK ? row.v : NULL;
+    return rc;
+}
+
+/* ---- numbers ---- */
+
+typedef struct {
+    nlt_pql_iter_t op;
+    nlt_pql_row_t row;
+    bool done;
+} number_t;
+
+static nlt_rc_t
+number_next(nlt_pql_iter_t *op, nlt_pql_row_t *row)
+{
+    number_t *e = (number_t *) op;
+    double v = op->plan->ast->u.number.value;
+
+    if (e->done) {
+        return NLT_EOF;
+    }
+    e->done = true;
+    for (size_t i = 0; i < op->n; i++) {
+        e->row.v[i] = v;
+    }
+    nlt_pql_set_all(e->row.present, op->n);
+    *row = e->row;
+    return NLT_OK;
+}
+
+static nlt_rc_t
+open_number(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
+            nlt_pql_iter_t **out)
+{
+    number_t *e = nlt_pql_iter_new(ctx, plan, sizeof(*e), number_next);
+
+    if (e == NULL || !nlt_pql_row_alloc(ctx, plan->grid.n, &e->row)) {
+        return NLT_ENOMEM;
+    }
+    e->op.unique = true;
+    *out = &e->op;
+    return NLT_OK;
+}
+
+/* ---- once: one step repeated ---- */
+
+typedef struct {
+    nlt_pql_iter_t op;
+    nlt_pql_iter_t *child;
+    nlt_pql_row_t row;
+} once_t;
+
+static nlt_rc_t
+once_next(nlt_pql_iter_t *op, nlt_pql_row_t *row)
+{
+    once_t *e = (once_t *) op;
+    nlt_rc_t rc;
+
+    do {
+        rc = e->child->next(e->child, row);
+        if (rc != NLT_OK) {
+            return rc;
+        }
+    } while (!nlt_pql_has(row->present, 0));
+    for (size_t i = 0; i < op->n; i++) {
+        e->row.v[i] = row->v[0];
+    }
+    nlt_pql_set_all(e->row.present, op->n);
+    row->v = e->row.v;
+    row->present = e->row.present;
+    return nlt_pql_poll(op->ctx, op->n / 8);
+}
+
+nlt_rc_t
+nlt_pql_open_once(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
+                  nlt_pql_iter_t *child, nlt_pql_iter_t **out)
+{
+    once_t *e = nlt_pql_iter_new(ctx, plan, sizeof(*e), once_next);
+
+    if (e == NULL || !nlt_pql_row_alloc(ctx, plan->grid.n, &e->row)) {
+        return NLT_ENOMEM;
+    }
+    e->child = child;
+    e->op.unique = child->unique;
+    *out = &e->op;
+    return NLT_OK;
+}
+
+/* ---- unary minus ---- */
+
+typedef struct {
+    nlt_pql_iter_t op;
+    nlt_pql_iter_t *child;
+} negate_t;
+
+static nlt_rc_t
+negate_next(nlt_pql_iter_t *op, nlt_pql_row_t *row)
+{
+    negate_t *e = (negate_t *) op;
+    nlt_rc_t rc = e->child->next(e->child, row);
+
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    for (size_t i = 0; i < op->n; i++) {
+        row->v[i] = -row->v[i];
+    }
+    return nlt_pql_row_drop_name(op->ctx, row);
+}
+
+static nlt_rc_t
+open_negate(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
+            nlt_pql_iter_t **out)
+{
+    negate_t *e = nlt_pql_iter_new(ctx, plan, sizeof(*e), negate_next);
+    nlt_rc_t rc;
+
+    if (e == NULL) {
+        return NLT_ENOMEM;
+    }
+    rc = nlt_pql_open(ctx, plan->kids[0], &e->child);
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    *out = &e->op;
+    return nlt_pql_name_dropped(out, e->child->unique);
+}
+
+/* ---- functions of one value ---- */
+
+typedef struct {
+    nlt_pql_iter_t op;
+    nlt_pql_iter_t *child; /* NULL: the time of the step, once */
+    const nlt_pql_func_t *func;
+    double *params[NLT_PQL_ARGS_MAX];
+    size_t n_params;
+    nlt_pql_row_t row;
+    bool done;
+} map_t;
+
+static void
+map_values(const map_t *e, const nlt_pql_row_t *row)
+{
+    const nlt_pql_grid_t *g = &e->op.plan->grid;
+    nlt_pql_map_fn_t fn = e->func->map;
+    double params[NLT_PQL_ARGS_MAX];
+
+    for (size_t w = 0; w < nlt_pql_words(g->n); w++) {
+        for (uint64_t bits = row->present[w]; bits; bits &= bits - 1) {
+            size_t i = w * 64 + (size_t) __builtin_ctzll(bits);
+
+            for (size_t k = 0; k < e->n_params; k++) {
+                params[k] = e->params[k][i];
+            }
+            if (!fn(row->v[i], nlt_pql_step(g, i), params, e->n_params,
+                    &row->v[i])) {
+                nlt_pql_clear(row->present, i);
+            }
+        }
+    }
+}
+
+static nlt_rc_t
+map_next(nlt_pql_iter_t *op, nlt_pql_row_t *row)
+{
+    map_t *e = (map_t *) op;
+    nlt_rc_t rc;
+
+    if (e->child == NULL) {
+        if (e->done) {
+            return NLT_EOF;
+        }
+        e->done = true;
+        for (size_t i = 0; i < op->n; i++) {
+            e->row.v[i] = (double) nlt_pql_step(&op->plan->grid, i) / 1000;
+        }
+        nlt_pql_set_all(e->row.present, op->n);
+        *row = e->row;
+        map_values(e, row);
+        return NLT_OK;
+    }
+    do {
+        rc = e->child->next(e->child, row);
+        if (rc == NLT_OK) {
+            map_values(e, row);
+            rc = nlt_pql_poll(op->ctx, op->n / 4);
+        }
+        if (rc != NLT_OK) {
+            return rc;
+        }
+    } while (!nlt_pql_any(row->present, op->n));
+    return e->func->keeps_name ? NLT_OK : nlt_pql_row_drop_name(op->ctx, row);
+}
+
+nlt_rc_t
+nlt_pql_open_map(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
+                 nlt_pql_iter_t **out)
+{
+    map_t *e = nlt_pql_iter_new(ctx, plan, sizeof(*e), map_next);
+    nlt_rc_t rc;
+
+    if (e == NULL) {
+        return NLT_ENOMEM;
+    }
+    e->func = plan->ast->u.call.func;
+    for (size_t i = 0; i < plan->n_kids && i < NLT_PQL_ARGS_MAX; i++) {
+        const nlt_pql_plan_t *kid = plan->kids[i];
+
+        if (kid->ast->type == NLT_PQL_VECTOR) {
+            rc = nlt_pql_open(ctx, kid, &e->child);
+        } else {
+            rc = nlt_pql_scalar_values(ctx, kid, &e->params[e->n_params++]);
+        }
+        if (rc != NLT_OK) {
+            return rc;
+        }
+    }
+    *out = &e->op;
+    if (e->child == NULL) {
+        e->op.unique = true;
+        return nlt_pql_row_alloc(ctx, plan->grid.n, &e->row) ? NLT_OK
+                                                             : NLT_ENOMEM;
+    }
+    e->op.unique = e->child->unique;
+    return e->func->keeps_name ? NLT_OK
+                               : nlt_pql_name_dropped(out, e->child->unique);
+}
+
+/* ---- functions over ranges ---- */
+
+typedef struct {
+    nlt_pql_iter_t op;
+    nlt_pql_feed_t feed;
+    const nlt_pql_func_t *func;
+    nlt_pql_fctx_t fctx;
+    int32_t arg_pos[NLT_PQL_ARGS_MAX];
+    double *params[NLT_PQL_ARGS_MAX];
+    size_t n_params;
+    nlt_pql_row_t row;
+} window_t;
+
+/* All steps of one series: a window that moves over its samples. */
+static void
+window_steps(window_t *e, nlt_str_t name)
+{
+    const nlt_pql_fetch_t *f = e->feed.fetch;
+    const nlt_pql_grid_t *g = &e->op.plan->grid;
+    const nlt_samples_t *s = &e->feed.s;
+    nlt_pool_mark_t mark = nlt_pool_mark(e->fctx.scratch);
+    nlt_pql_range_fn_t fn = e->func->range;
+    double params[NLT_PQL_ARGS_MAX];
+    nlt_pql_window_t w = {.params = params,
+                          .metric_name = name,
+                          .anchored = f->anchored,
+                          .smoothed = f->smoothed};
+    nlt_pql_span_t span = {0, 0};
+
+    memset(e->row.present, 0, nlt_pql_words(g->n) * sizeof(uint64_t));
+    for (size_t i = 0; i < g->n; i++) {
+        w.eval_ms = nlt_pql_step(g, i);
+        w.range_end_ms = nlt_pql_fetch_at(f, w.eval_ms);
+        w.range_start_ms = nlt_pql_t_sub(w.range_end_ms, f->range_ms);
+        nlt_pql_span_move(&span, s,
+                          nlt_pql_t_sub(w.range_start_ms, f->before_ms),
+                          nlt_pql_t_add(w.range_end_ms, f->after_ms));
+        if (span.lo == span.hi) {
+            continue;
+        }
+        w.t_ms = s->t_ms + span.lo;
+        w.v = s->v + span.lo;
+        w.n = span.hi - span.lo;
+        for (size_t k = 0; k < e->n_params; k++) {
+            params[k] = e->params[k][i];
+        }
+        if (fn(&e->fctx, &w, &e->row.v[i])) {
+            nlt_pql_set(e->row.present, i);
+        }
+        nlt_pool_rewind(e->fctx.scratch, mark);
+        if (e->fctx.rc == NLT_OK) {
+            e->fctx.rc = nlt_pql_poll(e->op.ctx, w.n / 8);
+        }
+        if (nlt_unlikely(e->fctx.rc != NLT_OK)) {
+            return;
+        }
+    }
+}
+
+static nlt_rc_t
+window_next(nlt_pql_iter_t *op, nlt_pql_row_t *row)
+{
+    window_t *e = (window_t *) op;
+
+    for (;;) {
+        nlt_rc_t rc = nlt_pql_feed_next(&e->feed, row);
+
+        if (rc != NLT_OK) {
+            return rc;
+        }
+        window_steps(e, nlt_pql_row_label(row, NLT_METRIC_NAME));
+        if (e->fctx.rc != NLT_OK) {
+            return e->fctx.rc;
+        }
+        if (nlt_pql_any(e->row.present, op->n)) {
+            row->v = e->row.v;
+            row->present = e->row.present;
+            return e->func->keeps_name ? NLT_OK
+                                       : nlt_pql_row_drop_name(op->ctx, row);
+        }
+    }
+}
+
+nlt_rc_t
+nlt_pql_open_window(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
+                    nlt_pql_iter_t **out)
+{
+    window_t *e = nlt_pql_iter_new(ctx, plan, sizeof(*e), window_next);
+    const nlt_pql_call_t *call = &plan->ast->u.call;
+    nlt_rc_t rc = NLT_OK;
+
+    if (e == NULL || !nlt_pql_row_alloc(ctx, plan->grid.n, &e->row)) {
+        return NLT_ENOMEM;
+    }
+    e->func = call->func;
+    e->fctx = (nlt_pql_fctx_t){.annots = ctx->annots,
+                               .arg_pos = e->arg_pos,
+                               .call_pos = plan->ast->start,
+                               .err = ctx->err,
+                               .scratch = &ctx->scratch};
+    for (size_t i = 0; i < plan->n_kids && i < NLT_PQL_ARGS_MAX; i++) {
+        const nlt_pql_plan_t *kid = plan->kids[i];
+
+        if (kid->ast->type == NLT_PQL_MATRIX) {
+            e->arg_pos[i] = kid->ast->start;
+            rc = nlt_pql_feed_open(ctx, kid, &e->feed);
+        } else {
+            e->arg_pos[i] = call->args[i]->start;
+            rc = nlt_pql_scalar_values(ctx, kid, &e->params[e->n_params++]);
+        }
+        if (rc != NLT_OK) {
+            return rc;
+        }
+    }
+    *out = &e->op;
+    e->op.unique = e->feed.unique;
+    return e->func->keeps_name ? NLT_OK
+                               : nlt_pql_name_dropped(out, e->feed.unique);
+}
+
+/* ---- dispatch ---- */
+
+static nlt_rc_t
+open_call(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan, nlt_pql_iter_t **out)
+{
+    const nlt_pql_func_t *f = plan->ast->u.call.func;
+
+    switch (f->kind) {
+    case NLT_PQL_FK_RANGE:
+        return nlt_pql_open_window(ctx, plan, out);
+    case NLT_PQL_FK_MAP:
+        return nlt_pql_open_map(ctx, plan, out);
+    case NLT_PQL_FK_SPECIAL:
+        return nlt_pql_open_special(ctx, plan, out);
+    case NLT_PQL_FK_NONE:
+        break;
+    }
+    return nlt_pql_fail(ctx, NLT_EEXEC, "function \"%s\" is not supported",
+                        f->name);
+}
+
+nlt_rc_t
+nlt_pql_open(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
+             nlt_pql_iter_t **out)
+{
+    nlt_rc_t rc = nlt_pql_poll(ctx, 0);
+    nlt_pql_iter_t *child;
+
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    switch (plan->kind) {
+    case NLT_PQL_P_NUMBER:
+        return open_number(ctx, plan, out);
+    case NLT_PQL_P_SELECT:
+        return nlt_pql_open_select(ctx, plan, false, out);
+    case NLT_PQL_P_CALL:
+        return open_call(ctx, plan, out);
+    case NLT_PQL_P_AGGR:
+        return nlt_pql_open_aggr(ctx, plan, out);
+    case NLT_PQL_P_BINARY:
+        return nlt_pql_open_binary(ctx, plan, out);
+    case NLT_PQL_P_NEGATE:
+        return open_negate(ctx, plan, out);
+    case NLT_PQL_P_ONCE:
+        rc = nlt_pql_open(ctx, plan->kids[0], &child);
+        return rc != NLT_OK ? rc : nlt_pql_open_once(ctx, plan, child, out);
+    case NLT_PQL_P_STRING:
+    case NLT_PQL_P_RANGE:
+    case NLT_PQL_P_SUBQUERY:
+        break;
+    }
+    return nlt_pql_fail(ctx, NLT_EBUG, "unexpected error: no operator");
+}
