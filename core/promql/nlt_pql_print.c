@@ -1,0 +1,384 @@
+/*
+ * nlt_pql_print.c - tree to canonical text.
+ *
+ * The text is what Prometheus's String() gives, except where that could not
+ * be read back: labels named inf or nan are quoted, an empty ignoring() stays
+ * when group_left or group_right needs it, and info(m, {}) keeps its braces.
+ */
+#include <math.h>
+#include <strings.h>
+
+#include "nlt_num.h"
+#include "nlt_pql_func.h"
+#include "nlt_pql_parse.h"
+#include "nlt_time.h"
+
+static void
+print_signed_ms(nlt_buf_t *b, int64_t ms)
+{
+    char text[64];
+
+    if (ms < 0) {
+        nlt_buf_add_byte(b, '-');
+    }
+    nlt_buf_add(b, text, nlt_time_print_duration(text, ms < 0 ? -ms : ms));
+}
+
+static void
+print_number(nlt_buf_t *b, const nlt_pql_number_t *number)
+{
+    char text[NLT_NUM_PLAIN_MAX];
+
+    if (!number->is_duration) {
+        nlt_buf_add(b, text, nlt_num_plain(text, number->value));
+        return;
+    }
+    if (signbit(number->value)) {
+        nlt_buf_add_byte(b, '-');
+    }
+    print_signed_ms(b, (int64_t) round(fabs(number->value) * 1000));
+}
+
+static void
+print_duration(nlt_buf_t *b, const nlt_pql_duration_t *d)
+{
+    if (d->expr != NULL) {
+        nlt_pql_print(b, d->expr);
+    } else {
+        print_signed_ms(b, d->ms);
+    }
+}
+
+static void
+print_shift(nlt_buf_t *b, const nlt_pql_shift_t *shift)
+{
+    char text[NLT_NUM_PLAIN_MAX];
+
+    switch (shift->at) {
+    case NLT_PQL_AT_NONE:
+        break;
+    case NLT_PQL_AT_TIME:
+        nlt_buf_add_c(b, " @ ");
+        nlt_buf_add(b, text,
+                    nlt_num_fixed(text, (double) shift->at_ms / 1000, 3));
+        break;
+    case NLT_PQL_AT_START:
+        nlt_buf_add_c(b, " @ start()");
+        break;
+    case NLT_PQL_AT_END:
+        nlt_buf_add_c(b, " @ end()");
+        break;
+    }
+    if (shift->has_offset) {
+        nlt_buf_add_c(b, " offset ");
+        print_duration(b, &shift->offset);
+    }
+}
+
+/* Would the lexer take this name for a number? */
+static bool
+is_number_word(nlt_str_t name)
+{
+    return name.len == 3
+           && (strncasecmp(name.data, "inf", 3) == 0
+               || strncasecmp(name.data, "nan", 3) == 0);
+}
+
+/* " by (a, b)": word is " by ", the names follow. */
+static void
+print_names(nlt_buf_t *b, const char *word, nlt_pql_names_t names)
+{
+    nlt_buf_add_c(b, word);
+    nlt_buf_add_c(b, " (");
+    for (size_t i = 0; i < names.n; i++) {
+        if (i > 0) {
+            nlt_buf_add_c(b, ", ");
+        }
+        if (nlt_label_name_is_legacy(names.v[i])
+            && !is_number_word(names.v[i]))
+        {
+            nlt_buf_add_str(b, names.v[i]);
+        } else {
+            nlt_utf8_quote(b, names.v[i]);
+        }
+    }
+    nlt_buf_add_byte(b, ')');
+}
+
+/* ---- selectors: matchers are sorted by their text ---- */
+
+/* Where a matcher's text lies in the scratch buffer. */
+typedef struct {
+    size_t off;
+    size_t len;
+} piece_t;
+
+static int
+piece_cmp(const char *base, piece_t a, piece_t b)
+{
+    return nlt_str_cmp((nlt_str_t){a.len, base + a.off},
+                       (nlt_str_t){b.len, base + b.off});
+}
+
+static void
+sift_down(const char *base, piece_t *v, size_t root, size_t n)
+{
+    for (;;) {
+        size_t child = 2 * root + 1;
+
+        if (child >= n) {
+            return;
+        }
+        if (child + 1 < n && piece_cmp(base, v[child], v[child + 1]) < 0) {
+            child++;
+        }
+        if (piece_cmp(base, v[root], v[child]) >= 0) {
+            return;
+        }
+        piece_t t = v[root];
+
+        v[root] = v[child];
+        v[child] = t;
+        root = child;
+    }
+}
+
+/* Heap sort: no memory, and no input makes it slow. */
+static void
+sort_pieces(const char *base, piece_t *v, size_t n)
+{
+    for (size_t i = n / 2; i-- > 0;) {
+        sift_down(base, v, i, n);
+    }
+    for (size_t i = n; i-- > 1;) {
+        piece_t t = v[0];
+
+        v[0] = v[i];
+        v[i] = t;
+        sift_down(base, v, 0, i);
+    }
+}
+
+/* The matcher that the name before the braces stands for. */
+static bool
+is_name_matcher(const nlt_pql_vector_t *v, const nlt_matcher_t *m)
+{
+    return v->name.len > 0 && m->op == NLT_MATCH_EQ
+           && nlt_str_eq(m->name, NLT_METRIC_NAME)
+           && nlt_str_eq(m->value, v->name);
+}
+
+/* Prints the matchers into scratch, sorts the pieces, joins them into b. */
+static void
+print_matchers(nlt_buf_t *b, const nlt_pql_vector_t *v, piece_t *pieces)
+{
+    nlt_buf_t scratch;
+    size_t n = 0;
+
+    nlt_buf_init(&scratch, b->mem, b->max);
+    for (size_t i = 0; i < v->n_matchers; i++) {
+        if (!is_name_matcher(v, &v->matchers[i])) {
+            pieces[n].off = scratch.len;
+            nlt_matcher_print(&scratch, &v->matchers[i]);
+            pieces[n].len = scratch.len - pieces[n].off;
+            n++;
+        }
+    }
+    if (scratch.rc != NLT_OK) {
+        if (b->rc == NLT_OK) {
+            b->rc = scratch.rc;
+        }
+    } else if (n > 0 || v->name.len == 0) {
+        sort_pieces(scratch.data, pieces, n);
+        nlt_buf_add_byte(b, '{');
+        for (size_t i = 0; i < n; i++) {
+            if (i > 0) {
+                nlt_buf_add_byte(b, ',');
+            }
+            nlt_buf_add(b, scratch.data + pieces[i].off, pieces[i].len);
+        }
+        nlt_buf_add_byte(b, '}');
+    }
+    nlt_buf_deinit(&scratch);
+}
+
+/* A VECTOR without offset and @. */
+static void
+print_selector(nlt_buf_t *b, const nlt_pql_vector_t *v)
+{
+    size_t n = v->n_matchers ? v->n_matchers : 1;
+    piece_t *pieces;
+
+    nlt_buf_add_str(b, v->name);
+    pieces = b->mem->alloc(b->mem->ctx, n * sizeof(*pieces));
+    if (pieces == NULL) {
+        if (b->rc == NLT_OK) {
+            b->rc = NLT_ENOMEM;
+        }
+        return;
+    }
+    print_matchers(b, v, pieces);
+    nlt_mem_free(b->mem, pieces, n * sizeof(*pieces));
+}
+
+static void
+print_extended(nlt_buf_t *b, const nlt_pql_vector_t *v)
+{
+    if (v->anchored) {
+        nlt_buf_add_c(b, " anchored");
+    }
+    if (v->smoothed) {
+        nlt_buf_add_c(b, " smoothed");
+    }
+}
+
+static void
+print_matrix(nlt_buf_t *b, const nlt_pql_matrix_t *m)
+{
+    const nlt_pql_vector_t *v = &m->vector->u.vector;
+
+    print_selector(b, v);
+    nlt_buf_add_byte(b, '[');
+    print_duration(b, &m->range);
+    nlt_buf_add_byte(b, ']');
+    print_extended(b, v);
+    print_shift(b, &v->shift);
+}
+
+static void
+print_subquery(nlt_buf_t *b, const nlt_pql_subquery_t *s)
+{
+    nlt_pql_print(b, s->expr);
+    nlt_buf_add_byte(b, '[');
+    print_duration(b, &s->range);
+    nlt_buf_add_byte(b, ':');
+    if (s->step.expr != NULL || s->step.ms != 0) {
+        print_duration(b, &s->step);
+    }
+    nlt_buf_add_byte(b, ']');
+    print_shift(b, &s->shift);
+}
+
+/* ---- operators and calls ---- */
+
+static void
+print_fill_value(nlt_buf_t *b, const char *word, double v)
+{
+    char text[NLT_NUM_TEXT_MAX];
+
+    nlt_buf_addf(b, " %s (", word);
+    nlt_buf_add(b, text, nlt_num_g(text, v));
+    nlt_buf_add_byte(b, ')');
+}
+
+static void
+print_fill(nlt_buf_t *b, const nlt_pql_binary_t *n)
+{
+    if (n->fill_left_set && n->fill_right_set
+        && nlt_bits_of(n->fill_left) == nlt_bits_of(n->fill_right))
+    {
+        print_fill_value(b, "fill", n->fill_left);
+        return;
+    }
+    if (n->fill_left_set) {
+        print_fill_value(b, "fill_left", n->fill_left);
+    }
+    if (n->fill_right_set) {
+        print_fill_value(b, "fill_right", n->fill_right);
+    }
+}
+
+static void
+print_binary(nlt_buf_t *b, const nlt_pql_binary_t *n)
+{
+    nlt_pql_print(b, n->lhs);
+    nlt_buf_addf(b, " %s", nlt_pql_op_text(n->op));
+    if (n->return_bool) {
+        nlt_buf_add_c(b, " bool");
+    }
+    if (n->has_matching && (n->labels.n > 0 || n->on || n->has_group)) {
+        print_names(b, n->on ? " on" : " ignoring", n->labels);
+        if (n->has_group) {
+            print_names(b,
+                        n->card == NLT_PQL_CARD_MANY_TO_ONE ? " group_left"
+                                                            : " group_right",
+                        n->include);
+        }
+    }
+    print_fill(b, n);
+    nlt_buf_add_byte(b, ' ');
+    nlt_pql_print(b, n->rhs);
+}
+
+static void
+print_aggr(nlt_buf_t *b, const nlt_pql_aggr_node_t *n)
+{
+    nlt_buf_add_c(b, nlt_pql_aggr_text(n->op));
+    if (n->without || n->grouping.n > 0) {
+        print_names(b, n->without ? " without" : " by", n->grouping);
+        nlt_buf_add_byte(b, ' ');
+    }
+    nlt_buf_add_byte(b, '(');
+    if (n->param != NULL) {
+        nlt_pql_print(b, n->param);
+        nlt_buf_add_c(b, ", ");
+    }
+    nlt_pql_print(b, n->expr);
+    nlt_buf_add_byte(b, ')');
+}
+
+static void
+print_call(nlt_buf_t *b, const nlt_pql_call_t *n)
+{
+    nlt_buf_add_c(b, n->func->name);
+    nlt_buf_add_byte(b, '(');
+    for (size_t i = 0; i < n->n_args; i++) {
+        if (i > 0) {
+            nlt_buf_add_c(b, ", ");
+        }
+        nlt_pql_print(b, n->args[i]);
+    }
+    nlt_buf_add_byte(b, ')');
+}
+
+void
+nlt_pql_print(nlt_buf_t *b, const nlt_pql_node_t *node)
+{
+    switch (node->kind) {
+    case NLT_PQL_N_NUMBER:
+        print_number(b, &node->u.number);
+        break;
+    case NLT_PQL_N_STRING:
+        nlt_utf8_quote(b, node->u.string);
+        break;
+    case NLT_PQL_N_VECTOR:
+        print_selector(b, &node->u.vector);
+        print_extended(b, &node->u.vector);
+        print_shift(b, &node->u.vector.shift);
+        break;
+    case NLT_PQL_N_MATRIX:
+        print_matrix(b, &node->u.matrix);
+        break;
+    case NLT_PQL_N_SUBQUERY:
+        print_subquery(b, &node->u.subquery);
+        break;
+    case NLT_PQL_N_CALL:
+        print_call(b, &node->u.call);
+        break;
+    case NLT_PQL_N_AGGR:
+        print_aggr(b, &node->u.aggr);
+        break;
+    case NLT_PQL_N_BINARY:
+        print_binary(b, &node->u.binary);
+        break;
+    case NLT_PQL_N_UNARY:
+        nlt_buf_add_byte(b, node->u.unary.negate ? '-' : '+');
+        nlt_pql_print(b, node->u.unary.expr);
+        break;
+    case NLT_PQL_N_PAREN:
+        nlt_buf_add_byte(b, '(');
+        nlt_pql_print(b, node->u.paren);
+        nlt_buf_add_byte(b, ')');
+        break;
+    }
+}
