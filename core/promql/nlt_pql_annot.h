@@ -16,7 +16,9 @@ typedef struct nlt_pql_note_s nlt_pql_note_t;
 
 typedef struct {
     nlt_pool_t *pool; /* of the query; notes live in it */
-    nlt_pql_note_t *notes;
+    nlt_pql_note_t *notes; /* in order of first occurrence */
+    nlt_pql_note_t *last;
+    nlt_pql_note_t **buckets; /* by hash of the text; NULL while empty */
     size_t n;
     bool failed; /* the pool ran out: some note is missing */
 } nlt_pql_annots_t;
@@ -26,15 +28,19 @@ void nlt_pql_annots_init(nlt_pql_annots_t *a, nlt_pool_t *pool);
 /*
  * Adds one note (text without "PromQL warning: " and position), unless the
  * same text is there already; then only its position is replaced.  pos is a
- * byte offset into the query text, or -1 for "no position".  O(notes), which
- * are few; cheap when the same note repeats.
+ * byte offset into the query text, or -1 for "no position".  Texts longer
+ * than NLT_ERR_TEXT_MAX are cut.  O(text), so that a note for each of a
+ * million series costs no more than formatting it.
  */
 void nlt_pql_annots_add(nlt_pql_annots_t *a, nlt_pql_level_t level,
                         int32_t pos, const char *fmt, ...) NLT_PRINTF(4, 5);
 
 /*
  * The note about a histogram_quantile input forced to be monotonic (A2),
- * which merges ranges and counts instead of texts.  name may be empty.
+ * which merges ranges and counts instead of texts: one note a name, with the
+ * smallest bucket_min, the largest bucket_max and max_diff, the number of
+ * calls and the span of their times.  name may be empty: it is not shown
+ * then.
  */
 void nlt_pql_annots_monotonic(nlt_pql_annots_t *a, int32_t pos,
                               nlt_str_t name, double bucket_min,
@@ -44,7 +50,7 @@ void nlt_pql_annots_monotonic(nlt_pql_annots_t *a, int32_t pos,
 /*
  * The final texts, with prefixes and " (line:col)" of positions in `query`
  * (empty: no suffix), cut at 10 and 10 with "N more ..." lines.  In the
- * pool.
+ * pool; the counts of *out are those of its lists.  NLT_ENOMEM.
  */
 NLT_CHECKED nlt_rc_t nlt_pql_annots_render(nlt_pql_annots_t *a,
                                            nlt_str_t query,
