@@ -43,7 +43,8 @@ GEN_H   := $(GEN_C:.c=.h)
 GEN_O   := $(patsubst $(GEN)/%.c,$(O)/gen/%.o,$(GEN_C))
 
 .DEFAULT_GOAL := all
-.PHONY: all lib module run test check check-asan check-tsan t tidy format fuzz \
+
+.PHONY: all lib module run setup-run test check check-asan check-tsan t tidy format fuzz \
         bench setup clean gen programs tests test-mainline FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -124,6 +125,31 @@ $(O)/tools/%.o: tools/%.c | $(GEN_H)
 $(O)/nightlight-inspect: $(INSPECT_OBJ) $(call libs_of,all)
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDLIBS)
 
+# ---- the nginx module, built by nginx's own configure and flags ----
+
+NGX_SRC ?= /usr/share/nginx/src
+NGX_CC_OPT ?= -g -O2 -fPIC
+M := $(B)/nginx-$(notdir $(CC))$(if $(filter-out opt,$(MODE)),-$(MODE))
+MODULE_DEPS := $(wildcard core/*.h core/*/*.[ch] ngx_module/*.[ch])
+
+$(M)/Makefile: config | $(B)
+	@mkdir -p $(M)
+	$(Q)cd $(NGX_SRC) && bash -c '. ./conf_flags && ./configure \
+	    --with-cc=$(CC) --with-cc-opt="$(NGX_CC_OPT) $(SAN)" "$${NGX_CONF_FLAGS[@]}" \
+	    --add-dynamic-module=$(CURDIR) --builddir=$(CURDIR)/$(M)' > $(CURDIR)/$(M)/configure.log \
+	    || { tail -n 5 $(CURDIR)/$(M)/configure.log; exit 1; }
+
+$(M)/ngx_http_nightlight_module.so: $(M)/Makefile $(MODULE_DEPS)
+	$(Q)$(MAKE) --no-print-directory -s -C $(NGX_SRC) -f $(CURDIR)/$(M)/Makefile modules
+
+$(B):
+	@mkdir -p $(B)
+
+$(B)/ngx_http_nightlight_module.so: $(M)/ngx_http_nightlight_module.so
+	$(Q)cp $< $@
+
+module: $(B)/ngx_http_nightlight_module.so
+
 programs: $(B)/promqltest $(if $(INSPECT_OBJ),$(B)/nightlight-inspect)
 $(B)/%: $(O)/%
 	$(Q)cp $< $@
@@ -132,6 +158,29 @@ tests: $(UNITS) $(TWINS) $(FUZZES) $(O)/promqltest
 
 check: tests
 	$(Q)tools/prove-core $(O)
+
+run: setup-run
+	$(Q)$(MAKE) --no-print-directory module
+	$(Q)tools/run
+
+setup-run:
+	$(Q)tools/setup run
+
+setup:
+	$(Q)tools/setup all
+
+t: module programs
+	$(Q)tools/prove-nginx
+
+tidy:
+	$(Q)tools/tidy
+
+# One prove run a part; tools/test adds the parts up for the closing line.
+test: setup
+	$(Q)tools/test
+
+test-mainline:
+	$(Q)tools/test-mainline
 
 check-asan:
 	$(Q)$(MAKE) --no-print-directory MODE=asan check

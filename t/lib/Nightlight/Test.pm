@@ -1,0 +1,526 @@
+package Nightlight::Test;
+
+# A real nginx with the module, in a directory of its own, for one test file.
+#
+#   my $t = Nightlight::Test->new();
+#   $t->write_conf('worker_processes 2;');    # extra lines by section, see below
+#   $t->run();
+#   is($t->write({ __name__ => 'm' }, [1000, 1.5]), 204);
+#   is_deeply($t->query('m', time => 1)->{result}, [...]);
+#   $t->done();                               # stops, checks logs, plans
+#
+# Core Perl modules only.  Names follow those of nginx's own tests.  Nothing
+# sleeps for luck: wait_for() polls a condition and has a deadline.
+#
+# Environment: TEST_NGINX_BINARY (default: the distribution's nginx),
+# TEST_NIGHTLIGHT_MODULE, TEST_NGINX_LEAVE=1 (keep the directory),
+# TEST_NGINX_CATLOG=1 (print error.log at the end).
+
+use warnings;
+use strict;
+
+use Cwd qw(abs_path);
+use Fcntl qw(:flock);
+use File::Basename qw(dirname);
+use File::Path qw(remove_tree);
+use File::Temp qw(tempdir);
+use IO::Socket::INET;
+use JSON::PP;
+use POSIX qw(:sys_wait_h);
+use Test::More ();
+use Time::HiRes qw(time sleep);
+
+our $ROOT = abs_path(dirname(__FILE__) . '/../../..');
+
+sub new {
+    my ($class, %opt) = @_;
+    my $self = bless {
+        dir    => tempdir('nightlight-test-XXXXXX', TMPDIR => 1),
+        ports  => {},
+        pids   => [],
+        nginx  => $ENV{TEST_NGINX_BINARY} || _find('nginx')
+                  || '/usr/sbin/nginx',
+        module => $ENV{TEST_NIGHTLIGHT_MODULE}
+                  || "$ROOT/build/ngx_http_nightlight_module.so",
+        expect_log => [],
+        %opt,
+    }, $class;
+
+    Test::More::plan(skip_all => "no nginx binary") unless -x $self->{nginx};
+    Test::More::BAIL_OUT("module not built: $self->{module}")
+        unless -e $self->{module};
+    mkdir "$self->{dir}/$_" for qw(temp logs store head);
+    chmod 0755, $self->{dir};
+    $self->{port} = $self->port('http');
+    $SIG{INT} = $SIG{TERM} = sub { $self->_cleanup(); exit 1 };
+    return $self;
+}
+
+sub _find {
+    my ($prog) = @_;
+    for my $d (split(/:/, $ENV{PATH} || ''), '/usr/sbin', '/usr/bin') {
+        return "$d/$prog" if -x "$d/$prog";
+    }
+    return;
+}
+
+# Path of a program, or undef.
+sub program { my ($self, $prog) = @_; return _find($prog); }
+
+# A port on 127.0.0.1 that was free a moment ago, the same for a name.
+sub port {
+    my ($self, $name) = @_;
+    return $self->{ports}{$name} ||= do {
+        my $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1,
+            Proto => 'tcp') or die "no port: $!";
+        $s->sockport;
+    };
+}
+
+sub dir { $_[0]->{dir} }
+
+sub write_file {
+    my ($self, $name, $content) = @_;
+    open(my $f, '>', "$self->{dir}/$name") or die "$name: $!";
+    binmode $f;
+    print $f $content;
+    close $f or die "$name: $!";
+}
+
+sub read_file {
+    my ($self, $name) = @_;
+    open(my $f, '<', $name =~ m{^/} ? $name : "$self->{dir}/$name")
+        or return '';
+    binmode $f;
+    local $/;
+    my $c = <$f>;
+    return defined $c ? $c : '';
+}
+
+# Replaces %%TESTDIR%%, %%MODULE%% and %%PORT_name%%.
+sub write_file_expand {
+    my ($self, $name, $content) = @_;
+    $content =~ s/%%TESTDIR%%/$self->{dir}/g;
+    $content =~ s/%%MODULE%%/$self->{module}/g;
+    $content =~ s/%%PORT_(\w+)%%/$self->port($1)/ge;
+    $self->write_file($name, $content);
+}
+
+# The standard configuration; keys add to it or replace parts:
+#   main, events, http, server: extra lines; store: parameters of the store;
+#   self: arguments of nightlight_self; locations: all locations.
+sub write_conf {
+    my ($self, %p) = @_;
+    my $user = $> == 0 ? 'user root;' : '';
+    my $store = defined $p{store} ? $p{store}
+              : "memory=48m retention=10y wal_sync=1s";
+    my $self_line = $p{self} ? "nightlight_self main $p{self};" : '';
+    my $locations = defined $p{locations} ? $p{locations} : <<'EOF';
+        location = /api/v1/write { nightlight_write main; }
+        location /api/v1/        { nightlight_query main; }
+        location /-/             { nightlight_status main; }
+        location = /metrics      { nightlight_metrics main; }
+EOF
+    my $main = defined $p{main} ? $p{main} : 'worker_processes 2;';
+    $_ = defined $_ ? $_ : '' for @p{qw(events http server)};
+    $self->write_file_expand('nginx.conf', <<"EOF");
+load_module %%MODULE%%;
+$user
+daemon off;
+$main
+pid %%TESTDIR%%/nginx.pid;
+error_log %%TESTDIR%%/error.log info;
+
+events { worker_connections 512; $p{events} }
+
+http {
+    access_log %%TESTDIR%%/access.log;
+    client_body_temp_path %%TESTDIR%%/temp/body;
+    proxy_temp_path       %%TESTDIR%%/temp/proxy;
+    fastcgi_temp_path     %%TESTDIR%%/temp/fastcgi;
+    uwsgi_temp_path       %%TESTDIR%%/temp/uwsgi;
+    scgi_temp_path        %%TESTDIR%%/temp/scgi;
+    nightlight_store main path=%%TESTDIR%%/store head=%%TESTDIR%%/head $store;
+    $self_line
+    $p{http}
+
+    server {
+        listen 127.0.0.1:%%PORT_http%%;
+        client_max_body_size 32m;
+        $p{server}
+$locations
+    }
+}
+EOF
+}
+
+# nginx -t: (exit code, output).
+sub config_test {
+    my ($self) = @_;
+    my $out = `$self->{nginx} -t -p $self->{dir}/ -c nginx.conf -e $self->{dir}/test.log 2>&1`;
+    return ($? >> 8, $out);
+}
+
+# Starts nginx and waits until it is ready (unless ready => 0).
+sub run {
+    my ($self, %p) = @_;
+    $self->spawn($self->{nginx}, '-p', "$self->{dir}/", '-c',
+        "$self->{dir}/nginx.conf", '-e', "$self->{dir}/error.log");
+    $self->{master} = $self->{pids}[-1];
+    return $self if defined $p{ready} && !$p{ready};
+    $self->wait_for(sub { $self->is_ready() }, 'nginx ready', 30)
+        or die "nginx not ready:\n" . $self->read_file('error.log');
+    return $self;
+}
+
+sub is_ready {
+    my ($self) = @_;
+    my $r = eval { $self->http('GET', '/-/ready') };
+    return $r && $r->{status} == 200;
+}
+
+# A child process with its output in logs/NAME.log; killed at the end.
+sub spawn {
+    my ($self, @cmd) = @_;
+    my ($name) = $cmd[0] =~ m{([^/]+)$};
+    my $log = "$self->{dir}/logs/$name.log";
+    my $pid = fork();
+    die "fork: $!" unless defined $pid;
+    if (!$pid) {
+        open(STDIN, '<', '/dev/null');
+        open(STDOUT, '>>', $log);
+        open(STDERR, '>>', $log);
+        exec(@cmd) or POSIX::_exit(127);
+    }
+    push @{$self->{pids}}, $pid;
+    return $pid;
+}
+
+sub master { $_[0]->{master} }
+
+# Pids of the children of a process by their title.
+sub children {
+    my ($self, $what, $parent) = @_;
+    $parent ||= $self->{master};
+    my @pids;
+    for my $dir (glob '/proc/[0-9]*') {
+        my $stat = $self->read_file("$dir/stat") or next;
+        my ($pid, $state, $ppid) = $stat =~ /^(\d+) \(.*\) (\S) (\d+)/s
+            or next;
+        next unless $ppid == $parent && $state ne 'Z';
+        my $cmd = $self->read_file("$dir/cmdline");
+        push @pids, $pid if !$what || $cmd =~ /$what/;
+    }
+    return @pids;
+}
+
+sub workers { $_[0]->children('worker process(?! is shutting)', $_[1]) }
+sub helpers { $_[0]->children('cache manager process(?! is shutting)', $_[1]) }
+
+sub reload {
+    my ($self) = @_;
+    my %old = map { $_ => 1 } $self->workers();
+    kill 'HUP', $self->{master};
+    $self->wait_for(sub {
+        my @now = $self->workers();
+        return @now && !grep { $old{$_} } @now;
+    }, 'new workers after reload');
+}
+
+sub stop {
+    my ($self, $signal) = @_;
+    my $pid = $self->{master} or return;
+    kill $signal || 'QUIT', $pid;
+    my $ok = $self->wait_for(sub { waitpid($pid, WNOHANG) == $pid },
+        'nginx stopped', 20);
+    if (!$ok) {
+        kill 'KILL', $pid, $self->children('', $pid);
+        waitpid($pid, 0);
+    }
+    $self->{pids} = [grep { $_ != $pid } @{$self->{pids}}];
+    undef $self->{master};
+    return $ok;
+}
+
+# kill -9 of one worker, of the helper, of everything.  Returns the pids.
+sub kill9_worker {
+    my ($self) = @_;
+    my @w = $self->workers();
+    my $pid = $w[rand @w];
+    kill 'KILL', $pid;
+    $self->wait_for(sub { !kill(0, $pid) || _zombie($pid) }, 'worker dead');
+    return $pid;
+}
+
+sub kill9_helper {
+    my ($self) = @_;
+    my @h = $self->helpers();
+    kill 'KILL', @h;
+    $self->wait_for(sub { !grep { kill(0, $_) && !_zombie($_) } @h },
+        'helper dead');
+    return @h;
+}
+
+sub kill9_all {
+    my ($self) = @_;
+    my $pid = $self->{master};
+    my @all = ($pid, $self->children());
+    kill 'STOP', $pid;      # so that nothing is respawned meanwhile
+    kill 'KILL', @all;
+    waitpid($pid, 0);
+    $self->wait_for(sub { !grep { kill(0, $_) && !_zombie($_) } @all },
+        'all dead');
+    $self->{pids} = [grep { $_ != $pid } @{$self->{pids}}];
+    undef $self->{master};
+    return @all;
+}
+
+sub _zombie {
+    my ($pid) = @_;
+    open(my $f, '<', "/proc/$pid/stat") or return 1;
+    my $stat = <$f>;
+    return !defined $stat || $stat =~ /\) Z /;
+}
+
+# USR2: starts the new binary beside the old; returns the new master's pid.
+sub usr2 {
+    my ($self) = @_;
+    kill 'USR2', $self->{master};
+    my $new;
+    $self->wait_for(sub {
+        my $pid = $self->read_file('nginx.pid');
+        chomp $pid;
+        $new = $pid if $pid && $pid != $self->{master} && kill(0, $pid);
+        return $new && $self->workers($new);
+    }, 'new master') or return;
+    return $new;
+}
+
+# Polls until the condition holds; false (and a diagnostic) after seconds.
+sub wait_for {
+    my ($self, $cond, $what, $seconds) = @_;
+    my $end = time() + ($seconds || 15);
+    while (1) {
+        my $r = $cond->();
+        return $r if $r;
+        last if time() > $end;
+        sleep 0.02;
+    }
+    Test::More::diag("timed out waiting for: $what");
+    return;
+}
+
+# ---- HTTP ----
+
+sub connect {
+    my ($self, $name) = @_;
+    return IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+        PeerPort => $self->port($name || 'http'), Proto => 'tcp',
+        Timeout => 5) || die "connect: $!\n";
+}
+
+# One request on a connection of its own: {status, headers, body}.
+sub http {
+    my ($self, $method, $uri, %p) = @_;
+    my $s = $self->connect($p{port});
+    my %h = (Host => 'localhost', Connection => 'close', %{$p{headers} || {}});
+    my $body = defined $p{body} ? $p{body} : '';
+    $h{'Content-Length'} = length $body
+        if defined $p{body} && !exists $h{'Transfer-Encoding'};
+    my $req = "$method $uri HTTP/1.1\r\n"
+        . join('', map { "$_: $h{$_}\r\n" } grep { defined $h{$_} } sort keys %h)
+        . "\r\n" . $body;
+    return $self->http_raw($s, $req, $p{timeout});
+}
+
+# Sends bytes, reads to the end, parses one answer.
+sub http_raw {
+    my ($self, $s, $req, $timeout) = @_;
+    local $SIG{PIPE} = 'IGNORE';
+    local $SIG{ALRM} = sub { die "http timeout\n" };
+    alarm($timeout || 60);
+    my $off = 0;
+    while ($off < length $req) {
+        my $n = syswrite($s, $req, length($req) - $off, $off);
+        last unless defined $n;
+        $off += $n;
+    }
+    my $data = '';
+    1 while sysread($s, $data, 65536, length $data);
+    alarm(0);
+    return parse_response($data);
+}
+
+sub parse_response {
+    my ($data) = @_;
+    my ($head, $body) = split(/\r\n\r\n/, $data, 2);
+    return { status => 0, headers => {}, body => '' } unless defined $head;
+    my ($line, @h) = split(/\r\n/, $head);
+    my ($status) = ($line || '') =~ m{^HTTP/\S+ (\d+)};
+    my %headers = map { /^([^:]+):\s*(.*)/ ? (lc $1 => $2) : () } @h;
+    $body = '' unless defined $body;
+    if (($headers{'transfer-encoding'} || '') eq 'chunked') {
+        my $out = '';
+        while ($body =~ s/^([0-9a-fA-F]+)[^\r\n]*\r\n//) {
+            my $n = hex $1 or last;
+            $out .= substr($body, 0, $n);
+            $body = length $body > $n + 2 ? substr($body, $n + 2) : '';
+        }
+        $body = $out;
+    }
+    return { status => $status || 0, headers => \%headers, body => $body };
+}
+
+sub escape {
+    my ($s) = @_;
+    utf8::encode($s) if utf8::is_utf8($s);
+    $s =~ s/([^A-Za-z0-9_.~-])/sprintf('%%%02X', ord $1)/ge;
+    return $s;
+}
+
+sub form { my (%p) = @_; join '&', map { my $k = $_;
+    map { escape($k) . '=' . escape($_) } ref $p{$k} ? @{$p{$k}} : $p{$k} }
+    sort keys %p }
+
+# GET of an API endpoint: decoded JSON (numbers and strings as they came).
+sub api {
+    my ($self, $path, %p) = @_;
+    my $r = $self->http('GET', "/api/v1/$path" . (%p ? '?' . form(%p) : ''));
+    my $json = eval { JSON::PP->new->utf8->decode($r->{body}) } || {};
+    return { code => $r->{status}, raw => $r->{body}, %$json };
+}
+
+# data of an instant query, or of a range query when step is given; dies on
+# an error answer.
+sub query {
+    my ($self, $query, %p) = @_;
+    my $r = $self->api($p{step} ? 'query_range' : 'query', query => $query,
+        %p);
+    die "query $query: $r->{code} $r->{raw}" unless ($r->{status} || '') eq 'success';
+    return $r->{data};
+}
+
+# ---- remote_write 1.0 ----
+
+sub varint {
+    my ($n) = @_;
+    my $out = '';
+    $n = $n & 0xffffffffffffffff;
+    while ($n >= 0x80) { $out .= chr($n & 0x7f | 0x80); $n >>= 7; }
+    return $out . chr $n;
+}
+
+sub field { my ($no, $bytes) = @_;
+    return varint($no << 3 | 2) . varint(length $bytes) . $bytes; }
+
+# Labels: a hash (sorted) or an array of pairs (kept in that order).
+sub labels_pb {
+    my ($labels) = @_;
+    my @pairs = ref $labels eq 'HASH'
+        ? map { [$_, $labels->{$_}] } sort keys %$labels : @$labels;
+    return join '', map { my @p = @$_; utf8::encode($_) for @p;
+        field(1, field(1, $p[0]) . field(2, $p[1])) } @pairs;
+}
+
+# A sample [t_ms, value]; value as a number, or \"8 bytes" little-endian.
+sub sample_pb {
+    my ($t, $v) = @{$_[0]};
+    return field(2, "\x09" . (ref $v ? $$v : pack('d<', $v))
+        . "\x10" . varint($t));
+}
+
+# A TimeSeries message of labels and samples.
+sub series_pb {
+    my ($labels, @samples) = @_;
+    return field(1, labels_pb($labels) . join('', map { sample_pb($_) } @samples));
+}
+
+# Snappy block format, literals only: valid for any decoder.
+sub snappy {
+    my ($data) = @_;
+    my $out = varint(length $data);
+    for (my $i = 0; $i < length $data; $i += 65536) {
+        my $part = substr($data, $i, 65536);
+        my $n = length($part) - 1;
+        $out .= $n < 60 ? chr($n << 2) : chr(61 << 2) . pack('v', $n);
+        $out .= $part;
+    }
+    return $out;
+}
+
+our %WRITE_HEADERS = (
+    'Content-Encoding' => 'snappy',
+    'Content-Type' => 'application/x-protobuf',
+    'X-Prometheus-Remote-Write-Version' => '0.1.0',
+);
+
+# Sends a request body (uncompressed protobuf); the response.
+sub write_pb {
+    my ($self, $pb, %p) = @_;
+    return $self->http('POST', $p{uri} || '/api/v1/write',
+        headers => { %WRITE_HEADERS, %{$p{headers} || {}} },
+        body => snappy($pb), %p);
+}
+
+# write(labels, [t, v], [t, v], labels, [t, v] ...): the status.
+sub write {
+    my ($self, @args) = @_;
+    my $pb = '';
+    while (@args) {
+        my $labels = shift @args;
+        my @samples;
+        push @samples, shift @args while @args && ref $args[0] eq 'ARRAY'
+            && !ref $args[0][0];
+        $pb .= series_pb($labels, @samples);
+    }
+    return $self->write_pb($pb)->{status};
+}
+
+# ---- the end ----
+
+# Log lines that the test provokes: regular expressions.
+sub expect_log { my ($self, @re) = @_; push @{$self->{expect_log}}, @re; }
+
+sub log_lines {
+    my ($self, $re) = @_;
+    return grep { /$re/ } split(/\n/, $self->read_file('error.log'));
+}
+
+# Stops everything, checks the logs, ends the plan.
+sub done {
+    my ($self) = @_;
+    $self->stop() if $self->{master};
+    $self->_cleanup(1);
+    my $log = $self->read_file('error.log');
+    my @bad = grep { /\[(?:alert|emerg)\]|Sanitizer|runtime error/ }
+        split(/\n/, $log . join '', map { $self->read_file($_) }
+            glob "$self->{dir}/logs/*.log");
+    for my $re (@{$self->{expect_log}}) { @bad = grep { !/$re/ } @bad }
+    Test::More::is(join("\n", @bad), '', 'no alerts, no sanitizer reports');
+    Test::More::diag($log) if $ENV{TEST_NGINX_CATLOG};
+    Test::More::done_testing();
+    $self->{finished} = 1;
+}
+
+sub _cleanup {
+    my ($self) = @_;
+    for my $pid (@{$self->{pids}}) {
+        my @kids = $self->children('', $pid);
+        kill 'KILL', $pid, @kids;
+        waitpid($pid, 0);
+    }
+    $self->{pids} = [];
+}
+
+sub DESTROY {
+    my ($self) = @_;
+    local ($?, $@, $!);
+    $self->_cleanup();
+    if ($ENV{TEST_NGINX_LEAVE}) {
+        Test::More::diag("left in $self->{dir}");
+    } else {
+        remove_tree($self->{dir});
+    }
+}
+
+1;
