@@ -262,13 +262,14 @@ finish(nlt_pql_ctx_t *ctx, nlt_annots_t *annots, nlt_rc_t rc)
         rc = nlt_pql_annots_render(ctx->annots, ctx->q->text, annots);
     }
     if (rc == NLT_ENOMEM) {
-        return nlt_pql_fail(ctx, rc,
-                            "query needs more memory than its limit of %zu "
-                            "bytes",
-                            ctx->pool->budget_bytes);
+        return nlt_pql_eval_err(
+            ctx, rc,
+            "query needs more memory than its limit of %zu "
+            "bytes",
+            ctx->pool->budget_bytes);
     }
     if (rc != NLT_OK && ctx->err->len == 0) {
-        return nlt_pql_fail(ctx, rc, "%s", nlt_rc_text(rc));
+        return nlt_pql_eval_err(ctx, rc, "%s", nlt_rc_text(rc));
     }
     return rc;
 }
@@ -315,10 +316,11 @@ nlt_pql_run(nlt_pool_t *pool, const nlt_pql_query_t *q, nlt_value_t *out,
     rc = nlt_pql_parse(pool, q->text, q->features, &ast, ctx.err);
     if (rc == NLT_OK && !q->instant && ast->type != NLT_PQL_SCALAR
         && ast->type != NLT_PQL_VECTOR) {
-        rc = nlt_pql_fail(&ctx, NLT_EINVAL,
-                          "invalid expression type \"%s\" for range query, "
-                          "must be Scalar or instant Vector",
-                          nlt_pql_type_text(ast->type));
+        rc =
+            nlt_pql_eval_err(&ctx, NLT_EINVAL,
+                             "invalid expression type \"%s\" for range query, "
+                             "must be Scalar or instant Vector",
+                             nlt_pql_type_text(ast->type));
     }
     if (rc == NLT_OK) {
         rc = nlt_pql_plan(pool, q, ast, &plan, ctx.err);

@@ -437,8 +437,8 @@ open_count_values(aggr_t *e, const nlt_pql_plan_t *plan)
 
         nlt_buf_init(&b, &ctx->mem, 4096);
         nlt_utf8_quote(&b, label);
-        return nlt_pql_fail(ctx, NLT_EEXEC, "invalid label name %.*s",
-                            NLT_FMT(nlt_buf_str(&b)));
+        return nlt_pql_eval_err(ctx, NLT_EEXEC, "invalid label name %.*s",
+                                NLT_FMT(nlt_buf_str(&b)));
     }
     e->value_label = label;
     if (a->without) {

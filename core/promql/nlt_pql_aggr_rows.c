@@ -368,7 +368,7 @@ check_param(chooser_t *c, bool *empty)
             return NLT_OK;
         }
         if (nan) {
-            return nlt_pql_fail(c->ctx, NLT_EEXEC, "Ratio value is NaN");
+            return nlt_pql_eval_err(c->ctx, NLT_EEXEC, "Ratio value is NaN");
         }
         if (hi > 1) {
             warn_ratio(c, hi, 1);
@@ -388,17 +388,17 @@ check_param(chooser_t *c, bool *empty)
         return NLT_OK;
     }
     if (nan) {
-        return nlt_pql_fail(c->ctx, NLT_EEXEC, "Parameter value is NaN");
+        return nlt_pql_eval_err(c->ctx, NLT_EEXEC, "Parameter value is NaN");
     }
     if (lo <= -9223372036854775808.0) {
-        return nlt_pql_fail(c->ctx, NLT_EEXEC,
-                            "Scalar value %.*s underflows int64",
-                            (int) nlt_num_g(text, lo), text);
+        return nlt_pql_eval_err(c->ctx, NLT_EEXEC,
+                                "Scalar value %.*s underflows int64",
+                                (int) nlt_num_g(text, lo), text);
     }
     if (hi >= 9223372036854774784.0) {
-        return nlt_pql_fail(c->ctx, NLT_EEXEC,
-                            "Scalar value %.*s overflows int64",
-                            (int) nlt_num_g(text, hi), text);
+        return nlt_pql_eval_err(c->ctx, NLT_EEXEC,
+                                "Scalar value %.*s overflows int64",
+                                (int) nlt_num_g(text, hi), text);
     }
     return NLT_OK;
 }

@@ -145,10 +145,10 @@ open_scalars(binary_t *e, nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan)
         return rc;
     }
     if (e->code >= NLT_PQL_OP_TRIM_UPPER) {
-        return nlt_pql_fail(ctx, NLT_EEXEC,
-                            "operator \"%s\" not allowed for Scalar "
-                            "operations",
-                            nlt_pql_op_text(e->code));
+        return nlt_pql_eval_err(ctx, NLT_EEXEC,
+                                "operator \"%s\" not allowed for Scalar "
+                                "operations",
+                                nlt_pql_op_text(e->code));
     }
     if (!nlt_pql_row_alloc(ctx, e->op.n, &e->row)) {
         return NLT_ENOMEM;

@@ -14,7 +14,7 @@
 /* ---- helpers ---- */
 
 nlt_rc_t
-nlt_pql_fail(nlt_pql_ctx_t *ctx, nlt_rc_t rc, const char *fmt, ...)
+nlt_pql_eval_err(nlt_pql_ctx_t *ctx, nlt_rc_t rc, const char *fmt, ...)
 {
     char text[NLT_ERR_TEXT_MAX];
     va_list args;
@@ -32,12 +32,12 @@ nlt_pql_poll_slow(nlt_pql_ctx_t *ctx)
 
     ctx->poll_credit = POLL_CREDIT;
     if (q->cancel && __atomic_load_n(q->cancel, __ATOMIC_RELAXED)) {
-        return nlt_pql_fail(ctx, NLT_ECANCELED,
-                            "query was canceled in expression evaluation");
+        return nlt_pql_eval_err(ctx, NLT_ECANCELED,
+                                "query was canceled in expression evaluation");
     }
     if (q->deadline_ns && nlt_mono_ns(q->env) >= q->deadline_ns) {
-        return nlt_pql_fail(ctx, NLT_ETIMEOUT,
-                            "query timed out in expression evaluation");
+        return nlt_pql_eval_err(ctx, NLT_ETIMEOUT,
+                                "query timed out in expression evaluation");
     }
     return NLT_OK;
 }
@@ -51,9 +51,9 @@ nlt_pql_count(nlt_pql_ctx_t *ctx, uint64_t n)
         ctx->stats->samples_peak = now;
     }
     if (now > ctx->q->samples_max) {
-        return nlt_pql_fail(ctx, NLT_ELIMIT,
-                            "query processing would load too many samples "
-                            "into memory in query execution");
+        return nlt_pql_eval_err(ctx, NLT_ELIMIT,
+                                "query processing would load too many samples "
+                                "into memory in query execution");
     }
     return NLT_OK;
 }
@@ -159,7 +159,7 @@ nlt_pql_scalar_values(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
         rc = op->next(op, &row);
     }
     if (rc == NLT_EOF) {
-        return nlt_pql_fail(ctx, NLT_EBUG, "unexpected error: no scalar");
+        return nlt_pql_eval_err(ctx, NLT_EBUG, "unexpected error: no scalar");
     }
     *out = rc == NLT_OK ? row.v : NULL;
     return rc;
@@ -526,8 +526,8 @@ open_call(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan, nlt_pql_iter_t **out)
     case NLT_PQL_FK_NONE:
         break;
     }
-    return nlt_pql_fail(ctx, NLT_EEXEC, "function \"%s\" is not supported",
-                        f->name);
+    return nlt_pql_eval_err(ctx, NLT_EEXEC, "function \"%s\" is not supported",
+                            f->name);
 }
 
 nlt_rc_t
@@ -561,5 +561,5 @@ nlt_pql_open(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
     case NLT_PQL_P_SUBQUERY:
         break;
     }
-    return nlt_pql_fail(ctx, NLT_EBUG, "unexpected error: no operator");
+    return nlt_pql_eval_err(ctx, NLT_EBUG, "unexpected error: no operator");
 }

@@ -112,8 +112,8 @@ nlt_pql_poll(nlt_pql_ctx_t *ctx, size_t work)
 NLT_CHECKED nlt_rc_t nlt_pql_count(nlt_pql_ctx_t *ctx, uint64_t n);
 
 /* Fails the query with a text: NLT_EEXEC and kin. */
-nlt_rc_t nlt_pql_fail(nlt_pql_ctx_t *ctx, nlt_rc_t rc, const char *fmt, ...)
-    NLT_PRINTF(3, 4);
+nlt_rc_t nlt_pql_eval_err(nlt_pql_ctx_t *ctx, nlt_rc_t rc, const char *fmt,
+                          ...) NLT_PRINTF(3, 4);
 
 /* An operator of `size` bytes, zeroed, its head filled; NULL: no memory. */
 void *nlt_pql_iter_new(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,

@@ -186,7 +186,7 @@ check_conflict(match_t *e)
     }
     nlt_labels_print(&buf[2], e->table.keys[e->ones.v[a].group]);
     first = nlt_str_cmp(text[0], text[1]) <= 0 ? 0 : 1;
-    (void) nlt_pql_fail(
+    (void) nlt_pql_eval_err(
         ctx, NLT_EEXEC,
         "found duplicate series for the match group %.*s on the %s hand-side "
         "of the operation: [%.*s, %.*s];many-to-many matching not allowed: "
@@ -321,12 +321,12 @@ check_one_to_one(match_t *e, const uint64_t *present)
     if (twice) {
         nlt_rc_t rc = check_conflict(e);
 
-        return rc != NLT_OK
-                   ? rc
-                   : nlt_pql_fail(e->op.ctx, NLT_EEXEC,
-                                  "multiple matches for labels: many-to-one "
-                                  "matching must be explicit "
-                                  "(group_left/group_right)");
+        return rc != NLT_OK ? rc
+                            : nlt_pql_eval_err(
+                                e->op.ctx, NLT_EEXEC,
+                                "multiple matches for labels: many-to-one "
+                                "matching must be explicit "
+                                "(group_left/group_right)");
     }
     return NLT_OK;
 }
@@ -545,10 +545,9 @@ nlt_pql_open_match(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
     e->relabels =
         b->include.n
         || (b->card == NLT_PQL_CARD_ONE_TO_ONE && (b->on || b->labels.n));
-    e->fill_one = e->swapped ? (b->fill_left_set ? &b->fill_left : NULL)
-                             : (b->fill_right_set ? &b->fill_right : NULL);
-    e->fill_many = e->swapped ? (b->fill_right_set ? &b->fill_right : NULL)
-                              : (b->fill_left_set ? &b->fill_left : NULL);
+    /* As in Prometheus, "left" is the many side, also when sides swap. */
+    e->fill_one = b->fill_right_set ? &b->fill_right : NULL;
+    e->fill_many = b->fill_left_set ? &b->fill_left : NULL;
     e->conflict = bits_new(e);
     e->many_any = bits_new(e);
     e->tmp = nlt_pool_zalloc(ctx->pool, (n + 1) * sizeof(double));

@@ -379,13 +379,14 @@ nlt_pql_rows_join(nlt_pql_ctx_t *ctx, size_t n_steps, nlt_pql_row_t *dst,
 
         if (bits & dst->present[w]) {
             if (matching && dst->group == src->group) {
-                return nlt_pql_fail(ctx, NLT_EEXEC,
-                                    "multiple matches for labels: grouping "
-                                    "labels must ensure unique matches");
+                return nlt_pql_eval_err(
+                    ctx, NLT_EEXEC,
+                    "multiple matches for labels: grouping "
+                    "labels must ensure unique matches");
             }
-            return nlt_pql_fail(ctx, NLT_EEXEC,
-                                "vector cannot contain metrics with the "
-                                "same labelset");
+            return nlt_pql_eval_err(ctx, NLT_EEXEC,
+                                    "vector cannot contain metrics with the "
+                                    "same labelset");
         }
         dst->present[w] |= bits;
         for (; bits; bits &= bits - 1) {

@@ -30,7 +30,7 @@ nlt_pql_open_set(nlt_pql_ctx_t *ctx, const nlt_pql_fetch_t *f,
     }
     rc = src->ops->select(src, ctx->pool, &sel, &o->set, ctx->err);
     if (rc == NLT_ECANCELED) {
-        return nlt_pql_fail(ctx, rc, "expanding series: context canceled");
+        return nlt_pql_eval_err(ctx, rc, "expanding series: context canceled");
     }
     if (rc != NLT_OK) {
         return rc;

@@ -335,7 +335,7 @@ nlt_pql_open_special(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
     case NLT_PQL_SP_INFO:
         return nlt_pql_open_info(ctx, plan, out);
     case NLT_PQL_SP_NONE:
-        return nlt_pql_fail(ctx, NLT_EBUG, "unexpected error: function");
+        return nlt_pql_eval_err(ctx, NLT_EBUG, "unexpected error: function");
     default:
         break;
     }

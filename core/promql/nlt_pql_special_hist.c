@@ -1,9 +1,9 @@
 /*
  * nlt_pql_special_hist.c - quantiles and fractions of classic histograms.
  *
- * Rows that agree in all labels but le and the name are the buckets of one
- * histogram.  They are kept; then each step of each histogram is computed
- * from the buckets that have a value there.
+ * Rows that agree in all labels but le are the buckets of one histogram.  They
+ * are kept; then each step of each histogram is computed from the buckets that
+ * have a value there.
  */
 #include <math.h>
 
@@ -13,7 +13,6 @@
 typedef struct {
     uint32_t first, last; /* of rows, linked by hist_t.next_row */
     size_t n;
-    bool drop_name;
 } hist_group_t;
 
 typedef struct {
@@ -32,7 +31,6 @@ typedef struct {
     uint32_t *next_row;
     nlt_pql_table_t table;
     hist_group_t *groups;
-    nlt_labels_t *result; /* labels of groups */
     nlt_pql_bucket_t *buckets;
     bool filled;
     size_t at, q_at; /* next group and quantile */
@@ -91,9 +89,9 @@ warn_le(hist_t *e, const nlt_pql_row_t *row, nlt_str_t le)
 
 /* ---- gathering ---- */
 
-/* Labels of the histogram of a bucket: without le (and without the name). */
+/* Labels of the histogram of a bucket: without le. */
 static nlt_rc_t
-hist_key(hist_t *e, const nlt_pql_row_t *row, bool keep_name, nlt_pool_t *pool,
+hist_key(hist_t *e, const nlt_pql_row_t *row, nlt_pool_t *pool,
          nlt_labels_t *out)
 {
     nlt_pql_edit_t edit;
@@ -108,10 +106,7 @@ hist_key(hist_t *e, const nlt_pql_row_t *row, bool keep_name, nlt_pool_t *pool,
         return NLT_ENOMEM;
     }
     for (size_t i = 0; i < edit.n; i++) {
-        nlt_str_t name = edit.v[i].name;
-
-        if (!nlt_str_eq(name, NLT_STR("le"))
-            && (keep_name || !nlt_str_eq(name, NLT_METRIC_NAME))) {
+        if (!nlt_str_eq(edit.v[i].name, NLT_STR("le"))) {
             edit.v[n++] = edit.v[i];
         }
     }
@@ -127,7 +122,7 @@ keep_bucket(hist_t *e, nlt_pql_row_t *row, double le)
     nlt_labels_t key;
     uint32_t at;
     bool added;
-    nlt_rc_t rc = hist_key(e, row, false, &ctx->scratch, &key);
+    nlt_rc_t rc = hist_key(e, row, &ctx->scratch, &key);
 
     if (rc == NLT_OK) {
         rc = nlt_pql_table_put(ctx, &e->table, key, &at, &added);
@@ -161,9 +156,8 @@ link_groups(hist_t *e)
     size_t largest = 1;
 
     e->groups = nlt_pool_zalloc(pool, (e->table.n + 1) * sizeof(*e->groups));
-    e->result = nlt_pool_zalloc(pool, (e->table.n + 1) * sizeof(*e->result));
     e->next_row = nlt_pool_array(pool, e->rows.n + 1, sizeof(uint32_t));
-    if (!e->groups || !e->result || !e->next_row) {
+    if (!e->groups || !e->next_row) {
         return NLT_ENOMEM;
     }
     for (uint32_t i = 0; i < e->rows.n; i++) {
@@ -171,11 +165,6 @@ link_groups(hist_t *e)
         hist_group_t *g = &e->groups[row->group];
 
         if (g->n++ == 0) {
-            nlt_rc_t rc = hist_key(e, row, true, pool, &e->result[row->group]);
-
-            if (rc != NLT_OK) {
-                return rc;
-            }
             g->first = i;
         } else {
             e->next_row[g->last] = i;
@@ -336,7 +325,7 @@ next_quantiles(hist_t *e, nlt_pql_row_t *row)
     }
     value = nlt_pool_str(ctx->pool, (nlt_str_t){print_q(text, now), text});
     if (value.data == NULL
-        || !nlt_pql_edit_init(ctx->pool, e->result[e->at], 1, &edit)) {
+        || !nlt_pql_edit_init(ctx->pool, e->table.keys[e->at], 1, &edit)) {
         return NLT_ENOMEM;
     }
     nlt_pql_edit_set(&edit, e->label, value);
@@ -377,7 +366,7 @@ hist_next(nlt_pql_iter_t *op, nlt_pql_row_t *row)
                                                               : NULL,
                      NULL);
         *row = e->row;
-        row->labels = e->result[e->at++];
+        row->labels = e->table.keys[e->at++];
     }
     return rc == NLT_OK ? nlt_pql_row_drop_name(op->ctx, row) : rc;
 }
@@ -390,8 +379,8 @@ open_quantiles(hist_t *e, const nlt_pql_plan_t *plan)
 
     e->label = nlt_pql_string_value(plan->kids[1]);
     if (e->label.len == 0 || !nlt_utf8_valid(e->label)) {
-        return nlt_pql_fail(ctx, NLT_EEXEC, "invalid label name %.*s",
-                            NLT_FMT(e->label));
+        return nlt_pql_eval_err(ctx, NLT_EEXEC, "invalid label name %.*s",
+                                NLT_FMT(e->label));
     }
     e->qs = nlt_pool_array(ctx->pool, n + 1, sizeof(*e->qs));
     e->todo = nlt_pool_zalloc(ctx->pool, (2 * nlt_pql_words(e->op.n) + 1)

@@ -135,7 +135,7 @@ choose(info_t *e, uint32_t first, size_t step)
             nlt_buf_init(&b, &ctx->mem, NLT_ERR_TEXT_MAX);
             nlt_labels_print(&a, e->info_labels[i]);
             nlt_labels_print(&b, e->info_labels[e->chosen[k]]);
-            return nlt_pql_fail(
+            return nlt_pql_eval_err(
                 ctx, NLT_EEXEC,
                 "found duplicate series for info metric: "
                 "existing %.*s @ %lld, new %.*s @ %lld",
@@ -191,8 +191,9 @@ enrich(info_t *e, nlt_labels_t base, nlt_labels_t *out)
                 continue;
             }
             if (have.len && !nlt_str_eq(have, l.v[i].value)) {
-                return nlt_pql_fail(ctx, NLT_EEXEC, "conflicting label: %.*s",
-                                    NLT_FMT(l.v[i].name));
+                return nlt_pql_eval_err(ctx, NLT_EEXEC,
+                                        "conflicting label: %.*s",
+                                        NLT_FMT(l.v[i].name));
             }
             nlt_pql_edit_set(&edit, l.v[i].name, l.v[i].value);
         }

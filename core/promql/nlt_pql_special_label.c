@@ -106,9 +106,9 @@ new_value(label_t *e, const nlt_pql_row_t *row)
             expand(e, &caps);
         }
         if (rc == NLT_ELIMIT) {
-            return nlt_pql_fail(e->op.ctx, NLT_EEXEC,
-                                "regular expression in label_replace() "
-                                "takes too long");
+            return nlt_pql_eval_err(e->op.ctx, NLT_EEXEC,
+                                    "regular expression in label_replace() "
+                                    "takes too long");
         }
         return rc;
     }
@@ -169,8 +169,9 @@ check_name(nlt_pql_ctx_t *ctx, nlt_str_t name, const char *what,
     if (name.len && nlt_utf8_valid(name)) {
         return NLT_OK;
     }
-    return nlt_pql_fail(ctx, NLT_EEXEC, "invalid %s label name in %s(): %.*s",
-                        what, func, NLT_FMT(name));
+    return nlt_pql_eval_err(ctx, NLT_EEXEC,
+                            "invalid %s label name in %s(): %.*s", what, func,
+                            NLT_FMT(name));
 }
 
 static nlt_rc_t
@@ -189,10 +190,11 @@ init_replace(label_t *e, const nlt_pql_plan_t *plan)
     memset(&err, 0, sizeof(err));
     rc = nlt_matcher_compile(ctx->pool, &e->re, &err);
     if (rc == NLT_EINVAL) {
-        return nlt_pql_fail(ctx, NLT_EEXEC,
-                            "invalid regular expression in label_replace(): "
-                            "%.*s",
-                            NLT_FMT(e->re.value));
+        return nlt_pql_eval_err(
+            ctx, NLT_EEXEC,
+            "invalid regular expression in label_replace(): "
+            "%.*s",
+            NLT_FMT(e->re.value));
     }
     if (rc != NLT_OK) {
         return rc;
