@@ -405,7 +405,7 @@ sub query {
 sub varint {
     my ($n) = @_;
     my $out = '';
-    $n = $n & 0xffffffffffffffff;
+    $n = $n & ~0;    # two's complement of negative numbers
     while ($n >= 0x80) { $out .= chr($n & 0x7f | 0x80); $n >>= 7; }
     return $out . chr $n;
 }
