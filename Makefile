@@ -45,7 +45,8 @@ GEN_O   := $(patsubst $(GEN)/%.c,$(O)/gen/%.o,$(GEN_C))
 .DEFAULT_GOAL := all
 
 .PHONY: all lib module run setup-run test check check-asan check-tsan t tidy format fuzz \
-        bench setup clean gen programs tests test-mainline FORCE
+        bench setup clean gen programs tests tests-concurrent module-only \
+        test-mainline FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -115,7 +116,7 @@ $(O)/fuzz/%.t: $(O)/t/fuzz/fuzz_%.o $(O)/t/fuzz/replay.o $(call libs_of,all)
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDLIBS)
 
 PROMQLTEST_OBJ := $(patsubst t/promql/%.c,$(O)/t/promql/%.o,$(wildcard t/promql/*.c))
-$(O)/promqltest: $(PROMQLTEST_OBJ) $(call libs_of,all)
+$(O)/promqltest: $(PROMQLTEST_OBJ) $(call libs_of,promql)
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDLIBS)
 
 INSPECT_OBJ := $(patsubst tools/inspect/%.c,$(O)/tools/inspect/%.o,$(wildcard tools/inspect/*.c))
@@ -149,6 +150,7 @@ $(B)/ngx_http_nightlight_module.so: $(M)/ngx_http_nightlight_module.so
 	$(Q)cp $< $@
 
 module: $(B)/ngx_http_nightlight_module.so
+module-only: $(M)/ngx_http_nightlight_module.so
 
 programs: $(B)/promqltest $(if $(INSPECT_OBJ),$(B)/nightlight-inspect)
 $(B)/%: $(O)/%
@@ -157,7 +159,16 @@ $(B)/%: $(O)/%
 tests: $(UNITS) $(TWINS) $(FUZZES) $(O)/promqltest
 
 check: tests
-	$(Q)tools/prove-core $(O)
+	$(Q)tools/prove-core $(O) $(B)/prove/$(notdir $(O))
+	$(Q)prove --nocolor -j2 $(B)/prove/$(notdir $(O))/*.t
+
+# Tests with threads or processes of their own, under ThreadSanitizer.
+CONCURRENT := $(filter %_threads_test.t,$(UNITS) $(TWINS))
+tests-concurrent: $(CONCURRENT)
+
+check-tsan:
+	$(Q)$(MAKE) --no-print-directory MODE=tsan tests-concurrent
+	$(Q)prove --nocolor --exec '' $(patsubst $(B)/gcc-opt/%,$(B)/gcc-tsan/%,$(CONCURRENT))
 
 run: setup-run
 	$(Q)$(MAKE) --no-print-directory module
