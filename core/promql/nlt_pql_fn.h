@@ -96,11 +96,10 @@ double nlt_pql_min(double a, double b);
 
 /*
  * Value at t_ms on the line through two samples, t1_ms < t2_ms.  Of a
- * counter that was reset between them the line starts at 0 (left edge of a
- * window) or goes on above v1 (right edge).
+ * counter that was reset between them the line starts at 0.
  */
 double nlt_pql_interpolate(int64_t t1_ms, double v1, int64_t t2_ms, double v2,
-                           int64_t t_ms, bool counter, bool left_edge);
+                           int64_t t_ms, bool counter);
 
 typedef struct {
     int64_t *t_ms;

@@ -246,6 +246,12 @@ NLT_PQL_RANGE_FN(mad_over_time)
     if (v == NULL) {
         return false;
     }
+    for (size_t i = 0; i < w->n; i++) {
+        if (isnan(v[i])) {
+            *out = NAN;
+            return true;
+        }
+    }
     median = nlt_pql_quantile(0.5, v, w->n);
     for (size_t i = 0; i < w->n; i++) {
         v[i] = fabs(v[i] - median);

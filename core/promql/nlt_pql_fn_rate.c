@@ -130,14 +130,10 @@ extrapolated(const nlt_pql_window_t *w, kind_t kind, double *out)
 
 double
 nlt_pql_interpolate(int64_t t1_ms, double v1, int64_t t2_ms, double v2,
-                    int64_t t_ms, bool counter, bool left_edge)
+                    int64_t t_ms, bool counter)
 {
     if (counter && v2 < v1) {
-        if (left_edge) {
-            v1 = 0;
-        } else {
-            v2 += v1;
-        }
+        v1 = 0;
     }
     return v1 + (v2 - v1) * (double) (t_ms - t1_ms) / (double) (t2_ms - t1_ms);
 }
@@ -150,7 +146,7 @@ typedef struct {
     double right;
 } edges_t;
 
-/* false: no sample after the left edge. */
+/* false: no sample after the left edge, or all after the right one. */
 static bool
 find_edges(const nlt_pql_window_t *w, bool counter, edges_t *e)
 {
@@ -168,7 +164,8 @@ find_edges(const nlt_pql_window_t *w, bool counter, edges_t *e)
         }
         last = i;
     }
-    if (w->t_ms[last] <= w->range_start_ms) {
+    if (w->t_ms[last] <= w->range_start_ms
+        || w->t_ms[first] > w->range_end_ms) {
         return false;
     }
     e->first = first;
@@ -178,12 +175,12 @@ find_edges(const nlt_pql_window_t *w, bool counter, edges_t *e)
     if (w->smoothed && w->t_ms[first] < w->range_start_ms) {
         e->left = nlt_pql_interpolate(w->t_ms[first], w->v[first],
                                       w->t_ms[first + 1], w->v[first + 1],
-                                      w->range_start_ms, counter, true);
+                                      w->range_start_ms, counter);
     }
     if (w->smoothed && last > 0 && w->t_ms[last] > w->range_end_ms) {
         e->right = nlt_pql_interpolate(w->t_ms[last - 1], w->v[last - 1],
                                        w->t_ms[last], w->v[last],
-                                       w->range_end_ms, counter, false);
+                                       w->range_end_ms, counter);
     }
     return true;
 }

@@ -119,6 +119,7 @@ median_deviation_is_robust(void)
 {
     /* median 6, deviations 2 0 1 0 5 3 10 -> median 2 */
     NLT_CHECK_BITS(OVER(mad_over_time, 4, 6, 7, 6, 1, 9, 16), 2);
+    NLT_CHECK(isnan(OVER(mad_over_time, 1, 2, NAN, 4)));
 }
 
 static int

@@ -237,10 +237,45 @@ smoothed_window_interpolates_its_edges(void)
 static void
 interpolation_knows_resets(void)
 {
-    NLT_CHECK_BITS(nlt_pql_interpolate(0, 10, 10, 20, 5, true, true), 15);
-    NLT_CHECK_BITS(nlt_pql_interpolate(0, 20, 10, 10, 5, false, true), 15);
-    NLT_CHECK_BITS(nlt_pql_interpolate(0, 20, 10, 10, 5, true, true), 5);
-    NLT_CHECK_BITS(nlt_pql_interpolate(0, 20, 10, 10, 5, true, false), 25);
+    NLT_CHECK_BITS(nlt_pql_interpolate(0, 10, 10, 20, 5, true), 15);
+    NLT_CHECK_BITS(nlt_pql_interpolate(0, 20, 10, 10, 5, false), 15);
+    NLT_CHECK_BITS(nlt_pql_interpolate(0, 20, 10, 10, 5, true), 5);
+}
+
+/* 100 at -5 s, 10 at 25 s; both edges are after the reset. */
+static void
+smoothed_window_within_a_reset(void)
+{
+    fix_t x;
+    int64_t t_ms[] = {-5000, 25000};
+    double v[] = {100, 10};
+
+    open_fix(&x);
+    x.w.smoothed = true;
+    x.w.range_end_ms = 10000;
+    x.w.t_ms = t_ms;
+    x.w.v = v;
+    x.w.n = 2;
+    NLT_CHECK(nlt_pql_fn_increase(&x.f, &x.w, &x.out));
+    near(x.out, 10.0 * 15 / 30 - 10.0 * 5 / 30);
+    NLT_CHECK(nlt_pql_fn_delta(&x.f, &x.w, &x.out));
+    near(x.out, -30);
+    nlt_pool_deinit(&x.pool);
+}
+
+static void
+smoothed_window_before_all_samples_is_empty(void)
+{
+    fix_t x;
+
+    open_fix(&x);
+    x.w.smoothed = true;
+    x.w.range_end_ms = 5000;
+    NLT_CHECK(!RUN(&x, rate, 10, 5, 6));
+    x.w.range_end_ms = 15000;
+    NLT_CHECK(RUN(&x, increase, 10, 5, 6));
+    near(x.out, 0.5);
+    nlt_pool_deinit(&x.pool);
 }
 
 static void
@@ -290,6 +325,8 @@ main(void)
     NLT_TEST(anchored_window_begins_with_the_sample_before);
     NLT_TEST(smoothed_window_interpolates_its_edges);
     NLT_TEST(interpolation_knows_resets);
+    NLT_TEST(smoothed_window_within_a_reset);
+    NLT_TEST(smoothed_window_before_all_samples_is_empty);
     NLT_TEST(odd_counter_names_are_noted_once);
     return nlt_test_done();
 }
