@@ -40,12 +40,15 @@
 typedef struct nlt_head_s nlt_head_t;
 typedef struct nlt_arena_s nlt_arena_t; /* an arena as this process maps it */
 
-typedef enum { NLT_ROLE_WORKER = 1, NLT_ROLE_HELPER, NLT_ROLE_TOOL }
-    nlt_head_role_t;
+typedef enum {
+    NLT_ROLE_WORKER = 1,
+    NLT_ROLE_HELPER,
+    NLT_ROLE_TOOL
+} nlt_head_role_t;
 
 typedef struct {
     const nlt_env_t *env;
-    int dir_fd;           /* directory of the head files; borrowed */
+    int dir_fd; /* directory of the head files; borrowed */
     uint8_t store_id[NLT_STORE_ID_BYTES];
     uint64_t memory_bytes; /* of memory=: a third becomes the arena size */
     nlt_head_role_t role;
@@ -220,6 +223,7 @@ void nlt_arena_series_set_logged(nlt_arena_t *a, uint32_t series);
 typedef struct {
     size_t n;
     nlt_arena_t *arena[NLT_HEAD_ARENAS];
+    bool complete; /* false: one could not be mapped (no memory) */
 } nlt_head_view_t;
 
 void nlt_head_pin(nlt_head_t *h, nlt_head_view_t *view);
@@ -244,8 +248,8 @@ NLT_CHECKED nlt_rc_t nlt_arena_labels(const nlt_arena_t *a, uint32_t series,
                                       nlt_pool_t *pool, nlt_labels_t *out);
 
 /* One label's value, empty when absent.  [any] */
-nlt_str_t nlt_arena_label(const nlt_arena_t *a, uint32_t series,
-                          nlt_str_t name);
+nlt_str_t
+nlt_arena_label(const nlt_arena_t *a, uint32_t series, nlt_str_t name);
 
 uint32_t nlt_arena_tenant(const nlt_arena_t *a, uint32_t series);
 
@@ -264,8 +268,8 @@ NLT_CHECKED nlt_rc_t nlt_arena_label_names(const nlt_arena_t *a,
                                            nlt_pool_t *pool, uint32_t tenant,
                                            nlt_str_t **out, size_t *n);
 NLT_CHECKED nlt_rc_t nlt_arena_label_values(const nlt_arena_t *a,
-                                            nlt_pool_t *pool,
-                                            uint32_t tenant, nlt_str_t name,
-                                            nlt_str_t **out, size_t *n);
+                                            nlt_pool_t *pool, uint32_t tenant,
+                                            nlt_str_t name, nlt_str_t **out,
+                                            size_t *n);
 
 #endif

@@ -66,30 +66,33 @@ typedef struct {
 
 #define NLT_HEAD_ARENAS    4   /* slots; at most three hold samples */
 #define NLT_HEAD_PROCESSES 256 /* attached at once, both generations */
+#define NLT_HEAD_CRASHES   4   /* that many within 60 s: quarantine */
 
 typedef enum {
     NLT_ARENA_NONE = 0,
-    NLT_ARENA_READY,   /* created and prefaulted, not yet in use */
-    NLT_ARENA_ACTIVE,  /* takes samples */
-    NLT_ARENA_SEALED,  /* complete; being flushed */
-    NLT_ARENA_RETIRED  /* in blocks, unlinked; somebody may have it mapped */
+    NLT_ARENA_READY,  /* created and prefaulted, not yet in use */
+    NLT_ARENA_ACTIVE, /* takes samples */
+    NLT_ARENA_SEALED, /* complete; being flushed */
+    NLT_ARENA_RETIRED /* in blocks, unlinked; somebody may have it mapped */
 } nlt_arena_state_t;
 
 typedef struct {
     _Atomic uint64_t no;    /* arena number, rising from 1; 0: slot free */
     _Atomic uint32_t state; /* nlt_arena_state_t */
     uint32_t zero;
-    uint64_t size_bytes;    /* of the file */
+    uint64_t size_bytes;             /* of the file */
+    _Atomic uint64_t reserved_bytes; /* of it, in memory */
     int64_t created_ms;
-    int64_t sealed_ms;
+    _Atomic int64_t active_ms; /* when it became ACTIVE */
+    _Atomic int64_t sealed_ms;
 } nlt_head_arena_slot_t;
 
 /* One attached process; pid and start time name it beyond pid reuse. */
 typedef struct {
-    _Atomic uint64_t pid;    /* 0: free */
-    _Atomic uint64_t start;  /* of /proc/PID/stat, clock ticks since boot */
+    _Atomic uint64_t pid;   /* 0: free */
+    _Atomic uint64_t start; /* of /proc/PID/stat, clock ticks since boot */
     _Atomic uint64_t mapped[NLT_HEAD_ARENAS]; /* arena numbers it maps */
-    _Atomic uint32_t role;   /* nlt_head_role_t */
+    _Atomic uint32_t role;                    /* nlt_head_role_t */
     uint32_t zero;
 } nlt_head_process_t;
 
@@ -97,26 +100,26 @@ typedef enum {
     NLT_HEAD_CREATING = 0,
     NLT_HEAD_REPLAYING, /* readable by nobody, WAL is being read */
     NLT_HEAD_OPEN,
-    NLT_HEAD_DEAD       /* quarantined; a new head takes its place */
+    NLT_HEAD_DEAD /* quarantined; a new head takes its place */
 } nlt_head_state_t;
 
 /* Counters; relaxed adds, once a batch. */
 #define NLT_HEAD_COUNTERS(X)                                                  \
-    X(samples_appended)   /* taken, in order */                               \
-    X(samples_ooo)        /* taken, older than the newest of the series */    \
-    X(samples_duplicate)  /* equal time and value, already there */           \
-    X(samples_conflict)   /* equal time, other value: first one kept */       \
+    X(samples_appended)  /* taken, in order */                                \
+    X(samples_ooo)       /* taken, older than the newest of the series */     \
+    X(samples_duplicate) /* equal time and value, already there */            \
+    X(samples_conflict)  /* equal time, other value: first one kept */        \
     X(samples_too_old)                                                        \
     X(samples_too_new)                                                        \
     X(samples_no_room)                                                        \
     X(series_created)                                                         \
-    X(series_carried)     /* taken over from the previous arena */            \
+    X(series_carried) /* taken over from the previous arena */                \
     X(series_refused)                                                         \
     X(aliases_created)                                                        \
     X(requests_ok)                                                            \
     X(requests_refused)                                                       \
     X(requests_failed)                                                        \
-    X(bytes_received)     /* compressed bodies */                             \
+    X(bytes_received) /* compressed bodies */                                 \
     X(bytes_decoded)                                                          \
     X(wal_bytes)                                                              \
     X(wal_records)                                                            \
@@ -130,8 +133,8 @@ typedef enum {
     X(query_errors)                                                           \
     X(query_samples)                                                          \
     X(query_ns)                                                               \
-    X(recoveries)         /* stripes taken over from a dead process */        \
-    X(wal_skipped_bytes)  /* by resync during replay */                       \
+    X(recoveries)        /* stripes taken over from a dead process */         \
+    X(wal_skipped_bytes) /* by resync during replay */                        \
     X(replayed_samples)
 
 typedef struct {
@@ -147,17 +150,20 @@ typedef struct {
     uint8_t store_id[NLT_STORE_ID_BYTES];
     uint8_t boot_id[NLT_BOOT_ID_BYTES]; /* another boot: not our head */
     _Atomic uint32_t state;             /* nlt_head_state_t */
-    uint64_t arena_bytes; /* size of arenas made from now on */
+    uint64_t arena_bytes;               /* size of arenas made from now on */
     uint8_t secret[NLT_HASH_SECRET_BYTES]; /* keys nlt_hash128 */
     _Atomic uint64_t generation;   /* + 1 at each change of an arena slot */
     _Atomic uint64_t manifest_gen; /* + 1 at each manifest commit */
     _Atomic uint64_t replay_done;  /* progress in bytes, of: */
     _Atomic uint64_t replay_total;
-    _Atomic int64_t t_newest_ms;   /* newest accepted sample (D12) */
-    _Atomic int64_t t_oldest_ms;   /* retention border: older are refused */
-    /* Deaths of attached processes, for the quarantine rule. */
+    _Atomic int64_t t_newest_ms; /* newest accepted sample (D12) */
+    _Atomic int64_t t_oldest_ms; /* retention border: older are refused */
+    _Atomic uint64_t arena_last; /* highest arena number given so far */
+    /* Deaths of attached processes, for the quarantine rule: how many
+     * episodes ever, and when the last ones began (CLOCK_MONOTONIC). */
     _Atomic uint32_t crash_episodes;
-    _Atomic int64_t crash_last_ms;
+    uint32_t zero;
+    _Atomic int64_t crash_mono_ms[NLT_HEAD_CRASHES];
     nlt_head_arena_slot_t arenas[NLT_HEAD_ARENAS];
     nlt_head_counters_t counters;
     nlt_head_process_t processes[NLT_HEAD_PROCESSES];
@@ -179,68 +185,82 @@ nlt_stripe_of(uint32_t series)
 }
 
 typedef struct {
-    pthread_mutex_t mutex;        /* robust, process-shared */
-    _Atomic uint32_t in_flight;   /* series number being written, or 0 */
+    pthread_mutex_t mutex;      /* robust, process-shared */
+    _Atomic uint32_t in_flight; /* series number being written, or 0 */
     uint32_t zero[5];
-} nlt_stripe_t;                   /* 64 bytes */
+} nlt_stripe_t; /* 64 bytes */
 
 /* Extendible hash table: keyed 96-bit hash -> number.  See nlt_xhash.h. */
 typedef struct {
     _Atomic uint64_t dir; /* off:32 | depth:8, one word so both move at once */
-    uint64_t n;           /* entries */
+    _Atomic uint32_t seq; /* odd while a segment is being split */
+    uint32_t n_segments;
+    uint64_t n; /* entries */
 } nlt_xhash_root_t;
 
+/* Fields that are written at different paces have cache lines apart. */
 typedef struct {
     uint64_t magic;
     uint32_t version;
     uint32_t layout;
     uint8_t store_id[NLT_STORE_ID_BYTES];
     uint64_t no;
-    uint64_t size_bytes;             /* of the file and the mapping */
+    uint64_t size_bytes; /* of the file and the mapping */
     int64_t created_ms;
-    _Atomic uint32_t sealed;         /* set under all locks, never cleared */
+    _Atomic uint32_t sealed; /* set once, then all locks taken once */
     _Atomic uint32_t registration_broken; /* a holder died: rotate */
-    _Atomic uint64_t used_bytes;     /* bump pointer */
-    _Atomic uint64_t reserved_bytes; /* fallocated so far */
-    _Atomic int64_t t_min_ms;        /* of all samples in it */
-    _Atomic int64_t t_max_ms;
-    _Atomic uint64_t n_samples;
-    _Atomic uint32_t n_series;       /* numbers 1..n_series exist */
+
+    /* Once a registration, under its lock. */
+    _Alignas(64) nlt_xhash_root_t by_hash; /* raw, canonical key -> series */
+    nlt_xhash_root_t by_pair; /* tenant, name, value -> pair; name -> offset */
+    _Atomic uint32_t n_series; /* 1..n_series are complete, postings too */
     _Atomic uint32_t n_pairs;
     _Atomic uint32_t n_names;
-    _Atomic uint32_t carried_from;   /* slot's arena no, low 32 bits */
-    nlt_off_t remap;                 /* pair numbers of the previous arena */
-    uint32_t remap_n;
-    nlt_off_t names;                 /* newest name entry, linked */
-    nlt_xhash_root_t by_hash;        /* canonical and alias hashes -> series */
-    nlt_xhash_root_t by_pair;        /* tenant, name, value -> pair */
-    pthread_mutex_t registration;    /* robust, process-shared */
-    nlt_off_t series_seg[NLT_SERIES_SEG_MAX];
+    nlt_off_t remap;  /* u32 by pair number of the arena before: */
+    uint32_t remap_n; /* its pair here, or 0 */
+    uint32_t zero;
+    uint64_t remap_from; /* number of that arena */
+
+    /* Once an allocation. */
+    _Alignas(64) _Atomic uint64_t used_bytes; /* bump pointer */
+    _Atomic uint64_t reserved_bytes;          /* fallocated so far */
+
+    /* Once a batch. */
+    _Alignas(64) _Atomic int64_t t_min_ms; /* of all samples in it; may be */
+    _Atomic int64_t t_max_ms;              /* wider by what a dead left */
+    _Atomic uint64_t n_samples;            /* off by what a dead left */
+
+    _Alignas(64) pthread_mutex_t registration; /* robust, process-shared */
+    _Alignas(64) nlt_off_t series_seg[NLT_SERIES_SEG_MAX];
     nlt_off_t pair_seg[NLT_PAIR_SEG_MAX];
     nlt_stripe_t stripes[NLT_STRIPES];
 } nlt_arena_header_t;
 
-/* A label name of one tenant. */
+/*
+ * A label name of one tenant.  The empty name, which no label has, is the
+ * root of a tenant: its one pair has the empty value and in its postings all
+ * series of the tenant, and the tenant's other names are chained to it.
+ */
 typedef struct {
-    nlt_off_t next;              /* older name */
+    _Atomic uint32_t next; /* nlt_off_t: older name of the tenant */
     uint32_t tenant;
     _Atomic uint32_t first_pair; /* newest pair, chained by next_of_name */
     _Atomic uint32_t n_pairs;
-    uint32_t len;                /* bytes follow */
+    uint32_t len; /* bytes follow */
     char text[];
 } nlt_arena_name_t;
 
 /* A label pair of one tenant, with its postings. 48 bytes. */
 typedef struct {
     nlt_off_t name;
-    nlt_off_t value;           /* nlt_arena_str_t */
+    nlt_off_t value; /* nlt_arena_str_t */
     uint32_t tenant;
-    uint32_t next_of_name;     /* older pair of the same name, or 0 */
-    _Atomic uint32_t n;        /* published postings */
-    uint32_t last;             /* newest series number */
-    nlt_off_t first_block;     /* nlt_arena_postings_t */
-    nlt_off_t tail_block;
-    uint32_t first;            /* the first posting sits here, no block */
+    uint32_t next_of_name; /* older pair of the same name, or 0 */
+    _Atomic uint32_t n;    /* published postings */
+    uint32_t first;        /* the first posting sits here, no block */
+    nlt_off_t first_block; /* nlt_arena_postings_t */
+    nlt_off_t tail_block;  /* where writers go on */
+    uint32_t last;         /* newest series number; writers only */
     uint32_t zero[3];
 } nlt_arena_pair_t;
 
@@ -253,9 +273,16 @@ typedef struct {
 typedef struct {
     nlt_off_t next;
     uint16_t cap;
-    _Atomic uint16_t used;
+    _Atomic uint16_t used; /* may be ahead of the pair's n, never behind */
     uint8_t bytes[];
 } nlt_arena_postings_t;
+
+/*
+ * A chunk ends at a border of NLT_BORDER_MS and after this many samples: what
+ * blocks like as well, and few enough to decode whole for one instant.
+ */
+#define NLT_CHUNK_SAMPLES_MAX 480
+#define NLT_CHUNK_BYTES_MAX   (NLT_CHUNK_SAMPLES_MAX * NLT_XOR_SAMPLE_BYTES_MAX)
 
 /* What is published of the newest chunk, in one 64-bit store. */
 typedef struct {
@@ -264,13 +291,27 @@ typedef struct {
     uint16_t seq; /* of the chunk it is about, low bits */
 } nlt_chunk_pub_t;
 
+static inline nlt_chunk_pub_t
+nlt_chunk_pub_unpack(uint64_t w)
+{
+    return (nlt_chunk_pub_t){(uint32_t) w, (uint16_t) (w >> 32),
+                             (uint16_t) (w >> 48)};
+}
+
+static inline uint64_t
+nlt_chunk_pub_pack(uint64_t n_bits, uint32_t n_samples, uint16_t seq)
+{
+    return (n_bits & UINT32_MAX) | (uint64_t) (n_samples & 0xffff) << 32
+           | (uint64_t) seq << 48;
+}
+
 typedef struct {
     nlt_off_t next; /* older chunk */
     uint16_t seq;
     uint16_t flags; /* NLT_CHUNK_OOO */
     int64_t t_min_ms;
-    int64_t t_max_ms;      /* valid once closed */
-    _Atomic uint64_t pub;  /* valid once closed: nlt_chunk_pub_t */
+    int64_t t_max_ms;     /* valid once closed */
+    _Atomic uint64_t pub; /* valid once closed: nlt_chunk_pub_t */
     /* the first piece follows */
 } nlt_arena_chunk_t;
 
@@ -285,9 +326,9 @@ typedef struct {
 /* Samples that stepped back in time, as they came. */
 #define NLT_OOO_RAW_MAX 32
 typedef struct {
-    _Atomic uint32_t gen;      /* + 1 before slots are used again */
-    _Atomic uint32_t n;        /* published samples */
-    _Atomic uint32_t chunks;   /* nlt_off_t: newest chunk made of them */
+    _Atomic uint32_t gen;    /* + 1 before slots are used again */
+    _Atomic uint32_t n;      /* published samples */
+    _Atomic uint32_t chunks; /* nlt_off_t: newest chunk made of them */
     uint32_t cap;
     struct {
         int64_t t_ms;
@@ -299,19 +340,20 @@ typedef struct {
 
 /* One series: exactly one cache line. */
 typedef struct {
-    _Atomic uint64_t pub;    /* nlt_chunk_pub_t of the newest chunk */
-    nlt_xor_state_t xor;     /* of the newest chunk; writer only */
-    _Atomic uint32_t chunk;  /* nlt_off_t of the newest chunk */
-    nlt_off_t tail;          /* piece being written; writer only */
-    nlt_off_t labels;        /* nlt_arena_labels_t; 0: void number */
-    _Atomic uint32_t ooo;    /* nlt_off_t of nlt_arena_ooo_t */
-    _Atomic uint32_t flags;  /* NLT_SERIES_LOGGED */
-    uint16_t tail_start;     /* byte of the stream where tail begins, / 8 */
+    _Atomic uint64_t pub;   /* nlt_chunk_pub_t of the newest chunk */
+    nlt_xor_state_t xor ;   /* of the newest chunk; writer only */
+    _Atomic uint32_t chunk; /* nlt_off_t of the newest chunk */
+    nlt_off_t tail;         /* piece being written; writer only */
+    nlt_off_t labels;       /* nlt_arena_labels_t */
+    _Atomic uint32_t ooo;   /* nlt_off_t of nlt_arena_ooo_t */
+    _Atomic uint32_t flags; /* NLT_SERIES_LOGGED */
+    uint16_t tail_start;    /* byte of the stream where tail begins */
+    uint8_t tail_cap;       /* bytes of tail / 8: saves a look at it */
     uint8_t n_aliases;
-    uint8_t zero;
 } nlt_arena_series_t;
 
 typedef struct {
+    uint32_t key[3]; /* canonical key: lo, lo >> 32, hi */
     uint32_t tenant;
     uint32_t n;
     uint32_t pair[]; /* sorted by label name */
@@ -321,5 +363,7 @@ _Static_assert(sizeof(nlt_stripe_t) == 64, "a stripe is a cache line");
 _Static_assert(sizeof(nlt_arena_series_t) == 64, "a series is a cache line");
 _Static_assert(sizeof(nlt_arena_pair_t) == 48, "a pair is 48 bytes");
 _Static_assert(sizeof(nlt_xor_state_t) == 32, "the encoder fits the entry");
+_Static_assert(sizeof(nlt_arena_chunk_t) == 32, "the first piece follows");
+_Static_assert(NLT_CHUNK_BYTES_MAX <= UINT16_MAX, "tail_start reaches");
 
 #endif

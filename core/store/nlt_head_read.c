@@ -1,0 +1,502 @@
+/*
+ * nlt_head_read.c - samples and labels of a series, without a lock.
+ *
+ * In-order chunks are decoded straight into the caller's arrays, oldest
+ * first; the chain runs from the newest, so it is walked once to note the
+ * chunks of the range, a bounded number at a time.  Out-of-order samples are
+ * collected aside, sorted, and merged in from the back.
+ */
+#include "nlt_head_priv.h"
+
+#define RELAXED memory_order_relaxed
+#define ACQUIRE memory_order_acquire
+
+/* Chunks noted at a time; longer chains are walked again for the rest. */
+#define NOTED_MAX 64
+
+typedef struct {
+    const nlt_arena_t *a;
+    int64_t t_min_ms;
+    int64_t t_max_ms;
+    nlt_samples_t *out;
+    size_t n_before; /* samples that out had when we began */
+    nlt_chunk_scratch_t *scratch;
+} read_t;
+
+/* Longest chain that fits in an arena: a bound against circles. */
+static size_t
+chain_max(const nlt_arena_t *a)
+{
+    return (size_t) (a->size / sizeof(nlt_arena_chunk_t));
+}
+
+/* Decodes one chunk behind what out has and keeps what is in the range. */
+static nlt_rc_t
+read_chunk(read_t *r, uint32_t off, nlt_chunk_pub_t pub)
+{
+    nlt_samples_t *out = r->out;
+    size_t n = pub.n_samples, lo = 0, hi = n;
+    int64_t *t;
+    double *v;
+    nlt_rc_t rc;
+
+    if (n > NLT_CHUNK_SAMPLES_MAX) {
+        return NLT_EDATA;
+    }
+    if (!nlt_samples_reserve(out, out->n + n)) {
+        return NLT_ENOMEM;
+    }
+    t = out->t_ms + out->n;
+    v = out->v + out->n;
+    rc = nlt_chunk_decode(r->a, off, pub, r->scratch->bytes, t, v, NULL, NULL);
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    while (hi > 0 && t[hi - 1] > r->t_max_ms) {
+        hi--;
+    }
+    while (lo < hi && t[lo] < r->t_min_ms) {
+        lo++;
+    }
+    if (lo > 0) {
+        memmove(t, t + lo, (hi - lo) * sizeof(*t));
+        memmove(v, v + lo, (hi - lo) * sizeof(*v));
+    }
+    if (hi > lo && out->n > r->n_before && t[0] <= out->t_ms[out->n - 1]) {
+        return NLT_EDATA; /* chunks follow each other */
+    }
+    out->n += hi - lo;
+    return NLT_OK;
+}
+
+typedef struct {
+    uint32_t off;
+    nlt_chunk_pub_t pub;
+} noted_t;
+
+/*
+ * Notes up to NOTED_MAX chunks of the range, oldest last, but for the `skip`
+ * oldest ones.  *total counts all in the range.
+ */
+static nlt_rc_t
+note_chunks(const read_t *r, uint32_t off, nlt_chunk_pub_t pub, noted_t *noted,
+            size_t *n, size_t *total, size_t want_from)
+{
+    size_t seen = 0, steps = 0, max = chain_max(r->a);
+
+    *n = 0;
+    while (off) {
+        const nlt_arena_chunk_t *c = nlt_chunk_at(r->a, off);
+
+        if (c == NULL || ++steps > max) {
+            return NLT_EDATA;
+        }
+        if (steps > 1) {
+            pub = nlt_chunk_pub_unpack(atomic_load_explicit(&c->pub, ACQUIRE));
+            if (c->t_max_ms < r->t_min_ms) {
+                break;
+            }
+        }
+        if (c->t_min_ms <= r->t_max_ms) {
+            if (seen >= want_from && *n < NOTED_MAX) {
+                noted[*n].off = off;
+                noted[(*n)++].pub = pub;
+            }
+            seen++;
+        }
+        off = c->next.u;
+    }
+    *total = seen;
+    return NLT_OK;
+}
+
+static nlt_rc_t
+read_in_order(read_t *r, const nlt_arena_series_t *e)
+{
+    noted_t noted[NOTED_MAX];
+    nlt_chunk_pub_t pub;
+    size_t n, total, from;
+    uint32_t newest = nlt_chunk_newest(r->a, e, &pub);
+    nlt_rc_t rc = note_chunks(r, newest, pub, noted, &n, &total, 0);
+
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    from = total > NOTED_MAX ? (total - 1) / NOTED_MAX * NOTED_MAX : 0;
+    for (;;) {
+        if (total > NOTED_MAX) {
+            size_t again;
+
+            rc = note_chunks(r, newest, pub, noted, &n, &again, from);
+        }
+        while (rc == NLT_OK && n > 0) {
+            n--;
+            rc = read_chunk(r, noted[n].off, noted[n].pub);
+        }
+        if (rc != NLT_OK || from == 0) {
+            return rc;
+        }
+        from -= NOTED_MAX;
+    }
+}
+
+/* The newest in-order sample of the range, appended to out. */
+static nlt_rc_t
+read_newest_in_order(read_t *r, const nlt_arena_series_t *e)
+{
+    nlt_chunk_scratch_t *s = r->scratch;
+    nlt_chunk_pub_t pub;
+    size_t steps = 0, max = chain_max(r->a);
+    uint32_t off = nlt_chunk_newest(r->a, e, &pub);
+
+    while (off) {
+        const nlt_arena_chunk_t *c = nlt_chunk_at(r->a, off);
+
+        if (c == NULL || ++steps > max) {
+            return NLT_EDATA;
+        }
+        if (steps > 1) {
+            pub = nlt_chunk_pub_unpack(atomic_load_explicit(&c->pub, ACQUIRE));
+            if (c->t_max_ms < r->t_min_ms) {
+                return NLT_OK;
+            }
+        }
+        if (c->t_min_ms <= r->t_max_ms) {
+            size_t n = pub.n_samples;
+            nlt_rc_t rc = nlt_chunk_decode(r->a, off, pub, s->bytes, s->t_ms,
+                                           s->v, NULL, NULL);
+
+            if (rc != NLT_OK) {
+                return rc;
+            }
+            while (n > 0 && s->t_ms[n - 1] > r->t_max_ms) {
+                n--;
+            }
+            if (n == 0 || s->t_ms[n - 1] < r->t_min_ms) {
+                return NLT_OK;
+            }
+            if (!nlt_samples_reserve(r->out, r->out->n + 1)) {
+                return NLT_ENOMEM;
+            }
+            r->out->t_ms[r->out->n] = s->t_ms[n - 1];
+            r->out->v[r->out->n++] = s->v[n - 1];
+            return NLT_OK;
+        }
+        off = c->next.u;
+    }
+    return NLT_OK;
+}
+
+/* ---- out of order ---- */
+
+typedef struct {
+    int64_t t_ms;
+    uint64_t v_bits;
+} old_t;
+
+typedef struct {
+    nlt_pool_t *pool;
+    old_t *v;
+    size_t n;
+    size_t cap;
+} olds_t;
+
+static nlt_rc_t
+add_old(const read_t *r, olds_t *olds, int64_t t_ms, uint64_t v_bits)
+{
+    if (t_ms < r->t_min_ms || t_ms > r->t_max_ms) {
+        return NLT_OK;
+    }
+    if (olds->n == olds->cap) {
+        size_t cap = olds->cap ? olds->cap * 2 : 64;
+        old_t *v = nlt_pool_grow(olds->pool, olds->v, olds->cap * sizeof(*v),
+                                 cap * sizeof(*v));
+
+        if (v == NULL) {
+            return NLT_ENOMEM;
+        }
+        olds->v = v;
+        olds->cap = cap;
+    }
+    olds->v[olds->n++] = (old_t){t_ms, v_bits};
+    return NLT_OK;
+}
+
+/* What is in the raw buffer and the newest chunk made of it, as of one
+ * moment.  NLT_AGAIN: a writer was quicker. */
+static nlt_rc_t
+copy_raw(const read_t *r, const nlt_arena_series_t *e, old_t *raw, size_t *n,
+         uint32_t *chunks)
+{
+    uint32_t off = atomic_load_explicit(&e->ooo, ACQUIRE), gen, count;
+    nlt_arena_ooo_t *o = nlt_arena_at(r->a, off, sizeof(*o));
+
+    *n = 0;
+    *chunks = 0;
+    if (o == NULL) {
+        return NLT_EDATA;
+    }
+    gen = atomic_load_explicit(&o->gen, ACQUIRE);
+    count = atomic_load_explicit(&o->n, ACQUIRE);
+    if (count > NLT_OOO_RAW_MAX
+        || !nlt_arena_at(r->a, off, sizeof(*o) + count * sizeof(o->raw[0]))) {
+        return NLT_EDATA;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        raw[i].t_ms = __atomic_load_n(&o->raw[i].t_ms, __ATOMIC_RELAXED);
+        raw[i].v_bits = __atomic_load_n(&o->raw[i].v_bits, __ATOMIC_RELAXED);
+    }
+    *chunks = atomic_load_explicit(&o->chunks, ACQUIRE);
+    atomic_thread_fence(ACQUIRE);
+    if (atomic_load_explicit(&o->gen, RELAXED) != gen) {
+        return NLT_AGAIN;
+    }
+    *n = count;
+    return NLT_OK;
+}
+
+/* All of the range into olds, the last written first. */
+static nlt_rc_t
+collect_old(const read_t *r, const nlt_arena_series_t *e, olds_t *olds)
+{
+    nlt_chunk_scratch_t *s = r->scratch;
+    old_t raw[NLT_OOO_RAW_MAX];
+    size_t n, steps = 0, max = chain_max(r->a);
+    uint32_t off;
+    nlt_rc_t rc;
+
+    do {
+        rc = copy_raw(r, e, raw, &n, &off);
+    } while (rc == NLT_AGAIN && ++steps < 1000);
+    if (rc != NLT_OK) {
+        return NLT_EDATA;
+    }
+    while (n > 0 && rc == NLT_OK) {
+        n--;
+        rc = add_old(r, olds, raw[n].t_ms, raw[n].v_bits);
+    }
+    for (steps = 0; off && rc == NLT_OK; steps++) {
+        const nlt_arena_chunk_t *c = nlt_chunk_at(r->a, off);
+        nlt_chunk_pub_t pub;
+
+        if (c == NULL || steps > max) {
+            return NLT_EDATA;
+        }
+        if (c->t_min_ms <= r->t_max_ms && c->t_max_ms >= r->t_min_ms) {
+            pub = nlt_chunk_pub_unpack(atomic_load_explicit(&c->pub, ACQUIRE));
+            rc = nlt_chunk_decode(r->a, off, pub, s->bytes, s->t_ms, s->v,
+                                  NULL, NULL);
+            for (size_t i = pub.n_samples; rc == NLT_OK && i > 0; i--) {
+                rc =
+                    add_old(r, olds, s->t_ms[i - 1], nlt_bits_of(s->v[i - 1]));
+            }
+        }
+        off = c->next.u;
+    }
+    return rc;
+}
+
+/* Stable merge sort by time; tmp has room for n.  O(n log n). */
+static old_t *
+sort_old(old_t *v, old_t *tmp, size_t n)
+{
+    for (size_t width = 1; width < n; width *= 2) {
+        for (size_t at = 0; at < n; at += 2 * width) {
+            size_t i = at, mid = at + width < n ? at + width : n;
+            size_t end = at + 2 * width < n ? at + 2 * width : n;
+            size_t j = mid, k = at;
+
+            while (i < mid && j < end) {
+                tmp[k++] = v[j].t_ms < v[i].t_ms ? v[j++] : v[i++];
+            }
+            while (i < mid) {
+                tmp[k++] = v[i++];
+            }
+            while (j < end) {
+                tmp[k++] = v[j++];
+            }
+        }
+        old_t *swap = v;
+
+        v = tmp;
+        tmp = swap;
+    }
+    return v;
+}
+
+/* Of equal times the last stays, which was written first; then what the
+ * in-order samples out[from..] have as well is dropped.  Returns the rest. */
+static size_t
+drop_equal(old_t *v, size_t n, const nlt_samples_t *out, size_t from)
+{
+    size_t kept = 0, i = from;
+
+    for (size_t k = 0; k < n; k++) {
+        if (k + 1 < n && v[k + 1].t_ms == v[k].t_ms) {
+            continue;
+        }
+        while (i < out->n && out->t_ms[i] < v[k].t_ms) {
+            i++;
+        }
+        if (i < out->n && out->t_ms[i] == v[k].t_ms) {
+            continue;
+        }
+        v[kept++] = v[k];
+    }
+    return kept;
+}
+
+/* Merges olds into out[from..] from the back; the room is there. */
+static void
+merge_old(nlt_samples_t *out, size_t from, const old_t *v, size_t n)
+{
+    size_t i = out->n, to = out->n + n;
+
+    out->n = to;
+    while (n > 0) {
+        to--;
+        if (i > from && out->t_ms[i - 1] > v[n - 1].t_ms) {
+            i--;
+            out->t_ms[to] = out->t_ms[i];
+            out->v[to] = out->v[i];
+        } else {
+            n--;
+            out->t_ms[to] = v[n].t_ms;
+            out->v[to] = nlt_double_of(v[n].v_bits);
+        }
+    }
+}
+
+static nlt_rc_t
+read_old(read_t *r, const nlt_arena_series_t *e, nlt_read_t what)
+{
+    /* Scratch in the same pool, beside the arrays it must not grow between
+     * mark and rewind: those get their room before. */
+    nlt_pool_t *pool = r->out->pool;
+    nlt_pool_t scratch_pool;
+    olds_t olds = {.pool = &scratch_pool};
+    size_t budget = pool->budget_bytes - pool->used_bytes;
+    old_t *sorted, *tmp;
+    nlt_rc_t rc;
+
+    nlt_pool_init(&scratch_pool, pool->mem, budget);
+    rc = collect_old(r, e, &olds);
+    tmp = rc == NLT_OK ? nlt_pool_array(&scratch_pool, olds.n, sizeof(*tmp))
+                       : NULL;
+    if (rc == NLT_OK && tmp == NULL) {
+        rc = NLT_ENOMEM;
+    }
+    if (rc == NLT_OK && olds.n > 0) {
+        sorted = sort_old(olds.v, tmp, olds.n);
+        olds.n = drop_equal(sorted, olds.n, r->out, r->n_before);
+        if (what == NLT_READ_NEWEST && olds.n > 1) {
+            sorted += olds.n - 1;
+            olds.n = 1;
+        }
+        if (nlt_samples_reserve(r->out, r->out->n + olds.n)) {
+            merge_old(r->out, r->n_before, sorted, olds.n);
+        } else {
+            rc = NLT_ENOMEM;
+        }
+    }
+    nlt_pool_deinit(&scratch_pool);
+    return rc;
+}
+
+nlt_rc_t
+nlt_arena_read(const nlt_arena_t *a, uint32_t series, nlt_read_t what,
+               int64_t t_min_ms, int64_t t_max_ms, nlt_samples_t *out,
+               nlt_err_t *err)
+{
+    const nlt_arena_series_t *e = nlt_arena_series(a, series);
+    nlt_chunk_scratch_t scratch;
+    read_t r = {a, t_min_ms, t_max_ms, out, out->n, &scratch};
+    uint32_t ooo = e ? atomic_load_explicit(&e->ooo, ACQUIRE) : 0;
+    nlt_rc_t rc;
+
+    if (e == NULL) {
+        return nlt_err_set(err, NLT_EDATA, "head arena %llu has no series %u",
+                           (unsigned long long) a->no, series);
+    }
+    rc = what == NLT_READ_NEWEST ? read_newest_in_order(&r, e)
+                                 : read_in_order(&r, e);
+    if (rc == NLT_OK && ooo) {
+        rc = read_old(&r, e, what);
+    }
+    if (rc == NLT_OK && what == NLT_READ_NEWEST && out->n > r.n_before + 1) {
+        out->t_ms[r.n_before] = out->t_ms[out->n - 1];
+        out->v[r.n_before] = out->v[out->n - 1];
+        out->n = r.n_before + 1;
+    }
+    if (rc != NLT_OK) {
+        out->n = r.n_before;
+        return nlt_err_set(err, rc, "head arena %llu, series %u: %s",
+                           (unsigned long long) a->no, series,
+                           nlt_rc_text(rc));
+    }
+    return NLT_OK;
+}
+
+/* ---- labels ---- */
+
+nlt_rc_t
+nlt_arena_labels(const nlt_arena_t *a, uint32_t series, nlt_pool_t *pool,
+                 nlt_labels_t *out)
+{
+    const nlt_arena_series_t *e = nlt_arena_series(a, series);
+    const nlt_arena_labels_t *l = e ? nlt_arena_labels_of(a, e) : NULL;
+    nlt_label_t *v;
+
+    *out = (nlt_labels_t){NULL, 0};
+    if (l == NULL) {
+        return NLT_EDATA;
+    }
+    v = nlt_pool_array(pool, l->n, sizeof(*v));
+    if (v == NULL) {
+        return NLT_ENOMEM;
+    }
+    for (uint32_t i = 0; i < l->n; i++) {
+        const nlt_arena_pair_t *p = nlt_arena_pair(a, l->pair[i]);
+
+        if (p == NULL) {
+            return NLT_EDATA;
+        }
+        v[i].name = nlt_arena_pair_name(a, p);
+        v[i].value = nlt_arena_pair_value(a, p);
+    }
+    *out = (nlt_labels_t){v, l->n};
+    return NLT_OK;
+}
+
+nlt_str_t
+nlt_arena_label(const nlt_arena_t *a, uint32_t series, nlt_str_t name)
+{
+    const nlt_arena_series_t *e = nlt_arena_series(a, series);
+    const nlt_arena_labels_t *l = e ? nlt_arena_labels_of(a, e) : NULL;
+
+    for (uint32_t i = 0; l && i < l->n; i++) {
+        const nlt_arena_pair_t *p = nlt_arena_pair(a, l->pair[i]);
+        int order;
+
+        if (p == NULL) {
+            break;
+        }
+        order = nlt_str_cmp(nlt_arena_pair_name(a, p), name);
+        if (order == 0) {
+            return nlt_arena_pair_value(a, p);
+        }
+        if (order > 0) {
+            break; /* sorted */
+        }
+    }
+    return (nlt_str_t){0, NULL};
+}
+
+uint32_t
+nlt_arena_tenant(const nlt_arena_t *a, uint32_t series)
+{
+    const nlt_arena_series_t *e = nlt_arena_series(a, series);
+    const nlt_arena_labels_t *l = e ? nlt_arena_labels_of(a, e) : NULL;
+
+    return l ? l->tenant : 0;
+}

@@ -1,0 +1,258 @@
+/*
+ * nlt_head_test.c - one process: create, register, append, select, read.
+ */
+#include "nlt_test.h"
+
+#include "nlt_head_fixture.h"
+#include "nlt_limits.h"
+
+#define T0 INT64_C(1700000000000)
+
+static nlt_head_t *
+make(fixture_t *f, uint64_t memory)
+{
+    nlt_head_t *h = NULL;
+    nlt_err_t err;
+
+    fixture_open(f, memory);
+    if (nlt_head_create(&f->conf, 1, &h, &err) != NLT_OK) {
+        printf("# %s\n", err.text);
+        exit(2);
+    }
+    return h;
+}
+
+static uint32_t
+series_of(nlt_head_t *h, nlt_arena_t *a, const char *name, const char *job,
+          const char *instance)
+{
+    nlt_label_t v[3] = {
+        {NLT_STR("__name__"), {strlen(name), name}},
+        {NLT_STR("instance"), {strlen(instance), instance}},
+        {NLT_STR("job"), {strlen(job), job}},
+    };
+    uint32_t series = 0;
+
+    NLT_CHECK_INT(fixture_register(h, a, 0, (nlt_labels_t){v, 3}, &series),
+                  NLT_OK);
+    return series;
+}
+
+static size_t
+read_all(const nlt_arena_t *a, uint32_t series, int64_t t_min, int64_t t_max,
+         nlt_read_t what, nlt_samples_t *out)
+{
+    nlt_err_t err;
+
+    out->n = 0;
+    NLT_CHECK_INT(nlt_arena_read(a, series, what, t_min, t_max, out, &err),
+                  NLT_OK);
+    return out->n;
+}
+
+static void
+append_and_read_back_one_series(void)
+{
+    fixture_t f;
+    nlt_head_t *h = make(&f, NLT_HEAD_MEMORY_MIN);
+    nlt_arena_t *a = nlt_head_active(h);
+    nlt_append_result_t result;
+    nlt_pool_t pool;
+    nlt_pool_init(&pool, &nlt_mem_libc, 64 << 20);
+    nlt_samples_t out = {.pool = &pool};
+    uint32_t s;
+
+    NLT_CHECK(a != NULL);
+    s = series_of(h, a, "up", "node", "a:9100");
+    NLT_CHECK_INT(s, 1);
+    NLT_CHECK_INT(series_of(h, a, "up", "node", "a:9100"), 1);
+    NLT_CHECK_INT(series_of(h, a, "up", "node", "b:9100"), 2);
+
+    for (int i = 0; i < 3000; i++) {
+        NLT_CHECK_INT(fixture_append(a, s, T0 + i * 15000, i * 1.25, &result),
+                      NLT_OK);
+        NLT_CHECK_INT(result, NLT_APPEND_OK);
+    }
+    NLT_CHECK_INT(read_all(a, s, INT64_MIN, INT64_MAX, NLT_READ_ALL, &out),
+                  3000);
+    for (int i = 0; i < 3000; i++) {
+        NLT_CHECK_INT(out.t_ms[i], T0 + i * 15000);
+        NLT_CHECK_BITS(out.v[i], i * 1.25);
+    }
+    NLT_CHECK_INT(read_all(a, s, T0 + 15000, T0 + 45000, NLT_READ_ALL, &out),
+                  3);
+    NLT_CHECK_INT(read_all(a, s, T0, T0 + 45001, NLT_READ_NEWEST, &out), 1);
+    NLT_CHECK_INT(out.t_ms[0], T0 + 45000);
+    NLT_CHECK_INT(read_all(a, s, T0 + 1, T0 + 14999, NLT_READ_NEWEST, &out),
+                  0);
+    NLT_CHECK_INT(read_all(a, s, T0 + 1, T0 + 14999, NLT_READ_ALL, &out), 0);
+    NLT_CHECK_INT(read_all(a, 2, INT64_MIN, INT64_MAX, NLT_READ_ALL, &out), 0);
+    NLT_CHECK_INT(atomic_load(&nlt_arena_header(a)->t_min_ms), T0);
+    NLT_CHECK_INT(atomic_load(&nlt_arena_header(a)->t_max_ms),
+                  T0 + 2999 * 15000);
+    NLT_CHECK_INT(atomic_load(&nlt_arena_header(a)->n_samples), 3000);
+    NLT_CHECK_INT(atomic_load(&nlt_head_ctl(h)->t_newest_ms),
+                  T0 + 2999 * 15000);
+
+    nlt_pool_deinit(&pool);
+    nlt_head_detach(h);
+    fixture_close(&f);
+}
+
+static void
+equal_time_keeps_the_first_value(void)
+{
+    fixture_t f;
+    nlt_head_t *h = make(&f, NLT_HEAD_MEMORY_MIN);
+    nlt_arena_t *a = nlt_head_active(h);
+    nlt_append_result_t result;
+    nlt_pool_t pool;
+    nlt_pool_init(&pool, &nlt_mem_libc, 64 << 20);
+    nlt_samples_t out = {.pool = &pool};
+    uint32_t s = series_of(h, a, "up", "node", "a:9100");
+    nlt_head_sample_t check[2] = {{s, 0, T0, nlt_bits_of(1)},
+                                  {s, 0, T0 + 5, nlt_bits_of(8)}};
+    uint64_t there = 0;
+
+    NLT_CHECK_INT(nlt_arena_check(a, check, 2, &there), 2);
+    (void) !fixture_append(a, s, T0, 1, &result);
+    (void) !fixture_append(a, s, T0 + 5, 7, &result);
+    (void) !fixture_append(a, s, T0 + 5, 7, &result);
+    NLT_CHECK_INT(result, NLT_APPEND_DUPLICATE);
+    (void) !fixture_append(a, s, T0 + 5, 8, &result);
+    NLT_CHECK_INT(result, NLT_APPEND_CONFLICT);
+    (void) !fixture_append(a, s, T0, 1, &result);
+    NLT_CHECK_INT(result, NLT_APPEND_DUPLICATE);
+    (void) !fixture_append(a, s, T0, 2, &result);
+    NLT_CHECK_INT(result, NLT_APPEND_CONFLICT);
+    (void) !fixture_append(a, s, T0 + 3, 3, &result);
+    NLT_CHECK_INT(result, NLT_APPEND_OOO);
+    (void) !fixture_append(a, s, T0 + 3, 3, &result);
+    NLT_CHECK_INT(result, NLT_APPEND_DUPLICATE);
+    (void) !fixture_append(a, s, T0 + 3, 4, &result);
+    NLT_CHECK_INT(result, NLT_APPEND_CONFLICT);
+    NLT_CHECK_INT(nlt_arena_check(a, check, 2, &there), 1);
+    NLT_CHECK_INT(there, nlt_bits_of(7));
+
+    NLT_CHECK_INT(read_all(a, s, INT64_MIN, INT64_MAX, NLT_READ_ALL, &out), 3);
+    NLT_CHECK_INT(out.t_ms[1], T0 + 3);
+    NLT_CHECK_BITS(out.v[1], 3);
+    NLT_CHECK_BITS(out.v[2], 7);
+    NLT_CHECK_INT(read_all(a, s, T0, T0 + 4, NLT_READ_NEWEST, &out), 1);
+    NLT_CHECK_INT(out.t_ms[0], T0 + 3);
+    NLT_CHECK_INT(atomic_load(&nlt_head_ctl(h)->counters.samples_duplicate),
+                  3);
+    NLT_CHECK_INT(atomic_load(&nlt_head_ctl(h)->counters.samples_conflict), 3);
+
+    nlt_pool_deinit(&pool);
+    nlt_head_detach(h);
+    fixture_close(&f);
+}
+
+static void
+chunks_are_cut_at_two_hours(void)
+{
+    fixture_t f;
+    nlt_head_t *h = make(&f, NLT_HEAD_MEMORY_MIN);
+    nlt_arena_t *a = nlt_head_active(h);
+    nlt_append_result_t result;
+    uint32_t s = series_of(h, a, "up", "node", "a:9100");
+    uint64_t before;
+
+    /* Also before 1970, where division rounds the wrong way. */
+    (void) !fixture_append(a, s, -NLT_BORDER_MS - 1, 1, &result);
+    before = atomic_load(&nlt_arena_header(a)->used_bytes);
+    (void) !fixture_append(a, s, -NLT_BORDER_MS, 1, &result);
+    NLT_CHECK(atomic_load(&nlt_arena_header(a)->used_bytes) > before);
+    before = atomic_load(&nlt_arena_header(a)->used_bytes);
+    (void) !fixture_append(a, s, -1, 1, &result);
+    NLT_CHECK_INT(atomic_load(&nlt_arena_header(a)->used_bytes), before);
+    (void) !fixture_append(a, s, 0, 1, &result);
+    NLT_CHECK(atomic_load(&nlt_arena_header(a)->used_bytes) > before);
+
+    nlt_head_detach(h);
+    fixture_close(&f);
+}
+
+static size_t
+select_n(const nlt_arena_t *a, nlt_pool_t *pool, const nlt_matcher_t *m,
+         size_t n, uint32_t **out)
+{
+    nlt_err_t err;
+    size_t found = 0;
+
+    NLT_CHECK_INT(nlt_arena_select(a, pool, 0, m, n, out, &found, &err),
+                  NLT_OK);
+    return found;
+}
+
+static void
+select_follows_matchers(void)
+{
+    fixture_t f;
+    nlt_head_t *h = make(&f, NLT_HEAD_MEMORY_MIN);
+    nlt_arena_t *a = nlt_head_active(h);
+    nlt_pool_t pool;
+    nlt_str_t *names;
+    uint32_t *v;
+    size_t n;
+
+    nlt_pool_init(&pool, &nlt_mem_libc, 64 << 20);
+    for (int i = 0; i < 100; i++) {
+        char instance[32];
+
+        (void) snprintf(instance, sizeof(instance), "host%d", i);
+        series_of(h, a, i % 2 ? "up" : "down", i % 10 ? "node" : "db",
+                  instance);
+    }
+    nlt_matcher_t up = {NLT_MATCH_EQ, NLT_STR("__name__"), NLT_STR("up"),
+                        NULL};
+    nlt_matcher_t db = {NLT_MATCH_EQ, NLT_STR("job"), NLT_STR("db"), NULL};
+    nlt_matcher_t notdb = {NLT_MATCH_NE, NLT_STR("job"), NLT_STR("db"), NULL};
+    nlt_matcher_t nolabel = {NLT_MATCH_EQ, NLT_STR("zone"), NLT_STR(""), NULL};
+    nlt_matcher_t zone = {NLT_MATCH_NE, NLT_STR("zone"), NLT_STR(""), NULL};
+    nlt_matcher_t m[2];
+
+    NLT_CHECK_INT(select_n(a, &pool, NULL, 0, &v), 100);
+    NLT_CHECK_INT(v[0], 1);
+    NLT_CHECK_INT(v[99], 100);
+    NLT_CHECK_INT(select_n(a, &pool, &up, 1, &v), 50);
+    NLT_CHECK_INT(select_n(a, &pool, &db, 1, &v), 10);
+    NLT_CHECK_INT(select_n(a, &pool, &notdb, 1, &v), 90);
+    m[0] = up;
+    m[1] = db;
+    NLT_CHECK_INT(select_n(a, &pool, m, 2, &v), 0);
+    m[1] = notdb;
+    NLT_CHECK_INT(select_n(a, &pool, m, 2, &v), 50);
+    m[1] = nolabel;
+    NLT_CHECK_INT(select_n(a, &pool, m, 2, &v), 50);
+    m[1] = zone;
+    NLT_CHECK_INT(select_n(a, &pool, m, 2, &v), 0);
+    NLT_CHECK_INT(select_n(a, &pool, &nolabel, 1, &v), 100);
+
+    NLT_CHECK_STR(nlt_arena_label(a, 1, NLT_STR("job")), "db");
+    NLT_CHECK_STR(nlt_arena_label(a, 2, NLT_STR("instance")), "host1");
+    NLT_CHECK_STR(nlt_arena_label(a, 2, NLT_STR("nothing")), "");
+    NLT_CHECK_INT(nlt_arena_label_names(a, &pool, 0, &names, &n), NLT_OK);
+    NLT_CHECK_INT(n, 3);
+    NLT_CHECK_INT(
+        nlt_arena_label_values(a, &pool, 0, NLT_STR("job"), &names, &n),
+        NLT_OK);
+    NLT_CHECK_INT(n, 2);
+    NLT_CHECK_INT(nlt_arena_label_names(a, &pool, 1, &names, &n), NLT_OK);
+    NLT_CHECK_INT(n, 0);
+
+    nlt_pool_deinit(&pool);
+    nlt_head_detach(h);
+    fixture_close(&f);
+}
+
+int
+main(void)
+{
+    NLT_TEST(append_and_read_back_one_series);
+    NLT_TEST(equal_time_keeps_the_first_value);
+    NLT_TEST(chunks_are_cut_at_two_hours);
+    NLT_TEST(select_follows_matchers);
+    return nlt_test_done();
+}
