@@ -11,7 +11,9 @@
  * process killed inside write(2) leaves a torn frame in the middle with good
  * ones behind it.  Therefore frames carry a resync mark and two checksums,
  * and a reader that meets garbage searches for the next mark whose header
- * checks out (D5).
+ * checks out (D5).  A sender chooses label bytes, and the reader may come to
+ * search inside a torn frame of them: so the checksums begin from a value
+ * made of the store id, and a frame that somebody hid in a label is none.
  *
  *   frame, little-endian, at any byte offset
  *    0  u32  mark           0x574c4e9b
@@ -21,9 +23,11 @@
  *    7  u8   zero
  *    8  u32  body length    <= 65536 - 24
  *   12  u32  records        in the body
- *   16  u32  CRC-32C of the body as stored
- *   20  u32  CRC-32C of bytes 0..19
+ *   16  u32  CRC-32C of the body as stored, continued from the seed
+ *   20  u32  CRC-32C of bytes 0..19, continued from the seed
  *   24  body
+ *
+ *   seed    CRC-32C of the store id; 0 in frames of type 1
  *
  *   type 1  once, first: store id 16, arena u64, created_ms i64
  *   type 2  {uvarint series, uvarint tenant, uvarint len, canonical labels}*
@@ -46,6 +50,10 @@
 #define NLT_WAL_HEADER_LEN  24
 #define NLT_WAL_FRAME_MAX   65536
 #define NLT_WAL_BODY_MAX    (NLT_WAL_FRAME_MAX - NLT_WAL_HEADER_LEN)
+#define NLT_WAL_ID_BYTES    16 /* of a store id */
+
+/* A batch is written out in between when this much of it is waiting. */
+#define NLT_WAL_BATCH_BYTES (1u << 20)
 
 typedef enum {
     NLT_WAL_HEADER = 1,
@@ -70,7 +78,10 @@ NLT_CHECKED nlt_rc_t nlt_wal_create(const nlt_env_t *env, int dir_fd,
                                     uint64_t arena_no, int64_t now_ms,
                                     nlt_err_t *err);
 
-/* Opens the log of an arena for appending.  NLT_ENOENT, NLT_EIO. */
+/*
+ * Opens the log of an arena for appending.  NLT_ENOENT, NLT_EIO; NLT_EDATA
+ * when its header frame is damaged or of another arena; NLT_ENOMEM.
+ */
 NLT_CHECKED nlt_rc_t nlt_wal_open(const nlt_env_t *env, int dir_fd,
                                   uint64_t arena_no, nlt_wal_t **out,
                                   nlt_err_t *err);
@@ -86,9 +97,11 @@ typedef struct {
 } nlt_wal_sample_t;
 
 /*
- * A batch is built in memory and written with one write(2).  begin empties
+ * A batch is built in memory and written with one write(2); a batch of more
+ * than NLT_WAL_BATCH_BYTES with several, each of whole frames.  begin empties
  * it; add_* frame as needed; failures are sticky and reported by commit.
- * Add the series records first.
+ * Add the series records first.  A canonical label set has at most
+ * NLT_SERIES_BYTES_MAX bytes; series numbers are > 0.
  */
 void nlt_wal_begin(nlt_wal_t *w);
 void nlt_wal_add_series(nlt_wal_t *w, uint32_t series, uint32_t tenant,
@@ -99,13 +112,18 @@ void nlt_wal_add_sample(nlt_wal_t *w, uint32_t series, int64_t t_ms,
 /*
  * Writes the batch.  NLT_OK: all of it is in the page cache (survives kill
  * -9 of everything; power loss after the next sync).  NLT_EFULL (ENOSPC),
- * NLT_EIO: nothing of it may be acknowledged.  *bytes is what was written.
- * About 12 ns a sample.
+ * NLT_EIO: nothing of it may be acknowledged, though some of it may be in
+ * the log.  *bytes is what was written.  A short write is continued at the
+ * frame that it cut, written again as a whole, since other processes may
+ * have written behind it.  About 12 ns a sample.
  */
 NLT_CHECKED nlt_rc_t nlt_wal_commit(nlt_wal_t *w, size_t *bytes,
                                     nlt_err_t *err);
 
-/* fdatasync.  Never retried on the same file after a failure (D5). */
+/*
+ * fdatasync.  Never retried on the same file after a failure (D5): from then
+ * on commit and sync of this log answer NLT_EIO.
+ */
 NLT_CHECKED nlt_rc_t nlt_wal_sync(nlt_wal_t *w, nlt_err_t *err);
 
 /* ---- reading ---- */
@@ -133,9 +151,11 @@ typedef struct {
 /*
  * Reads a whole log of size bytes (a mapping, or bytes of a fuzzer) and
  * calls back for every record that checks out.  Bad stretches are skipped
- * and counted, never an error; NLT_EVERSION for a newer frame version with a
- * good checksum; NLT_EDATA when the file's header frame is not of store_id
- * (NULL: any).  O(size).  Uses at most 256 KiB of mem.
+ * and counted, never an error; NLT_EVERSION for a newer frame version, or an
+ * unknown type or flag, with a good checksum; NLT_EDATA when the file's
+ * header frame is not of store_id (NULL: any; then the frame must be whole).
+ * A damaged header frame leaves arena_no 0.  NLT_ENOMEM.  O(size).  Uses at
+ * most 256 KiB of mem.
  */
 NLT_CHECKED nlt_rc_t nlt_wal_read(const nlt_env_t *env, const uint8_t *data,
                                   size_t size, const uint8_t *store_id,

@@ -1,0 +1,87 @@
+/*
+ * fuzz_wal.c - the reader of the log on any bytes.
+ *
+ * The first byte chooses how: bit 0 reads the bytes as a file; otherwise
+ * they are the body of one frame (bits 1 and 2: type, bit 3: compressed) that
+ * gets right checksums, since no fuzzer guesses a CRC.
+ */
+#include <stdlib.h>
+
+#include "nlt_wal_frame.h"
+#include "nlt_wal_samples.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const uint8_t store_id[NLT_WAL_ID_BYTES] = "0123456789abcdef";
+
+static nlt_rc_t
+on_series(void *ctx, uint32_t series, uint32_t tenant, nlt_str_t labels)
+{
+    uint64_t *sum = ctx;
+
+    if (series == 0) {
+        abort();
+    }
+    *sum += tenant;
+    for (size_t i = 0; i < labels.len; i++) {
+        *sum += (uint8_t) labels.data[i];
+    }
+    return NLT_OK;
+}
+
+/* What was read can be written and read again. */
+static nlt_rc_t
+on_samples(void *ctx, const nlt_wal_sample_t *s, size_t n)
+{
+    nlt_wal_prev_t put = {0}, get = {0};
+
+    (void) ctx;
+    for (size_t i = 0; i < n; i++) {
+        uint8_t bytes[NLT_WAL_SAMPLE_BYTES_MAX];
+        size_t len = nlt_wal_sample_put(&put, bytes, s[i].series, s[i].t_ms,
+                                        s[i].v_bits);
+        nlt_reader_t r = nlt_reader(bytes, len);
+        nlt_wal_sample_t again;
+
+        if (s[i].series == 0 || len > 25
+            || nlt_wal_sample_get(&get, &r, &again) != NLT_OK
+            || again.series != s[i].series || again.t_ms != s[i].t_ms
+            || again.v_bits != s[i].v_bits || nlt_reader_left(&r)) {
+            abort();
+        }
+    }
+    return NLT_OK;
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static uint8_t file[NLT_WAL_FRAME_MAX];
+    uint64_t sum = 0;
+    nlt_wal_read_cb_t cb = {&sum, on_series, on_samples, NULL};
+    nlt_wal_stats_t stats;
+    nlt_err_t err;
+    nlt_rc_t rc;
+
+    if (size == 0 || size - 1 > NLT_WAL_BODY_MAX) {
+        return 0;
+    }
+    if (data[0] & 1) {
+        rc = nlt_wal_read(&nlt_env_posix, data + 1, size - 1, store_id, &cb,
+                          &stats, &err);
+        if (rc == NLT_OK && stats.skipped_bytes > size) {
+            abort();
+        }
+        return 0;
+    }
+    memcpy(file + NLT_WAL_HEADER_LEN, data + 1, size - 1);
+    for (uint32_t records = 0; records < 300; records = records * 3 + 1) {
+        nlt_wal_frame_put(file, (nlt_wal_type_t) (1 + (data[0] >> 1 & 3)),
+                          data[0] >> 3 & NLT_WAL_F_SNAPPY, (uint32_t) size - 1,
+                          records, nlt_wal_seed(store_id));
+        (void) nlt_wal_read(&nlt_env_posix, file,
+                            size - 1 + NLT_WAL_HEADER_LEN, store_id, &cb,
+                            &stats, &err);
+    }
+    return 0;
+}

@@ -1,0 +1,271 @@
+/*
+ * nlt_wal_twin_test.c - random logs, random damage, against a list.
+ *
+ * The twin is the list of what was committed and where in the file each
+ * batch lies.  After damage, every record whose frame was not touched comes
+ * back, in order, and nothing else does.
+ */
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "nlt_filenames.h"
+#include "nlt_test.h"
+#include "nlt_wal_frame.h"
+
+#define RECORDS_MAX 20000
+#define FILE_MAX    (4u << 20)
+
+typedef struct {
+    size_t off; /* of its frame */
+    bool is_series;
+    uint32_t series;
+    uint64_t a; /* time, or a hash of the labels */
+    uint64_t b; /* bits, or the tenant */
+} record_t;
+
+static struct {
+    record_t want[RECORDS_MAX], got[RECORDS_MAX];
+    size_t n_want, n_got;
+    uint8_t file[FILE_MAX], damaged[FILE_MAX + 65536];
+    size_t size;
+} m;
+
+static uint8_t store_id[NLT_WAL_ID_BYTES];
+static int dir_fd;
+
+static nlt_rc_t
+on_series(void *ctx, uint32_t series, uint32_t tenant, nlt_str_t labels)
+{
+    (void) ctx;
+    if (m.n_got < RECORDS_MAX) {
+        m.got[m.n_got++] = (record_t){
+            0, true, series, nlt_hash64(labels.data, labels.len, 0), tenant};
+    }
+    return NLT_OK;
+}
+
+static nlt_rc_t
+on_samples(void *ctx, const nlt_wal_sample_t *s, size_t n)
+{
+    (void) ctx;
+    for (size_t i = 0; i < n && m.n_got < RECORDS_MAX; i++) {
+        m.got[m.n_got++] = (record_t){0, false, s[i].series,
+                                      (uint64_t) s[i].t_ms, s[i].v_bits};
+    }
+    return NLT_OK;
+}
+
+static void
+add_random_batch(nlt_wal_t *w)
+{
+    size_t series = nlt_test_below(20), samples = nlt_test_below(400);
+    uint32_t no = (uint32_t) nlt_test_below(1000);
+    int64_t t = (int64_t) nlt_test_below(1000000);
+    char labels[2000];
+    nlt_err_t err;
+    size_t bytes;
+
+    if (m.n_want + series + samples > RECORDS_MAX) {
+        return;
+    }
+    nlt_wal_begin(w);
+    for (size_t i = 0; i < series; i++) {
+        size_t len = nlt_test_below(sizeof(labels));
+        uint64_t byte = nlt_test_rand();
+
+        /* Half of them compress; marks of frames occur in them. */
+        for (size_t k = 0; k < len; k++) {
+            labels[k] = (char) (byte & 1 ? nlt_test_rand() : byte >> 8);
+        }
+        if (len > 8) {
+            nlt_put_le32(labels + nlt_test_below(len - 4), NLT_WAL_MARK);
+        }
+        no += 1 + (uint32_t) nlt_test_below(3);
+        nlt_wal_add_series(w, no, (uint32_t) byte, (nlt_str_t){len, labels});
+        m.want[m.n_want++] = (record_t){
+            0, true, no, nlt_hash64(labels, len, 0), (uint32_t) byte};
+    }
+    for (size_t i = 0; i < samples; i++) {
+        uint64_t r = nlt_test_rand(), bits = nlt_bits_of((double) (r >> 50));
+
+        no += r % 16 ? 1 : 2;
+        t += r % 64 == 1 ? (int64_t) (r >> 40) : 0;
+        bits = r & 256 ? bits : nlt_test_rand();
+        nlt_wal_add_sample(w, no, t, bits);
+        m.want[m.n_want++] = (record_t){0, false, no, (uint64_t) t, bits};
+    }
+    NLT_CHECK_INT(nlt_wal_commit(w, &bytes, &err), NLT_OK);
+}
+
+/* Gives every wanted record the offset of its frame, from the headers. */
+static void
+locate(void)
+{
+    size_t off = 0, k = 0;
+
+    while (off + NLT_WAL_HEADER_LEN <= m.size) {
+        uint32_t records = nlt_le32(m.file + off + 12);
+
+        if (m.file[off + 5] != NLT_WAL_HEADER) {
+            for (uint32_t i = 0; i < records && k < m.n_want; i++) {
+                m.want[k++].off = off;
+            }
+        }
+        off += NLT_WAL_HEADER_LEN + nlt_le32(m.file + off + 8);
+    }
+    NLT_CHECK_INT(off, m.size);
+    NLT_CHECK_INT(k, m.n_want);
+}
+
+static void
+make_log(uint64_t arena)
+{
+    char name[NLT_WAL_NAME_SIZE];
+    nlt_wal_t *w = NULL;
+    nlt_err_t err;
+    ssize_t n;
+
+    m.n_want = 0;
+    for (size_t i = 0; i < sizeof(store_id); i++) {
+        store_id[i] = (uint8_t) nlt_test_rand();
+    }
+    NLT_CHECK_INT(
+        nlt_wal_create(&nlt_env_posix, dir_fd, store_id, arena, 1, &err),
+        NLT_OK);
+    NLT_CHECK_INT(nlt_wal_open(&nlt_env_posix, dir_fd, arena, &w, &err),
+                  NLT_OK);
+    for (size_t i = 1 + nlt_test_below(40); i; i--) {
+        add_random_batch(w);
+    }
+    nlt_wal_close(w);
+    nlt_wal_name(name, arena);
+    int fd = openat(dir_fd, name, O_RDONLY);
+    n = read(fd, m.file, FILE_MAX);
+    m.size = n > 0 ? (size_t) n : 0;
+    close(fd);
+    unlinkat(dir_fd, name, 0);
+    locate();
+}
+
+/* Reads `damaged`; the records of frames in [from, to) are gone. */
+static void
+compare(size_t size, size_t from, size_t to)
+{
+    const nlt_wal_read_cb_t cb = {NULL, on_series, on_samples, NULL};
+    nlt_wal_stats_t stats;
+    nlt_err_t err;
+    size_t k = 0;
+
+    m.n_got = 0;
+    NLT_CHECK_INT(nlt_wal_read(&nlt_env_posix, m.damaged, size, store_id, &cb,
+                               &stats, &err),
+                  NLT_OK);
+    for (size_t i = 0; i < m.n_want; i++) {
+        const record_t *w = &m.want[i];
+        size_t end =
+            w->off + NLT_WAL_HEADER_LEN + nlt_le32(m.file + w->off + 8);
+
+        if (end > from && w->off < to) {
+            continue;
+        }
+        if (k >= m.n_got || m.got[k].is_series != w->is_series
+            || m.got[k].series != w->series || m.got[k].a != w->a
+            || m.got[k].b != w->b) {
+            NLT_CHECK(!"an intact record is missing or changed");
+            return;
+        }
+        k++;
+    }
+    NLT_CHECK_INT(m.n_got, k);
+}
+
+static void
+intact_logs_come_back_whole(void)
+{
+    for (uint64_t i = 1; i <= 30; i++) {
+        make_log(i);
+        memcpy(m.damaged, m.file, m.size);
+        compare(m.size, m.size, m.size);
+    }
+}
+
+static void
+truncated_logs_keep_what_is_whole(void)
+{
+    for (uint64_t i = 1; i <= 30; i++) {
+        make_log(i);
+        memcpy(m.damaged, m.file, m.size);
+        for (unsigned k = 0; k < 20; k++) {
+            size_t cut = 56 + nlt_test_below(m.size - 55);
+
+            compare(cut, cut, m.size);
+        }
+    }
+}
+
+static void
+flipped_bits_cost_only_their_frame(void)
+{
+    for (uint64_t i = 1; i <= 30; i++) {
+        make_log(i);
+        for (unsigned k = 0; k < 20; k++) {
+            size_t at = nlt_test_below(m.size);
+
+            memcpy(m.damaged, m.file, m.size);
+            m.damaged[at] ^= (uint8_t) (1u << nlt_test_below(8));
+            compare(m.size, at, at + 1);
+        }
+    }
+}
+
+/* A range is overwritten, cut out, or garbage is put in: all in the file. */
+static void
+torn_stretches_cost_only_their_frames(void)
+{
+    for (uint64_t i = 1; i <= 60; i++) {
+        make_log(i);
+        for (unsigned k = 0; k < 10; k++) {
+            size_t from = nlt_test_below(m.size + 1);
+            size_t n = nlt_test_below(nlt_test_below(2) ? 100 : 65536);
+            size_t to = from + n < m.size ? from + n : m.size;
+
+            memcpy(m.damaged, m.file, m.size);
+            switch (nlt_test_below(3)) {
+            case 0:
+                for (size_t b = from; b < to; b++) {
+                    m.damaged[b] ^= (uint8_t) (1 + nlt_test_below(255));
+                }
+                compare(m.size, from, to);
+                break;
+            case 1:
+                memmove(m.damaged + from, m.file + to, m.size - to);
+                compare(m.size - (to - from), from, to);
+                break;
+            default:
+                for (size_t b = 0; b < n; b++) {
+                    m.damaged[from + b] = (uint8_t) nlt_test_rand();
+                }
+                memcpy(m.damaged + from + n, m.file + from, m.size - from);
+                /* Only a frame around `from` is cut in two. */
+                compare(m.size + n, from, from);
+            }
+        }
+    }
+}
+
+int
+main(void)
+{
+    char dir[] = "/tmp/nlt-wal-twin-XXXXXX";
+
+    (void) nlt_test_seed();
+    if (mkdtemp(dir) == NULL || (dir_fd = open(dir, O_DIRECTORY)) < 0) {
+        perror("mkdtemp");
+        return 1;
+    }
+    NLT_TEST(intact_logs_come_back_whole);
+    NLT_TEST(truncated_logs_keep_what_is_whole);
+    NLT_TEST(flipped_bits_cost_only_their_frame);
+    NLT_TEST(torn_stretches_cost_only_their_frames);
+    return rmdir(dir) != 0 || nlt_test_done();
+}
