@@ -286,3 +286,20 @@ nlt_store_dir_logs(const nlt_env_t *env, int wal_fd, nlt_pool_t *pool,
     *n = l.n;
     return NLT_OK;
 }
+
+uint64_t
+nlt_store_dir_log_bytes(const nlt_env_t *env, int wal_fd, uint64_t arena_no)
+{
+    char name[NLT_WAL_NAME_SIZE];
+    int64_t size;
+    int fd;
+
+    nlt_wal_name(name, arena_no);
+    fd = env->io->open(env->io->ctx, wal_fd, name, O_RDONLY, 0);
+    if (fd < 0) {
+        return 0;
+    }
+    size = env->io->size(env->io->ctx, fd);
+    (void) env->io->close(env->io->ctx, fd);
+    return size > 0 ? (uint64_t) size : 0;
+}

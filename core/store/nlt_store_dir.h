@@ -50,4 +50,8 @@ NLT_CHECKED nlt_rc_t nlt_store_dir_logs(const nlt_env_t *env, int wal_fd,
                                         nlt_pool_t *pool, uint64_t **out,
                                         size_t *n, nlt_err_t *err);
 
+/* Size of the log of an arena; 0 when there is none. */
+uint64_t
+nlt_store_dir_log_bytes(const nlt_env_t *env, int wal_fd, uint64_t arena_no);
+
 #endif

@@ -1,0 +1,258 @@
+/*
+ * nlt_helper.c - the one process that does all that takes time.
+ *
+ *   LOAD ----> ATTACH --survived--> SETTLE ----> RUN
+ *    ^           |  |                 ^           |
+ *    |           |  '-dead--> DRAIN   |           |
+ *    |      none |             |      |           |
+ *    |           '--> CREATE <-'      |           |
+ *    |                  '---> REPLAY -'           |
+ *    '--------- a commit failed: which state is on disk? ---'
+ *
+ * Every stage may be interrupted and begun again.  RUN does the first thing
+ * that is due: sync, prepare, rotate; retention; flush of one arena.
+ */
+#include "nlt_helper_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+
+#define STEP_MS_MAX        1000
+#define RETENTION_EVERY_MS (60 * 1000)
+#define REPEAT_LOG_MS      60000
+#define RETENTION_BATCH    256
+
+bool
+nlt_helper_older(const nlt_helper_t *h, int64_t since_ns, int64_t ms)
+{
+    return since_ns == 0 || nlt_mono_ns(h->env) - since_ns >= ms * 1000000;
+}
+
+bool
+nlt_helper_canceled(const nlt_helper_t *h)
+{
+    return h->cancel != NULL && __atomic_load_n(h->cancel, __ATOMIC_RELAXED);
+}
+
+/* Logs a failure, but not the same one every second. */
+void
+nlt_helper_complain(nlt_helper_t *h, const char *what, const nlt_err_t *err)
+{
+    if (err->rc == NLT_ECANCELED) {
+        return;
+    }
+    if (err->rc == h->said.rc && err->len == h->said.len
+        && memcmp(err->text, h->said.text, err->len) == 0
+        && !nlt_helper_older(h, h->said_ns, REPEAT_LOG_MS)) {
+        return;
+    }
+    h->said = *err;
+    h->said_ns = nlt_mono_ns(h->env);
+    nlt_log(h->env, NLT_LOG_CRIT, "store \"%s\": %s: %s", h->path, what,
+            err->text);
+}
+
+/* ---- opening ---- */
+
+nlt_rc_t
+nlt_helper_open(const nlt_env_t *env, const nlt_store_conf_t *conf,
+                nlt_helper_t **out, nlt_err_t *err)
+{
+    nlt_helper_t *h = nlt_mem_zalloc(env->mem, sizeof(*h));
+    nlt_rc_t rc;
+
+    *out = NULL;
+    if (h == NULL) {
+        return nlt_err_set(err, NLT_ENOMEM, "helper: no memory");
+    }
+    h->env = env;
+    h->lock_fd = -1;
+    rc = nlt_store_conf_copy(conf, &h->conf, h->path, h->head_path, err);
+    if (rc == NLT_OK) {
+        rc = nlt_store_dir_open(env, &h->conf, &h->dir, err);
+    }
+    if (rc != NLT_OK) {
+        nlt_mem_free(env->mem, h, sizeof(*h));
+        return rc;
+    }
+    h->lock_fd = env->io->open(env->io->ctx, h->dir.dir_fd, NLT_FILE_LOCK,
+                               O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+    if (h->lock_fd < 0) {
+        rc = nlt_err_set_errno(err, NLT_EIO, -h->lock_fd,
+                               "open \"%s/" NLT_FILE_LOCK "\"", h->path);
+    } else if (flock(h->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+        rc = nlt_err_set_errno(err, errno == EWOULDBLOCK ? NLT_AGAIN : NLT_EIO,
+                               errno, "lease of \"%s\"", h->path);
+    }
+    nlt_manifest_init(&h->manifest, env->mem, h->dir.store_id);
+    if (rc != NLT_OK) {
+        nlt_helper_close(h);
+        return rc;
+    }
+    *out = h;
+    return NLT_OK;
+}
+
+void
+nlt_helper_forget_log(nlt_helper_log_t *l)
+{
+    if (l->wal != NULL) {
+        nlt_wal_close(l->wal);
+    }
+    *l = (nlt_helper_log_t){.no = 0};
+}
+
+void
+nlt_helper_detach(nlt_helper_t *h)
+{
+    for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
+        nlt_helper_forget_log(&h->logs[i]);
+    }
+    if (h->head != NULL) {
+        nlt_head_detach(h->head);
+        h->head = NULL;
+    }
+}
+
+void
+nlt_helper_close(nlt_helper_t *h)
+{
+    if (h == NULL) {
+        return;
+    }
+    nlt_helper_detach(h);
+    nlt_manifest_deinit(&h->manifest);
+    nlt_store_dir_close(h->env, &h->dir);
+    if (h->lock_fd >= 0) {
+        (void) h->env->io->close(h->env->io->ctx, h->lock_fd);
+    }
+    nlt_mem_free(h->env->mem, h, sizeof(*h));
+}
+
+void
+nlt_helper_flush_soon(nlt_helper_t *h)
+{
+    atomic_store(&h->flush_soon, 1);
+}
+
+/* ---- RUN ---- */
+
+/*
+ * Manifest first, directories second.  Compaction will sit here too: it also
+ * takes blocks off the list and names others, in one commit.
+ */
+static nlt_rc_t
+retain(nlt_helper_t *h, nlt_err_t *err)
+{
+    nlt_manifest_block_t gone[RETENTION_BATCH];
+    nlt_manifest_t next = {.mem = h->env->mem};
+    nlt_rc_t rc = nlt_manifest_copy(&next, &h->manifest);
+    size_t n = 0;
+
+    if (rc != NLT_OK) {
+        return nlt_err_set(err, rc, "retention: no memory");
+    }
+    n = nlt_retention_take(&next, atomic_load(&nlt_helper_ctl(h)->t_oldest_ms),
+                           gone, RETENTION_BATCH);
+    if (n > 0) {
+        rc = nlt_helper_commit(h, &next, err);
+    }
+    nlt_manifest_deinit(&next);
+    for (size_t i = 0; rc == NLT_OK && i < n; i++) {
+        rc = nlt_block_dir_remove(h->env, h->dir.blocks_fd, gone[i].ulid.c,
+                                  err);
+        atomic_fetch_add(&nlt_helper_ctl(h)->counters.blocks_removed,
+                         rc == NLT_OK);
+        nlt_log(h->env, NLT_LOG_NOTICE, "block %s is past the retention",
+                gone[i].ulid.c);
+    }
+    if (rc == NLT_OK && n < RETENTION_BATCH) {
+        h->retention_ns = nlt_mono_ns(h->env);
+    }
+    return rc;
+}
+
+static nlt_rc_t
+run(nlt_helper_t *h, int64_t *wait_ms, nlt_err_t *err)
+{
+    nlt_head_arena_slot_t *sealed;
+
+    if (nlt_head_is_dead(h->head)) {
+        nlt_helper_quarantine(h, "it was declared dead");
+        return NLT_OK;
+    }
+    if (!nlt_head_reap(h->head)) {
+        nlt_helper_quarantine(h, "several processes died while using it");
+        return NLT_OK;
+    }
+    nlt_helper_housekeep(h);
+    /* Before the flush: it gives back disk that the flush may need. */
+    if (nlt_helper_older(h, h->retention_ns, RETENTION_EVERY_MS)) {
+        return retain(h, err);
+    }
+    sealed = nlt_helper_oldest(h, NLT_ARENA_SEALED);
+    if (sealed != NULL) {
+        return nlt_helper_flush(h, atomic_load(&sealed->no), err);
+    }
+    *wait_ms = STEP_MS_MAX;
+    if (h->conf.wal_sync_ms > 0) {
+        *wait_ms = nlt_min_i64(*wait_ms, h->conf.wal_sync_ms);
+    }
+    return NLT_OK;
+}
+
+static nlt_rc_t
+step(nlt_helper_t *h, int64_t *wait_ms, nlt_err_t *err)
+{
+    switch (h->stage) {
+    case NLT_HELPER_LOAD:
+        return nlt_helper_load(h, err);
+    case NLT_HELPER_ATTACH:
+        return nlt_helper_attach(h, err);
+    case NLT_HELPER_DRAIN:
+        *wait_ms = nlt_helper_drained(h) ? 0 : 100;
+        return NLT_OK;
+    case NLT_HELPER_CREATE:
+        return nlt_helper_create(h, err);
+    case NLT_HELPER_REPLAY:
+    case NLT_HELPER_SETTLE:
+        return nlt_helper_settle(h, err);
+    case NLT_HELPER_RUN:
+        break;
+    }
+    return run(h, wait_ms, err);
+}
+
+int64_t
+nlt_helper_step(nlt_helper_t *h, const int *cancel)
+{
+    static const char *const what[] = {
+        "cannot load the store",
+        "cannot attach the head",
+        "head",
+        "cannot make a head",
+        "replay",
+        "start",
+        "work of the helper",
+    };
+    nlt_helper_stage_t stage = h->stage;
+    int64_t wait_ms = 0;
+    nlt_err_t err = {.rc = NLT_OK};
+    nlt_rc_t rc;
+
+    h->cancel = cancel;
+    /* A store that cannot be loaded again still serves its open head. */
+    if (nlt_helper_is_open(h)
+        && (stage == NLT_HELPER_LOAD || stage == NLT_HELPER_SETTLE)) {
+        nlt_helper_housekeep(h);
+    }
+    rc = step(h, &wait_ms, &err);
+    h->cancel = NULL;
+    if (rc != NLT_OK) {
+        err.rc = rc;
+        nlt_helper_complain(h, what[stage], &err);
+        return STEP_MS_MAX;
+    }
+    return wait_ms;
+}

@@ -1,0 +1,450 @@
+/*
+ * nlt_helper_arena.c - rotation, syncs, commits and flushes.
+ *
+ * While a flush runs it asks nlt_helper_poll_cb() in again and again, so
+ * that syncs and rotations do not wait for a large block.
+ */
+#include "nlt_helper_priv.h"
+
+#include <errno.h>
+
+#include "nlt_flush.h"
+
+#define HOUSEKEEP_MS 50
+
+/* ---- arenas ---- */
+
+nlt_head_ctl_t *
+nlt_helper_ctl(const nlt_helper_t *h)
+{
+    return nlt_head_ctl(h->head);
+}
+
+bool
+nlt_helper_is_open(const nlt_helper_t *h)
+{
+    return h->head != NULL
+           && atomic_load(&nlt_helper_ctl(h)->state) == NLT_HEAD_OPEN;
+}
+
+/* The slot of the oldest arena in this state, or NULL. */
+nlt_head_arena_slot_t *
+nlt_helper_oldest(const nlt_helper_t *h, nlt_arena_state_t state)
+{
+    nlt_head_arena_slot_t *found = NULL;
+
+    for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
+        nlt_head_arena_slot_t *s = &nlt_helper_ctl(h)->arenas[i];
+
+        if (atomic_load(&s->no) != 0 && atomic_load(&s->state) == state
+            && (found == NULL
+                || atomic_load(&s->no) < atomic_load(&found->no))) {
+            found = s;
+        }
+    }
+    return found;
+}
+
+size_t
+nlt_helper_count(const nlt_helper_t *h, nlt_arena_state_t state)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
+        nlt_head_arena_slot_t *s = &nlt_helper_ctl(h)->arenas[i];
+
+        n += atomic_load(&s->no) != 0 && atomic_load(&s->state) == state;
+    }
+    return n;
+}
+
+/* Is it one of the head's arenas that hold, or will hold, samples? */
+bool
+nlt_helper_in_head(const nlt_helper_t *h, uint64_t no)
+{
+    for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
+        nlt_head_arena_slot_t *s = &nlt_helper_ctl(h)->arenas[i];
+        uint32_t state = atomic_load(&s->state);
+
+        if (atomic_load(&s->no) == no && state != NLT_ARENA_NONE
+            && state != NLT_ARENA_RETIRED) {
+            return true;
+        }
+    }
+    return false;
+}
+
+nlt_rc_t
+nlt_helper_create_log(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
+{
+    nlt_rc_t rc = nlt_wal_create(h->env, h->dir.wal_fd, h->dir.store_id, no,
+                                 nlt_now_ms(h->env), err);
+
+    return rc == NLT_EEXIST ? NLT_OK : rc;
+}
+
+/* The next arena and its log, when there is memory for one more. */
+static nlt_rc_t
+prepare_next(nlt_helper_t *h, nlt_err_t *err)
+{
+    nlt_head_arena_slot_t *ready = nlt_helper_oldest(h, NLT_ARENA_READY);
+    nlt_rc_t rc;
+
+    if (ready == NULL) {
+        size_t n = nlt_helper_count(h, NLT_ARENA_ACTIVE)
+                   + nlt_helper_count(h, NLT_ARENA_SEALED)
+                   + nlt_helper_count(h, NLT_ARENA_RETIRED);
+
+        if (n > 2) {
+            return nlt_err_set(err, NLT_EFULL, "three arenas are in use");
+        }
+        rc = nlt_head_prepare(h->head, err);
+        if (rc != NLT_OK) {
+            return rc;
+        }
+        ready = nlt_helper_oldest(h, NLT_ARENA_READY);
+        if (ready == NULL) {
+            return nlt_err_set(err, NLT_EBUG, "no arena was prepared");
+        }
+        return nlt_helper_create_log(h, atomic_load(&ready->no), err);
+    }
+    return NLT_OK;
+}
+
+/* Its log is there before it becomes active: writers open it at once. */
+nlt_rc_t
+nlt_helper_rotate(nlt_helper_t *h, nlt_err_t *err)
+{
+    uint64_t sealed;
+    nlt_head_arena_slot_t *ready;
+    nlt_rc_t rc = prepare_next(h, err);
+
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    ready = nlt_helper_oldest(h, NLT_ARENA_READY);
+    rc = nlt_helper_create_log(h, atomic_load(&ready->no), err);
+    if (rc == NLT_OK) {
+        rc = nlt_head_rotate(h->head, &sealed, err);
+    }
+    if (rc == NLT_OK) {
+        h->rotate_now = false;
+        nlt_log(h->env, NLT_LOG_NOTICE, "arena %llu is sealed",
+                (unsigned long long) sealed);
+    }
+    return rc;
+}
+
+/* Why the active arena should be rotated, or NULL. */
+static const char *
+rotation_due(nlt_helper_t *h)
+{
+    nlt_head_arena_slot_t *s = nlt_helper_oldest(h, NLT_ARENA_ACTIVE);
+    nlt_arena_t *a = nlt_head_active(h->head);
+    const nlt_arena_header_t *head;
+    int64_t age;
+
+    if (s == NULL || a == NULL) {
+        return NULL;
+    }
+    head = nlt_arena_header(a);
+    if (atomic_load(&head->registration_broken)) {
+        return "a writer died in it";
+    }
+    if (atomic_load(&head->used_bytes)
+        >= head->size_bytes / 100 * NLT_HELPER_FULL_PERCENT) {
+        return "full";
+    }
+    if (atomic_load(&head->n_samples) == 0) {
+        h->rotate_now = false;
+        return NULL;
+    }
+    age = nlt_now_ms(h->env) - atomic_load(&s->active_ms);
+    return h->rotate_now                 ? "flush"
+           : age >= h->conf.arena_age_ms ? "age"
+                                         : NULL;
+}
+
+/* ---- syncing the logs ---- */
+
+static nlt_helper_log_t *
+log_of(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
+{
+    nlt_helper_log_t *free_slot = NULL;
+
+    for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
+        if (h->logs[i].no == no) {
+            return &h->logs[i];
+        }
+        if (h->logs[i].no == 0) {
+            free_slot = &h->logs[i];
+        }
+    }
+    if (free_slot == NULL) {
+        (void) nlt_err_set(err, NLT_EBUG, "more logs than arenas");
+        return NULL;
+    }
+    if (nlt_wal_open(h->env, h->dir.wal_fd, no, &free_slot->wal, err)
+        != NLT_OK) {
+        free_slot->wal = NULL;
+        return NULL;
+    }
+    free_slot->no = no;
+    return free_slot;
+}
+
+static void
+sync_log(nlt_helper_t *h, uint64_t no, bool active)
+{
+    nlt_err_t err;
+    nlt_helper_log_t *l = log_of(h, no, &err);
+
+    if (l == NULL) {
+        nlt_helper_complain(h, "log cannot be opened", &err);
+        h->rotate_now |= active;
+        return;
+    }
+    if (l->failed) {
+        return;
+    }
+    atomic_fetch_add(&nlt_helper_ctl(h)->counters.wal_fsyncs, 1);
+    if (nlt_wal_sync(l->wal, &err) != NLT_OK) {
+        /* What it had may be lost in the page cache: make it a block. */
+        l->failed = true;
+        h->rotate_now |= active;
+        atomic_fetch_add(&nlt_helper_ctl(h)->counters.wal_errors, 1);
+        nlt_helper_complain(h, "log cannot be synced", &err);
+    }
+}
+
+static void
+sync_logs(nlt_helper_t *h)
+{
+    for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
+        nlt_head_arena_slot_t *s = &nlt_helper_ctl(h)->arenas[i];
+        uint64_t no = atomic_load(&s->no);
+        uint32_t state = atomic_load(&s->state);
+
+        if (no != 0
+            && (state == NLT_ARENA_ACTIVE || state == NLT_ARENA_SEALED)) {
+            sync_log(h, no, state == NLT_ARENA_ACTIVE);
+        }
+    }
+    h->synced_ns = nlt_mono_ns(h->env);
+}
+
+/* ---- what may not wait ---- */
+
+void
+nlt_helper_update_border(nlt_helper_t *h)
+{
+    int64_t newest = atomic_load(&nlt_helper_ctl(h)->t_newest_ms);
+    int64_t in_blocks = nlt_manifest_newest_ms(&h->manifest);
+
+    /* Zero: this head has not taken a sample yet. */
+    newest = newest == 0 ? in_blocks : nlt_max_i64(newest, in_blocks);
+    atomic_store(&nlt_helper_ctl(h)->t_oldest_ms,
+                 nlt_retention_border(nlt_now_ms(h->env), newest,
+                                      h->conf.retention_ms));
+}
+
+/* Sync, prefault, prepare, rotate.  Called inside a flush too. */
+void
+nlt_helper_housekeep(nlt_helper_t *h)
+{
+    nlt_err_t err;
+    const char *why;
+    nlt_rc_t rc;
+
+    h->housekept_ns = nlt_mono_ns(h->env);
+    if (nlt_head_refresh(h->head, &err) != NLT_OK) {
+        nlt_helper_complain(h, "head", &err);
+    }
+    if (h->conf.wal_sync_ms > 0
+        && nlt_helper_older(h, h->synced_ns, h->conf.wal_sync_ms)) {
+        sync_logs(h);
+    }
+    nlt_helper_update_border(h);
+    nlt_head_prefault(h->head);
+    if (atomic_exchange(&h->flush_soon, 0)) {
+        h->rotate_now = true;
+    }
+    rc = prepare_next(h, &err);
+    if (rc != NLT_OK && nlt_helper_count(h, NLT_ARENA_SEALED) == 0
+        && nlt_helper_count(h, NLT_ARENA_RETIRED) == 0) {
+        nlt_helper_complain(h, "no room for the next arena", &err);
+    }
+    why = rotation_due(h);
+    if (rc == NLT_OK && why != NULL) {
+        nlt_log(h->env, NLT_LOG_DEBUG, "rotation: %s", why);
+        if (nlt_helper_rotate(h, &err) != NLT_OK) {
+            nlt_helper_complain(h, "rotation", &err);
+        }
+    }
+}
+
+nlt_rc_t
+nlt_helper_poll_cb(void *ctx)
+{
+    nlt_helper_t *h = ctx;
+
+    if (nlt_helper_canceled(h)) {
+        return NLT_ECANCELED;
+    }
+    if (h->stage == NLT_HELPER_RUN
+        && nlt_helper_older(h, h->housekept_ns, HOUSEKEEP_MS)) {
+        nlt_helper_housekeep(h);
+    }
+    return NLT_OK;
+}
+
+/* ---- commits ---- */
+
+/*
+ * Makes `next` the manifest, on disk and here, and tells the workers.  After
+ * a failure nobody knows which one is on disk: LOAD finds out.
+ */
+nlt_rc_t
+nlt_helper_commit(nlt_helper_t *h, nlt_manifest_t *next, nlt_err_t *err)
+{
+    nlt_rc_t rc = nlt_manifest_store(next, h->env, h->dir.dir_fd, err);
+    nlt_manifest_t old = h->manifest;
+
+    if (rc != NLT_OK) {
+        h->stage = NLT_HELPER_LOAD;
+        return rc;
+    }
+    h->manifest = *next;
+    *next = old;
+    if (h->head != NULL) {
+        atomic_fetch_add(&nlt_helper_ctl(h)->manifest_gen, 1);
+    }
+    return NLT_OK;
+}
+
+/* The log of a finished arena goes; it may be gone already. */
+nlt_rc_t
+nlt_helper_remove_log(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
+{
+    char name[NLT_WAL_NAME_SIZE];
+    int sys;
+
+    for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
+        if (h->logs[i].no == no) {
+            nlt_helper_forget_log(&h->logs[i]);
+        }
+    }
+    nlt_wal_name(name, no);
+    sys = h->env->io->unlink(h->env->io->ctx, h->dir.wal_fd, name);
+    return sys < 0 && sys != -ENOENT
+               ? nlt_err_set_errno(err, NLT_EIO, -sys, "remove log %s", name)
+               : NLT_OK;
+}
+
+/* Commits that arena `no` is finished; m has its blocks, if any. */
+nlt_rc_t
+nlt_helper_finish(nlt_helper_t *h, nlt_manifest_t *m, uint64_t no,
+                  nlt_err_t *err)
+{
+    nlt_rc_t rc = nlt_manifest_finish(m, no);
+
+    if (rc != NLT_OK) {
+        return nlt_err_set(err, rc, "manifest: %s", nlt_rc_text(rc));
+    }
+    return nlt_helper_commit(h, m, err);
+}
+
+/* ---- flush ---- */
+
+/* The head is not what the logs say: stop using it. */
+void
+nlt_helper_quarantine(nlt_helper_t *h, const char *why)
+{
+    nlt_log(h->env, NLT_LOG_CRIT,
+            "store \"%s\": the head is given up and rebuilt from the logs: "
+            "%s",
+            h->path, why);
+    nlt_head_set_state(h->head, NLT_HEAD_DEAD);
+    h->drain_ns = 0;
+    h->stage = NLT_HELPER_DRAIN;
+}
+
+static nlt_rc_t
+write_arena(nlt_helper_t *h, uint64_t no, nlt_manifest_t *m, size_t *n_blocks,
+            nlt_err_t *err)
+{
+    nlt_flush_conf_t conf = {
+        .env = h->env,
+        .blocks_fd = h->dir.blocks_fd,
+        .store_id = h->dir.store_id,
+        .now_ms = nlt_now_ms(h->env),
+        .poll = nlt_helper_poll_cb,
+        .poll_ctx = h,
+    };
+    nlt_arena_t *a = nlt_head_pin_arena(h->head, no);
+    nlt_rc_t rc;
+
+    if (a == NULL) {
+        return nlt_err_set(err, NLT_EDATA, "arena %llu cannot be mapped",
+                           (unsigned long long) no);
+    }
+    rc = nlt_flush_arena(&conf, a, m, n_blocks, err);
+    nlt_head_unpin_arena(h->head, a);
+    return rc;
+}
+
+/* Blocks, commit, retire, log: steps 2 to 5 of nlt_store.h. */
+nlt_rc_t
+nlt_helper_flush(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
+{
+    int64_t start = nlt_mono_ns(h->env);
+    nlt_manifest_t next = {.mem = h->env->mem};
+    size_t n_blocks = 0;
+    nlt_rc_t rc = nlt_manifest_copy(&next, &h->manifest);
+
+    if (rc != NLT_OK) {
+        return nlt_err_set(err, rc, "flush: no memory");
+    }
+    rc = write_arena(h, no, &next, &n_blocks, err);
+    if (rc == NLT_OK) {
+        rc = nlt_helper_finish(h, &next, no, err);
+    }
+    nlt_manifest_deinit(&next);
+    if (rc != NLT_OK) {
+        atomic_fetch_add(&nlt_helper_ctl(h)->counters.flush_errors,
+                         rc != NLT_ECANCELED);
+        if (rc == NLT_EDATA) {
+            nlt_helper_quarantine(h, err ? err->text : "damaged");
+        }
+        return rc;
+    }
+    atomic_fetch_add(&nlt_helper_ctl(h)->counters.flushes, 1);
+    atomic_fetch_add(&nlt_helper_ctl(h)->counters.blocks_written, n_blocks);
+    rc = nlt_head_retire(h->head, no, err);
+    if (rc == NLT_OK) {
+        rc = nlt_helper_remove_log(h, no, err);
+    }
+    nlt_log(h->env, NLT_LOG_NOTICE,
+            "arena %llu is in %zu blocks, after %lld ms",
+            (unsigned long long) no, n_blocks,
+            (long long) ((nlt_mono_ns(h->env) - start) / 1000000));
+    return rc;
+}
+
+/* For replay: the active arena is full.  Keeps to three arenas. */
+nlt_rc_t
+nlt_helper_make_room_cb(void *ctx, nlt_err_t *err)
+{
+    nlt_helper_t *h = ctx;
+
+    while (nlt_helper_count(h, NLT_ARENA_SEALED) > 0) {
+        uint64_t no = atomic_load(&nlt_helper_oldest(h, NLT_ARENA_SEALED)->no);
+        nlt_rc_t rc = nlt_helper_flush(h, no, err);
+
+        if (rc != NLT_OK) {
+            return rc;
+        }
+        (void) nlt_head_reap(h->head);
+    }
+    return nlt_helper_rotate(h, err);
+}

@@ -1,0 +1,148 @@
+/*
+ * nlt_helper_priv.h - what the files of the helper share.
+ *
+ * Floor 3 (store); uses nlt_store_dir, nlt_manifest.  Only nlt_helper*.c
+ * include it.  Threads: the helper's one.
+ *
+ * nlt_helper.c has the stages and the lease, nlt_helper_recover.c the way to
+ * an open head, nlt_helper_arena.c what keeps it small: rotation, flush,
+ * commits.  The order of every commit is that of nlt_store.h.
+ */
+#ifndef NLT_STORE_HELPER_PRIV_H
+#define NLT_STORE_HELPER_PRIV_H
+
+#include "nlt_filenames.h"
+#include "nlt_manifest.h"
+#include "nlt_retention.h"
+#include "nlt_store_dir.h"
+
+/* An arena is rotated when this share of it is used. */
+#define NLT_HELPER_FULL_PERCENT 90
+
+typedef enum {
+    NLT_HELPER_LOAD,   /* read the MANIFEST, remove what it does not know */
+    NLT_HELPER_ATTACH, /* is there a head? */
+    NLT_HELPER_DRAIN,  /* it is dead: wait until others have let go */
+    NLT_HELPER_CREATE, /* make one */
+    NLT_HELPER_REPLAY, /* read logs into it; it is not open yet */
+    NLT_HELPER_SETTLE, /* an open one: finish what a crash interrupted */
+    NLT_HELPER_RUN
+} nlt_helper_stage_t;
+
+/* The log of one arena, opened to be synced. */
+typedef struct {
+    uint64_t no; /* 0: unused */
+    nlt_wal_t *wal;
+    bool failed; /* an fsync failed: never again on this file (D5) */
+} nlt_helper_log_t;
+
+struct nlt_helper_s {
+    const nlt_env_t *env;
+    nlt_store_conf_t conf;
+    char path[NLT_STORE_PATH_MAX];
+    char head_path[NLT_STORE_PATH_MAX];
+    nlt_store_dir_t dir;
+    int lock_fd;
+    nlt_helper_stage_t stage;
+    nlt_manifest_t manifest; /* what is on disk, except in stage LOAD */
+    nlt_head_t *head;        /* NULL before ATTACH or CREATE succeeded */
+    nlt_helper_log_t logs[NLT_HEAD_ARENAS];
+    const int *cancel; /* of the step that runs */
+    _Atomic int flush_soon;
+    bool rotate_now; /* a log is broken, or a flush was asked for */
+    bool warned_foreign;
+    int64_t housekept_ns; /* when last; 0: never */
+    int64_t synced_ns;
+    int64_t retention_ns;
+    int64_t drain_ns;        /* since when; 0: not draining */
+    uint64_t replayed_bytes; /* of logs that are done */
+    nlt_err_t said;          /* last failure logged, and when */
+    int64_t said_ns;
+};
+
+/* ---- nlt_helper.c ---- */
+
+/* Has it been ms since that time of the monotonic clock (0: never)? */
+bool nlt_helper_older(const nlt_helper_t *h, int64_t since_ns, int64_t ms);
+
+/* Shall the step that runs give up? */
+bool nlt_helper_canceled(const nlt_helper_t *h);
+
+/* Logs a failure, but not the same one every second. */
+void
+nlt_helper_complain(nlt_helper_t *h, const char *what, const nlt_err_t *err);
+
+/* Closes the log of a slot; the slot is free. */
+void nlt_helper_forget_log(nlt_helper_log_t *l);
+
+/* Lets go of the head, if any. */
+void nlt_helper_detach(nlt_helper_t *h);
+
+/* ---- nlt_helper_arena.c ---- */
+
+nlt_head_ctl_t *nlt_helper_ctl(const nlt_helper_t *h);
+
+/* Is there a head, and is it open? */
+bool nlt_helper_is_open(const nlt_helper_t *h);
+
+/* The slot of the oldest arena in this state, or NULL. */
+nlt_head_arena_slot_t *
+nlt_helper_oldest(const nlt_helper_t *h, nlt_arena_state_t state);
+size_t nlt_helper_count(const nlt_helper_t *h, nlt_arena_state_t state);
+
+/* Is it one of the head's arenas that hold, or will hold, samples? */
+bool nlt_helper_in_head(const nlt_helper_t *h, uint64_t no);
+
+/* Makes the log of an arena unless it is there. */
+NLT_CHECKED nlt_rc_t nlt_helper_create_log(nlt_helper_t *h, uint64_t no,
+                                           nlt_err_t *err);
+
+/* Seals the active arena and begins the next; NLT_EFULL: no room for one. */
+NLT_CHECKED nlt_rc_t nlt_helper_rotate(nlt_helper_t *h, nlt_err_t *err);
+
+/* Sets the retention border in the control page. */
+void nlt_helper_update_border(nlt_helper_t *h);
+
+/* What may not wait for a flush: sync, prefault, prepare, rotate. */
+void nlt_helper_housekeep(nlt_helper_t *h);
+
+/* Callback of long work: cancel and, when the head is open, housekeeping. */
+nlt_rc_t nlt_helper_poll_cb(void *ctx);
+
+/*
+ * Makes `next` the manifest, on disk and here (it gets the old one), and
+ * tells the workers.  After a failure the stage is LOAD.
+ */
+NLT_CHECKED nlt_rc_t nlt_helper_commit(nlt_helper_t *h, nlt_manifest_t *next,
+                                       nlt_err_t *err);
+
+/* Commits next with arena `no` finished. */
+NLT_CHECKED nlt_rc_t nlt_helper_finish(nlt_helper_t *h, nlt_manifest_t *next,
+                                       uint64_t no, nlt_err_t *err);
+
+/* The log of a finished arena goes; it may be gone already. */
+NLT_CHECKED nlt_rc_t nlt_helper_remove_log(nlt_helper_t *h, uint64_t no,
+                                           nlt_err_t *err);
+
+/* The head is not what the logs say: declares it dead; stage DRAIN. */
+void nlt_helper_quarantine(nlt_helper_t *h, const char *why);
+
+/*
+ * Blocks, commit, retire, log: steps 2 to 5 of nlt_store.h.  A damaged arena
+ * gives NLT_EDATA, and the head is quarantined.
+ */
+NLT_CHECKED nlt_rc_t nlt_helper_flush(nlt_helper_t *h, uint64_t no,
+                                      nlt_err_t *err);
+
+/* Callback of replay: flushes what is sealed, rotates the active arena. */
+nlt_rc_t nlt_helper_make_room_cb(void *ctx, nlt_err_t *err);
+
+/* ---- nlt_helper_recover.c: one step of a stage each ---- */
+
+NLT_CHECKED nlt_rc_t nlt_helper_load(nlt_helper_t *h, nlt_err_t *err);
+NLT_CHECKED nlt_rc_t nlt_helper_attach(nlt_helper_t *h, nlt_err_t *err);
+bool nlt_helper_drained(nlt_helper_t *h);
+NLT_CHECKED nlt_rc_t nlt_helper_create(nlt_helper_t *h, nlt_err_t *err);
+NLT_CHECKED nlt_rc_t nlt_helper_settle(nlt_helper_t *h, nlt_err_t *err);
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * nlt_replay.h - brings the samples of a log into the head again.
+ *
+ * Floor 3 (store); uses nlt_head, nlt_wal.
+ * Threads: the helper's.  Memory: four bytes a series of the log; when the
+ * log is larger than an arena, also its label sets (see below).
+ *
+ * A head that is gone (reboot, another layout, quarantine) is rebuilt from
+ * the logs of the arenas that are not in blocks.  Series and samples go
+ * through the same functions as those of a request, and everything is logged
+ * again, in the log of the arena that takes them:
+ *
+ *     log 5 --> arena 8 + log 8 --sync--> MANIFEST "5 is finished" --> rm 5
+ *
+ * So there is one rule for what may be removed: a log goes when the MANIFEST
+ * says so, and the MANIFEST says so when another log or a block has all of
+ * it.  A replay that dies half-way is repeated from the start; samples that
+ * are there twice then are equal and count once.  An arena that fills up
+ * meanwhile is rotated and flushed as usual: replay needs the memory of the
+ * steady state.
+ *
+ * One log normally fits one arena, since it came from one.  It does not when
+ * memory= was lowered.  Then the log is read again from the start, keeping
+ * the label sets in ordinary memory, what was done already is passed over,
+ * and series are registered in each new arena when they are met.
+ */
+#ifndef NLT_STORE_REPLAY_H
+#define NLT_STORE_REPLAY_H
+
+#include "nlt_head.h"
+#include "nlt_wal.h"
+
+typedef struct {
+    const nlt_env_t *env;
+    nlt_head_t *head;
+    int wal_fd; /* directory of the logs */
+    const uint8_t *store_id;
+    uint64_t done_before; /* bytes of earlier logs, for progress */
+    /* The active arena is full: makes another one active, log included. */
+    nlt_rc_t (*make_room)(void *ctx, nlt_err_t *err);
+    /* Asked now and then; another code than NLT_OK ends the replay. */
+    nlt_rc_t (*poll)(void *ctx);
+    void *ctx;
+} nlt_replay_conf_t;
+
+typedef struct {
+    uint64_t bytes;           /* of the log */
+    uint64_t samples;         /* met in it */
+    uint64_t dropped_samples; /* their series was lost in a torn stretch */
+    uint64_t dropped_series;  /* not a label set */
+    uint64_t skipped_bytes;   /* torn stretches */
+    uint64_t arenas;          /* that had to be rotated away */
+} nlt_replay_stats_t;
+
+/*
+ * Replays the log of arena_no into the active arena.  NLT_OK: everything
+ * readable in it is in the head and, synced, in other logs.  An empty or
+ * missing log is fine.  NLT_EDATA: not a log of this store; NLT_EVERSION;
+ * NLT_EFULL: not even an empty arena takes it; NLT_EIO; NLT_ENOMEM; what
+ * make_room or poll returned.  May be repeated after any failure.
+ */
+NLT_CHECKED nlt_rc_t nlt_replay_log(const nlt_replay_conf_t *conf,
+                                    uint64_t arena_no,
+                                    nlt_replay_stats_t *stats, nlt_err_t *err);
+
+/*
+ * The labels of canonical bytes (nlt_head_key), array in the pool, strings
+ * borrowed.  NLT_EDATA: not canonical; NLT_ENOMEM.
+ */
+NLT_CHECKED nlt_rc_t nlt_replay_labels(nlt_str_t canonical, nlt_pool_t *pool,
+                                       nlt_labels_t *out);
+
+#endif
