@@ -99,8 +99,7 @@ find_or_add(nlt_pql_annots_t *a, nlt_pql_level_t level, nlt_str_t text,
 
     for (nlt_pql_note_t *n = *bucket; n != NULL; n = n->same_hash) {
         if (n->level == level && (n->monotonic != NULL) == monotonic
-            && nlt_str_eq(n->text, text))
-        {
+            && nlt_str_eq(n->text, text)) {
             return n;
         }
     }
@@ -134,8 +133,8 @@ nlt_pql_annots_add(nlt_pql_annots_t *a, nlt_pql_level_t level, int32_t pos,
 
 void
 nlt_pql_annots_monotonic(nlt_pql_annots_t *a, int32_t pos, nlt_str_t name,
-                         double bucket_min, double bucket_max,
-                         double max_diff, int64_t t_ms)
+                         double bucket_min, double bucket_max, double max_diff,
+                         int64_t t_ms)
 {
     nlt_pql_note_t *note = find_or_add(a, NLT_PQL_INFO, name, true);
 
@@ -236,8 +235,8 @@ append(nlt_pool_t *pool, nlt_annot_t ***tail, size_t *n, nlt_buf_t *b)
 
 /* The texts of one level, in order, and how many were too many. */
 static bool
-render_level(const nlt_pql_annots_t *a, nlt_pql_level_t level,
-             nlt_str_t query, nlt_buf_t *b, nlt_annot_t **out, size_t *n)
+render_level(const nlt_pql_annots_t *a, nlt_pql_level_t level, nlt_str_t query,
+             nlt_buf_t *b, nlt_annot_t **out, size_t *n)
 {
     const char *word = level == NLT_PQL_WARNING ? "warning" : "info";
     size_t omitted = 0;
@@ -269,8 +268,7 @@ render_level(const nlt_pql_annots_t *a, nlt_pql_level_t level,
 }
 
 nlt_rc_t
-nlt_pql_annots_render(nlt_pql_annots_t *a, nlt_str_t query,
-                      nlt_annots_t *out)
+nlt_pql_annots_render(nlt_pql_annots_t *a, nlt_str_t query, nlt_annots_t *out)
 {
     nlt_buf_t b;
     bool ok;

@@ -10,12 +10,15 @@
 
 #include "nlt_value.h"
 
-typedef enum { NLT_PQL_WARNING, NLT_PQL_INFO } nlt_pql_level_t;
+typedef enum {
+    NLT_PQL_WARNING,
+    NLT_PQL_INFO
+} nlt_pql_level_t;
 
 typedef struct nlt_pql_note_s nlt_pql_note_t;
 
 typedef struct {
-    nlt_pool_t *pool; /* of the query; notes live in it */
+    nlt_pool_t *pool;      /* of the query; notes live in it */
     nlt_pql_note_t *notes; /* in order of first occurrence */
     nlt_pql_note_t *last;
     nlt_pql_note_t **buckets; /* by hash of the text; NULL while empty */
@@ -23,6 +26,7 @@ typedef struct {
     bool failed; /* the pool ran out: some note is missing */
 } nlt_pql_annots_t;
 
+/* No notes yet; pool is retained.  Allocates nothing. */
 void nlt_pql_annots_init(nlt_pql_annots_t *a, nlt_pool_t *pool);
 
 /*
@@ -42,10 +46,9 @@ void nlt_pql_annots_add(nlt_pql_annots_t *a, nlt_pql_level_t level,
  * calls and the span of their times.  name may be empty: it is not shown
  * then.
  */
-void nlt_pql_annots_monotonic(nlt_pql_annots_t *a, int32_t pos,
-                              nlt_str_t name, double bucket_min,
-                              double bucket_max, double max_diff,
-                              int64_t t_ms);
+void nlt_pql_annots_monotonic(nlt_pql_annots_t *a, int32_t pos, nlt_str_t name,
+                              double bucket_min, double bucket_max,
+                              double max_diff, int64_t t_ms);
 
 /*
  * The final texts, with prefixes and " (line:col)" of positions in `query`
@@ -53,7 +56,6 @@ void nlt_pql_annots_monotonic(nlt_pql_annots_t *a, int32_t pos,
  * pool; the counts of *out are those of its lists.  NLT_ENOMEM.
  */
 NLT_CHECKED nlt_rc_t nlt_pql_annots_render(nlt_pql_annots_t *a,
-                                           nlt_str_t query,
-                                           nlt_annots_t *out);
+                                           nlt_str_t query, nlt_annots_t *out);
 
 #endif

@@ -4,20 +4,16 @@
 #include "nlt_pql_ast.h"
 #include "nlt_pql_lex.h"
 
-/* The token list stands in the order of the tree's enums. */
-_Static_assert((int) NLT_PQL_T_TRIM_LOWER - (int) NLT_PQL_T_ADD
-                   == (int) NLT_PQL_OP_TRIM_LOWER - (int) NLT_PQL_OP_ADD,
-               "operators");
-_Static_assert((int) NLT_PQL_T_UNLESS - (int) NLT_PQL_T_ADD
-                   == (int) NLT_PQL_OP_UNLESS - (int) NLT_PQL_OP_ADD,
-               "operators");
-_Static_assert((int) NLT_PQL_T_LIMIT_RATIO - (int) NLT_PQL_T_SUM
-                   == (int) NLT_PQL_AGGR_LIMIT_RATIO - (int) NLT_PQL_AGGR_SUM,
-               "aggregations");
-
 const char *
 nlt_pql_op_text(nlt_pql_op_t op)
 {
+    /* The token list stands in the order of the tree's enums. */
+    _Static_assert((int) NLT_PQL_T_TRIM_LOWER - (int) NLT_PQL_T_ADD
+                       == (int) NLT_PQL_OP_TRIM_LOWER - (int) NLT_PQL_OP_ADD,
+                   "operators");
+    _Static_assert((int) NLT_PQL_T_UNLESS - (int) NLT_PQL_T_ADD
+                       == (int) NLT_PQL_OP_UNLESS - (int) NLT_PQL_OP_ADD,
+                   "operators");
     return nlt_pql_token_info(
                (nlt_pql_token_kind_t) ((int) NLT_PQL_T_ADD + (int) op))
         ->text;
@@ -26,6 +22,10 @@ nlt_pql_op_text(nlt_pql_op_t op)
 const char *
 nlt_pql_aggr_text(nlt_pql_aggr_t op)
 {
+    _Static_assert((int) NLT_PQL_T_LIMIT_RATIO - (int) NLT_PQL_T_SUM
+                       == (int) NLT_PQL_AGGR_LIMIT_RATIO
+                              - (int) NLT_PQL_AGGR_SUM,
+                   "aggregations");
     return nlt_pql_token_info(
                (nlt_pql_token_kind_t) ((int) NLT_PQL_T_SUM + (int) op))
         ->text;

@@ -20,8 +20,8 @@ typedef struct {
 
 static bool check(checker_t *c, nlt_pql_node_t *node);
 
-static bool fail(checker_t *c, int32_t pos, const char *fmt, ...)
-    NLT_PRINTF(3, 4);
+static bool
+fail(checker_t *c, int32_t pos, const char *fmt, ...) NLT_PRINTF(3, 4);
 
 /* Always false. */
 static bool
@@ -119,8 +119,7 @@ check_operator(checker_t *c, const nlt_pql_binary_t *b)
                     "bool modifier can only be used on comparison operators");
     }
     if (comparison && !b->return_bool && b->lhs->type == NLT_PQL_SCALAR
-        && b->rhs->type == NLT_PQL_SCALAR)
-    {
+        && b->rhs->type == NLT_PQL_SCALAR) {
         return fail(c, b->op_pos,
                     "comparisons between scalars must use BOOL modifier");
     }
@@ -197,10 +196,10 @@ check_binary(checker_t *c, nlt_pql_node_t *node)
     if (!check(c, b->lhs) || !check(c, b->rhs)) {
         return false;
     }
-    node->type = b->lhs->type == NLT_PQL_SCALAR
-                         && b->rhs->type == NLT_PQL_SCALAR
-                     ? NLT_PQL_SCALAR
-                     : NLT_PQL_VECTOR;
+    node->type =
+        b->lhs->type == NLT_PQL_SCALAR && b->rhs->type == NLT_PQL_SCALAR
+            ? NLT_PQL_SCALAR
+            : NLT_PQL_VECTOR;
     return check_operator(c, b) && check_matching(c, node);
 }
 
@@ -231,8 +230,8 @@ check_arg_count(checker_t *c, const nlt_pql_node_t *node, size_t n_types)
         return true;
     }
     return fail(c, node->start,
-                "expected %s%zu argument(s) in call to \"%s\", got %zu",
-                bound, n < min ? min : max, func->name, n);
+                "expected %s%zu argument(s) in call to \"%s\", got %zu", bound,
+                n < min ? min : max, func->name, n);
 }
 
 /* The second argument of info(): matchers of labels, possibly none. */

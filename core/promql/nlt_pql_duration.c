@@ -43,8 +43,8 @@ call(resolver_t *r, const nlt_pql_node_t *node)
     case NLT_PQL_SP_MAX_OF:
         return fmax(value(r, c->args[0]), value(r, c->args[1]));
     default:
-        r->rc = nlt_err_set(r->err, NLT_EBUG, "%s() in a duration",
-                            c->func->name);
+        r->rc =
+            nlt_err_set(r->err, NLT_EBUG, "%s() in a duration", c->func->name);
         return 0;
     }
 }

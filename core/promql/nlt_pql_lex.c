@@ -232,8 +232,8 @@ nlt_pql_lex_error(const nlt_pql_lex_t *lex, nlt_buf_t *out)
     case NLT_PQL_LA_NONE:
         break;
     case NLT_PQL_LA_RUNE:
-        nlt_utf8_quote_rune(out, lex->rune < 0 ? BAD_RUNE
-                                               : (uint32_t) lex->rune);
+        nlt_utf8_quote_rune(out,
+                            lex->rune < 0 ? BAD_RUNE : (uint32_t) lex->rune);
         break;
     case NLT_PQL_LA_CODE:
         print_code(out, lex->rune);
@@ -377,8 +377,7 @@ lex_escape(nlt_pql_lex_t *lex, int32_t quote, nlt_pql_token_t *tok)
     } else if (r == 'u' || r == 'U') {
         n = r == 'u' ? 4 : 8;
     } else {
-        *tok =
-            fail(lex, "unknown escape sequence ", NLT_PQL_LA_CODE, r, "");
+        *tok = fail(lex, "unknown escape sequence ", NLT_PQL_LA_CODE, r, "");
         return false;
     }
     while (n-- > 0) {
@@ -541,8 +540,8 @@ lex_braces(nlt_pql_lex_t *lex)
     case '`':
         return lex_string(lex, r);
     case '=':
-        return emit(lex, accept(lex, "~") ? NLT_PQL_T_MATCH_RE
-                                          : NLT_PQL_T_ASSIGN);
+        return emit(lex,
+                    accept(lex, "~") ? NLT_PQL_T_MATCH_RE : NLT_PQL_T_ASSIGN);
     case '!':
         r = take(lex);
         if (r == '~') {
@@ -551,8 +550,8 @@ lex_braces(nlt_pql_lex_t *lex)
         if (r == '=') {
             return emit(lex, NLT_PQL_T_NE);
         }
-        return fail_rune(lex, "unexpected character after '!' inside braces: ",
-                         r);
+        return fail_rune(lex,
+                         "unexpected character after '!' inside braces: ", r);
     case '{':
         return fail_rune(lex, "unexpected left brace ", r);
     case '}':
@@ -622,8 +621,8 @@ lex_duration(nlt_pql_lex_t *lex)
         if (is_alpha(r) && lex_duration_word(lex, &tok)) {
             return tok;
         }
-        return fail_rune(lex, "unexpected character in duration expression: ",
-                         r);
+        return fail_rune(lex,
+                         "unexpected character in duration expression: ", r);
     }
 }
 
@@ -776,10 +775,8 @@ skip(nlt_pql_lex_t *lex)
         int32_t r = peek(lex);
 
         if (r == '#' && !lex->in_duration) {
-            while (lex->pos < lex->text.len
-                   && lex->text.data[lex->pos] != '\n'
-                   && lex->text.data[lex->pos] != '\r')
-            {
+            while (lex->pos < lex->text.len && lex->text.data[lex->pos] != '\n'
+                   && lex->text.data[lex->pos] != '\r') {
                 lex->pos++;
             }
         } else if (is_space(r)) {

@@ -32,7 +32,7 @@ typedef enum {
 #define NLT_PQL_TOKEN_ENUM(name, text, class, power, metric) NLT_PQL_T_##name,
     NLT_PQL_TOKENS(NLT_PQL_TOKEN_ENUM)
 #undef NLT_PQL_TOKEN_ENUM
-        NLT_PQL_TOKEN_KINDS
+    NLT_PQL_TOKEN_KINDS
 } nlt_pql_token_kind_t;
 
 typedef enum {
@@ -105,8 +105,8 @@ const nlt_pql_token_info_t *nlt_pql_token_info(nlt_pql_token_kind_t kind);
 
 /* Line and column, both from 1, column in bytes, of offset pos <= text.len.
  * O(pos). */
-void nlt_pql_position(nlt_str_t text, size_t pos, size_t *line,
-                      size_t *column);
+void
+nlt_pql_position(nlt_str_t text, size_t pos, size_t *line, size_t *column);
 
 /*
  * Fills err with NLT_EINVAL, pos and "LINE:COLUMN: parse error: " (for an

@@ -130,9 +130,10 @@ nlt_pql_unexpected(nlt_pql_parser_t *p, const char *context,
     }
     nlt_buf_init(&b, p->pool->mem, 16 * NLT_ERR_TEXT_MAX);
     print_token(&b, tok);
-    nlt_pql_fail(p, tok->pos, "unexpected %.*s%s%s%s%s", NLT_FMT(nlt_buf_str(&b)),
-                 context ? " in " : "", context ? context : "",
-                 expected ? ", expected " : "", expected ? expected : "");
+    nlt_pql_fail(p, tok->pos, "unexpected %.*s%s%s%s%s",
+                 NLT_FMT(nlt_buf_str(&b)), context ? " in " : "",
+                 context ? context : "", expected ? ", expected " : "",
+                 expected ? expected : "");
     nlt_buf_deinit(&b);
 }
 
@@ -271,9 +272,8 @@ add_arg(nlt_pql_parser_t *p, args_t *args, nlt_pql_node_t *arg)
 {
     if (args->n == args->cap) {
         size_t cap = args->cap ? args->cap * 2 : 4;
-        nlt_pql_node_t **v =
-            nlt_pool_grow(p->pool, args->v, args->cap * sizeof(arg),
-                          cap * sizeof(arg));
+        nlt_pql_node_t **v = nlt_pool_grow(
+            p->pool, args->v, args->cap * sizeof(arg), cap * sizeof(arg));
 
         if (v == NULL) {
             nlt_pql_fail_memory(p);
@@ -349,8 +349,7 @@ parse_call(nlt_pql_parser_t *p, nlt_pql_token_t name)
     const nlt_pql_func_t *func = nlt_pql_func_find(lookup);
 
     if (func == NULL
-        || (func->experimental && (p->features & NLT_PQL_F_FUNCTIONS) == 0))
-    {
+        || (func->experimental && (p->features & NLT_PQL_F_FUNCTIONS) == 0)) {
         nlt_str_t quoted = nlt_pql_quoted(p->pool, name.text);
 
         nlt_pql_fail(p, name.pos,
@@ -396,8 +395,7 @@ make_aggregation(nlt_pql_parser_t *p, nlt_pql_node_t *node, args_t args)
     }
     if ((aggr->op == NLT_PQL_AGGR_LIMITK
          || aggr->op == NLT_PQL_AGGR_LIMIT_RATIO)
-        && (p->features & NLT_PQL_F_FUNCTIONS) == 0)
-    {
+        && (p->features & NLT_PQL_F_FUNCTIONS) == 0) {
         nlt_pql_fail(p, node->start,
                      "%s() is experimental and must be enabled with "
                      "--enable-feature=promql-experimental-functions",
@@ -458,9 +456,7 @@ parse_aggregation(nlt_pql_parser_t *p, nlt_pql_token_t name)
     if (!ok) {
         return NULL;
     }
-    if (!node->u.aggr.has_grouping
-        && !parse_aggr_modifier(p, &node->u.aggr))
-    {
+    if (!node->u.aggr.has_grouping && !parse_aggr_modifier(p, &node->u.aggr)) {
         return NULL;
     }
     return make_aggregation(p, node, args);
@@ -538,14 +534,12 @@ parse_named(nlt_pql_parser_t *p)
     nlt_pql_token_kind_t next = nlt_pql_peek_kind(p);
 
     if (next == NLT_PQL_T_LEFT_PAREN
-        && (name.kind == NLT_PQL_T_IDENT || class == NLT_PQL_TC_WORD))
-    {
+        && (name.kind == NLT_PQL_T_IDENT || class == NLT_PQL_TC_WORD)) {
         return parse_call(p, name);
     }
     if (class == NLT_PQL_TC_AGGR
         && (next == NLT_PQL_T_LEFT_PAREN || next == NLT_PQL_T_BY
-            || next == NLT_PQL_T_WITHOUT))
-    {
+            || next == NLT_PQL_T_WITHOUT)) {
         return parse_aggregation(p, name);
     }
     return nlt_pql_parse_vector(p, name);
@@ -565,8 +559,8 @@ parse_operand(nlt_pql_parser_t *p)
     case NLT_PQL_T_LEFT_PAREN:
         return parse_paren(p);
     case NLT_PQL_T_LEFT_BRACE:
-        return nlt_pql_parse_vector(
-            p, (nlt_pql_token_t){.kind = NLT_PQL_T_END});
+        return nlt_pql_parse_vector(p,
+                                    (nlt_pql_token_t){.kind = NLT_PQL_T_END});
     case NLT_PQL_T_ADD:
     case NLT_PQL_T_SUB:
         return parse_unary(p);
@@ -588,13 +582,11 @@ parse_fill_value(nlt_pql_parser_t *p, double *out)
 
     (void) nlt_pql_take(p);
     if (nlt_pql_peek_kind(p) == NLT_PQL_T_ADD
-        || nlt_pql_peek_kind(p) == NLT_PQL_T_SUB)
-    {
+        || nlt_pql_peek_kind(p) == NLT_PQL_T_SUB) {
         negate = nlt_pql_take(p).kind == NLT_PQL_T_SUB;
     }
     if (nlt_pql_peek_kind(p) != NLT_PQL_T_NUMBER
-        && nlt_pql_peek_kind(p) != NLT_PQL_T_DURATION)
-    {
+        && nlt_pql_peek_kind(p) != NLT_PQL_T_DURATION) {
         nlt_pql_syntax(p);
         return false;
     }
@@ -622,8 +614,8 @@ parse_fill(nlt_pql_parser_t *p, nlt_pql_binary_t *b)
         nlt_pql_token_kind_t kind = nlt_pql_peek_kind(p);
         bool left = kind == NLT_PQL_T_FILL_LEFT && !b->fill_left_set;
         bool right = kind == NLT_PQL_T_FILL_RIGHT && !b->fill_right_set;
-        bool both = kind == NLT_PQL_T_FILL && !b->fill_left_set
-                    && !b->fill_right_set;
+        bool both =
+            kind == NLT_PQL_T_FILL && !b->fill_left_set && !b->fill_right_set;
         double value;
 
         if (!left && !right && !both) {
@@ -664,8 +656,7 @@ parse_group(nlt_pql_parser_t *p, nlt_pql_binary_t *b)
                                            : NLT_PQL_CARD_ONE_TO_MANY;
     /* The list may be left out, but then an operand has to follow. */
     if (nlt_pql_peek_kind(p) != NLT_PQL_T_LEFT_PAREN
-        && begins_expression(nlt_pql_peek_kind(p)))
-    {
+        && begins_expression(nlt_pql_peek_kind(p))) {
         return true;
     }
     return nlt_pql_parse_grouping(p, &b->include);
@@ -709,14 +700,12 @@ parse_binary(nlt_pql_parser_t *p, nlt_pql_node_t *lhs, int power)
     }
     b->rhs = expression(p, op.kind == NLT_PQL_T_POW ? power : power + 1);
     if (b->rhs == NULL || !nlt_pql_adopt(p, node, lhs)
-        || !nlt_pql_adopt(p, node, b->rhs))
-    {
+        || !nlt_pql_adopt(p, node, b->rhs)) {
         return NULL;
     }
     node->end = b->rhs->end;
     if ((b->fill_left_set || b->fill_right_set)
-        && (p->features & NLT_PQL_F_FILL) == 0)
-    {
+        && (p->features & NLT_PQL_F_FILL) == 0) {
         nlt_pql_fail(p, node->start,
                      "binop fill modifiers are experimental and not enabled");
         return NULL;
@@ -751,15 +740,14 @@ expression(nlt_pql_parser_t *p, int power_min)
 /* ---- entry points ---- */
 
 static void
-init(nlt_pql_parser_t *p, nlt_pool_t *pool, nlt_str_t text,
-     unsigned features, nlt_err_t *err)
+init(nlt_pql_parser_t *p, nlt_pool_t *pool, nlt_str_t text, unsigned features,
+     nlt_err_t *err)
 {
     *p = (nlt_pql_parser_t){
         .pool = pool, .text = text, .features = features, .err = err};
     nlt_pql_lex_init(&p->lex, text);
     if (text.len > NLT_PQL_TEXT_MAX) {
-        nlt_pql_fail(p, 0, "query is longer than %u bytes",
-                     NLT_PQL_TEXT_MAX);
+        nlt_pql_fail(p, 0, "query is longer than %u bytes", NLT_PQL_TEXT_MAX);
     }
 }
 
@@ -807,8 +795,7 @@ nlt_pql_parse_selector(nlt_pool_t *pool, nlt_str_t text, nlt_matcher_t **out,
         name = nlt_pql_take(&p);
     }
     if (name.kind != NLT_PQL_T_END
-        || nlt_pql_peek_kind(&p) == NLT_PQL_T_LEFT_BRACE)
-    {
+        || nlt_pql_peek_kind(&p) == NLT_PQL_T_LEFT_BRACE) {
         node = nlt_pql_parse_vector(&p, name);
     } else {
         nlt_pql_syntax(&p);

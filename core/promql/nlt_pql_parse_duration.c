@@ -199,8 +199,7 @@ binary(nlt_pql_parser_t *p, nlt_pql_node_t *lhs, int power)
         return NULL;
     }
     if ((op.kind == NLT_PQL_T_DIV || op.kind == NLT_PQL_T_MOD)
-        && rhs->kind == NLT_PQL_N_NUMBER && rhs->u.number.value == 0)
-    {
+        && rhs->kind == NLT_PQL_N_NUMBER && rhs->u.number.value == 0) {
         nlt_pql_fail(p, op.pos, "%s by zero",
                      op.kind == NLT_PQL_T_DIV ? "division" : "modulo");
         return NULL;
@@ -208,8 +207,7 @@ binary(nlt_pql_parser_t *p, nlt_pql_node_t *lhs, int power)
     nlt_pql_node_t *node = nlt_pql_node(p, NLT_PQL_N_BINARY, lhs->start);
 
     if (node == NULL || !nlt_pql_adopt(p, node, lhs)
-        || !nlt_pql_adopt(p, node, rhs))
-    {
+        || !nlt_pql_adopt(p, node, rhs)) {
         return NULL;
     }
     node->u.binary.op = (nlt_pql_op_t) (op.kind - NLT_PQL_T_ADD);
@@ -234,8 +232,7 @@ expression(nlt_pql_parser_t *p, int power_min)
         int power = nlt_pql_token_info(kind)->power;
 
         if (kind < NLT_PQL_T_ADD || kind > NLT_PQL_T_POW
-            || power < power_min)
-        {
+            || power < power_min) {
             break;
         }
         node = binary(p, node, power);
@@ -318,8 +315,7 @@ nlt_pql_parse_offset(nlt_pql_parser_t *p, nlt_pql_duration_t *out)
     } else if (kind == NLT_PQL_T_NUMBER || kind == NLT_PQL_T_DURATION) {
         node = literal(p);
         if (node != NULL && sign.kind == NLT_PQL_T_END
-            && !in_bounds(p, node, node->start))
-        {
+            && !in_bounds(p, node, node->start)) {
             node = NULL;
         }
         if (sign.kind != NLT_PQL_T_END) {

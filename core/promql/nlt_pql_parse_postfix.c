@@ -19,12 +19,6 @@ nlt_pql_is_postfix(nlt_pql_token_kind_t kind)
            || kind == NLT_PQL_T_SMOOTHED;
 }
 
-bool
-nlt_pql_shift_has_offset(const nlt_pql_shift_t *shift)
-{
-    return shift->has_offset;
-}
-
 /* Where offset and @ of an operand are kept; NULL: it takes none. */
 static nlt_pql_shift_t *
 shift_of(nlt_pql_node_t *node)
@@ -54,7 +48,7 @@ parse_offset(nlt_pql_parser_t *p, nlt_pql_node_t *operand)
         nlt_pql_fail(p, operand->start, "offset modifier" NEEDS_SELECTOR);
         return NULL;
     }
-    if (nlt_pql_shift_has_offset(shift)) {
+    if (shift->has_offset) {
         nlt_pql_fail(p, operand->start,
                      "offset may not be set multiple times");
         return NULL;
@@ -73,13 +67,11 @@ parse_timestamp(nlt_pql_parser_t *p, double *out)
     bool negate = false;
 
     if (nlt_pql_peek_kind(p) == NLT_PQL_T_ADD
-        || nlt_pql_peek_kind(p) == NLT_PQL_T_SUB)
-    {
+        || nlt_pql_peek_kind(p) == NLT_PQL_T_SUB) {
         negate = nlt_pql_take(p).kind == NLT_PQL_T_SUB;
     }
     if (nlt_pql_peek_kind(p) != NLT_PQL_T_NUMBER
-        && nlt_pql_peek_kind(p) != NLT_PQL_T_DURATION)
-    {
+        && nlt_pql_peek_kind(p) != NLT_PQL_T_DURATION) {
         nlt_pql_unexpected(p, "@", "timestamp");
         return false;
     }
@@ -129,8 +121,7 @@ parse_at(nlt_pql_parser_t *p, nlt_pql_node_t *operand)
     if (kind == NLT_PQL_T_START || kind == NLT_PQL_T_END_OF) {
         (void) nlt_pql_take(p);
         if (!nlt_pql_accept(p, NLT_PQL_T_LEFT_PAREN)
-            || !nlt_pql_accept(p, NLT_PQL_T_RIGHT_PAREN))
-        {
+            || !nlt_pql_accept(p, NLT_PQL_T_RIGHT_PAREN)) {
             nlt_pql_unexpected(p, "@", "timestamp");
             return NULL;
         }
@@ -197,7 +188,7 @@ make_matrix(nlt_pql_parser_t *p, nlt_pql_node_t *vector, int32_t bracket,
 
     if (vector->kind != NLT_PQL_N_VECTOR) {
         wrong = "ranges only allowed for vector selectors";
-    } else if (nlt_pql_shift_has_offset(&vector->u.vector.shift)) {
+    } else if (vector->u.vector.shift.has_offset) {
         wrong = "no offset modifiers allowed before range";
     } else if (vector->u.vector.shift.at != NLT_PQL_AT_NONE) {
         wrong = "no @ modifiers allowed before range";

@@ -74,8 +74,7 @@ nlt_pql_unquote(nlt_pql_parser_t *p, nlt_pql_token_t tok, nlt_str_t *out)
     size_t n = 0;
 
     if (tok.text.data[0] == '`' || s.len == 0
-        || memchr(s.data, '\\', s.len) == NULL)
-    {
+        || memchr(s.data, '\\', s.len) == NULL) {
         *out = s;
         return true;
     }
@@ -300,8 +299,7 @@ nlt_pql_parse_grouping(nlt_pql_parser_t *p, nlt_pql_names_t *out)
             return false;
         }
         if (!nlt_pql_accept(p, NLT_PQL_T_COMMA)
-            && nlt_pql_peek_kind(p) != NLT_PQL_T_RIGHT_PAREN)
-        {
+            && nlt_pql_peek_kind(p) != NLT_PQL_T_RIGHT_PAREN) {
             nlt_pql_unexpected(p, "grouping opts", "\",\" or \")\"");
             return false;
         }
@@ -323,9 +321,8 @@ add_matcher(nlt_pql_parser_t *p, matchers_t *list, nlt_matcher_t m)
 {
     if (list->n == list->cap) {
         size_t cap = list->cap ? list->cap * 2 : 4;
-        nlt_matcher_t *v =
-            nlt_pool_grow(p->pool, list->v, list->cap * sizeof(m),
-                          cap * sizeof(m));
+        nlt_matcher_t *v = nlt_pool_grow(
+            p->pool, list->v, list->cap * sizeof(m), cap * sizeof(m));
 
         if (v == NULL) {
             nlt_pql_fail_memory(p);
@@ -426,8 +423,7 @@ parse_matchers(nlt_pql_parser_t *p, matchers_t *list)
             return false;
         }
         if (!nlt_pql_accept(p, NLT_PQL_T_COMMA)
-            && nlt_pql_peek_kind(p) != NLT_PQL_T_RIGHT_BRACE)
-        {
+            && nlt_pql_peek_kind(p) != NLT_PQL_T_RIGHT_BRACE) {
             nlt_pql_unexpected(p, "label matching", "\",\" or \"}\"");
             return false;
         }

@@ -85,8 +85,8 @@ void nlt_pql_syntax(nlt_pql_parser_t *p);
 nlt_str_t nlt_pql_quoted(nlt_pool_t *pool, nlt_str_t s);
 
 /* A zeroed node at [start, start), height 1; NULL when out of bounds. */
-nlt_pql_node_t *nlt_pql_node(nlt_pql_parser_t *p, nlt_pql_kind_t kind,
-                             int32_t start);
+nlt_pql_node_t *
+nlt_pql_node(nlt_pql_parser_t *p, nlt_pql_kind_t kind, int32_t start);
 
 /* Makes child one level below node; false when the tree gets too high. */
 bool nlt_pql_adopt(nlt_pql_parser_t *p, nlt_pql_node_t *node,
@@ -95,34 +95,29 @@ bool nlt_pql_adopt(nlt_pql_parser_t *p, nlt_pql_node_t *node,
 /* One level of recursion deeper; false at the limit. */
 bool nlt_pql_enter(nlt_pql_parser_t *p);
 
-/* Has node a nonzero offset? */
-bool nlt_pql_shift_has_offset(const nlt_pql_shift_t *shift);
-
 /* ---- nlt_pql_parse_postfix.c ---- */
 
 /* May the token follow a whole operand and bind to it at once? */
 bool nlt_pql_is_postfix(nlt_pql_token_kind_t kind);
 
 /* The node with the postfix that begins at the next token. */
-nlt_pql_node_t *nlt_pql_parse_postfix(nlt_pql_parser_t *p,
-                                      nlt_pql_node_t *operand);
+nlt_pql_node_t *
+nlt_pql_parse_postfix(nlt_pql_parser_t *p, nlt_pql_node_t *operand);
 
 /* ---- nlt_pql_parse_selector.c ---- */
 
 /* A VECTOR from its name (END: none, '{' is next) and what follows. */
-nlt_pql_node_t *nlt_pql_parse_vector(nlt_pql_parser_t *p,
-                                     nlt_pql_token_t name);
+nlt_pql_node_t *
+nlt_pql_parse_vector(nlt_pql_parser_t *p, nlt_pql_token_t name);
 
 /* "(a, b)" after by, without, on, ignoring, group_left, group_right. */
 bool nlt_pql_parse_grouping(nlt_pql_parser_t *p, nlt_pql_names_t *out);
 
 /* A string token without quotes and escapes. */
-bool nlt_pql_unquote(nlt_pql_parser_t *p, nlt_pql_token_t tok,
-                     nlt_str_t *out);
+bool nlt_pql_unquote(nlt_pql_parser_t *p, nlt_pql_token_t tok, nlt_str_t *out);
 
 /* A NUMBER node from a NUMBER or DURATION token. */
-nlt_pql_node_t *nlt_pql_parse_number(nlt_pql_parser_t *p,
-                                     nlt_pql_token_t tok);
+nlt_pql_node_t *nlt_pql_parse_number(nlt_pql_parser_t *p, nlt_pql_token_t tok);
 
 /* ---- nlt_pql_parse_duration.c ---- */
 

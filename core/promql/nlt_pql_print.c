@@ -2,8 +2,9 @@
  * nlt_pql_print.c - tree to canonical text.
  *
  * The text is what Prometheus's String() gives, except where that could not
- * be read back: labels named inf or nan are quoted, an empty ignoring() stays
- * when group_left or group_right needs it, and info(m, {}) keeps its braces.
+ * be read back: labels that need quotes have them in every list, labels named
+ * inf or nan too, an empty ignoring() stays when group_left or group_right
+ * needs it, and info(m, {}) keeps its braces.
  */
 #include <math.h>
 #include <strings.h>
@@ -95,8 +96,7 @@ print_names(nlt_buf_t *b, const char *word, nlt_pql_names_t names)
             nlt_buf_add_c(b, ", ");
         }
         if (nlt_label_name_is_legacy(names.v[i])
-            && !is_number_word(names.v[i]))
-        {
+            && !is_number_word(names.v[i])) {
             nlt_buf_add_str(b, names.v[i]);
         } else {
             nlt_utf8_quote(b, names.v[i]);
@@ -275,8 +275,7 @@ static void
 print_fill(nlt_buf_t *b, const nlt_pql_binary_t *n)
 {
     if (n->fill_left_set && n->fill_right_set
-        && nlt_bits_of(n->fill_left) == nlt_bits_of(n->fill_right))
-    {
+        && nlt_bits_of(n->fill_left) == nlt_bits_of(n->fill_right)) {
         print_fill_value(b, "fill", n->fill_left);
         return;
     }
