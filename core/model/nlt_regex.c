@@ -42,23 +42,30 @@ typedef struct {
     uint32_t group;
 } group_name_t;
 
-struct nlt_regex_s {
-    nlt_pool_t *pool;   /* of the caller: what compile leaves */
-    nlt_pool_t own;     /* what PCRE2 allocates, also later */
-    bool listed;        /* strings decide, PCRE2 is for groups only */
-    bool globs;         /* the strings have gaps */
-    nlt_str_t *strings; /* sorted, unique */
-    size_t n_strings;
-    nlt_str_t prefix;
-    nlt_str_t text;      /* the pattern for PCRE2 */
-    uint32_t n_captures; /* without the whole match */
-    group_name_t *names;
-    size_t n_names;
-    bool jit;
-    pcre2_general_context *general;
-    pcre2_code *code;
-    pcre2_match_context *match;
+/* One pattern as PCRE2 has it; compiled when first needed. */
+typedef struct {
+    nlt_str_t text;
+    pcre2_code *code; /* NULL: not yet */
     pcre2_match_data *data;
+    bool jit;
+} code_t;
+
+struct nlt_regex_s {
+    nlt_pool_t *pool; /* of the caller: what compile leaves */
+    nlt_pool_t own;   /* what PCRE2 allocates, also later */
+    bool listed;      /* strings decide, PCRE2 is for groups only */
+    bool globs;       /* the strings have gaps */
+    nlt_str_t *strings;
+    size_t n_strings; /* sorted, unique */
+    nlt_str_t prefix;
+    uint32_t n_captures; /* without the whole match */
+    group_name_t *names; /* the last group first */
+    size_t n_names;
+    code_t plain;  /* without groups: yes or no */
+    code_t groups; /* with them */
+    pcre2_general_context *general;
+    pcre2_compile_context *how;
+    pcre2_match_context *match;
     pcre2_jit_stack *jit_stack; /* NULL: the 32 KiB of the thread's own */
 };
 
@@ -78,71 +85,84 @@ pcre_free(void *p, void *ctx)
     (void) ctx;
 }
 
-static nlt_rc_t
-code_compile(nlt_regex_t *re, nlt_err_t *err)
+static bool
+contexts_create(nlt_regex_t *re)
 {
-    pcre2_compile_context *how = NULL;
-    PCRE2_SIZE at;
-    int why = 0;
-
+    if (re->match != NULL) {
+        return true;
+    }
     re->general =
         pcre2_general_context_create(pcre_alloc, pcre_free, &re->own);
-    if (re->general != NULL) {
-        how = pcre2_compile_context_create(re->general);
-        re->match = pcre2_match_context_create(re->general);
+    if (re->general == NULL) {
+        return false;
     }
-    if (how == NULL || re->match == NULL) {
-        return nlt_err_set(err, NLT_ENOMEM, "regular expression: %s",
-                           nlt_rc_text(NLT_ENOMEM));
+    re->how = pcre2_compile_context_create(re->general);
+    re->match = pcre2_match_context_create(re->general);
+    if (re->how == NULL || re->match == NULL) {
+        re->match = NULL;
+        return false;
     }
-    (void) pcre2_set_parens_nest_limit(how, PARENS_NEST_MAX);
+    (void) pcre2_set_parens_nest_limit(re->how, PARENS_NEST_MAX);
     (void) pcre2_set_match_limit(re->match, MATCH_LIMIT);
     (void) pcre2_set_depth_limit(re->match, DEPTH_LIMIT);
     (void) pcre2_set_heap_limit(re->match, HEAP_KIB_LIMIT);
-    re->code =
-        pcre2_compile((PCRE2_SPTR) re->text.data, re->text.len,
+    return true;
+}
+
+static nlt_rc_t
+code_compile(nlt_regex_t *re, code_t *c, nlt_err_t *err)
+{
+    PCRE2_SIZE at;
+    int why = 0;
+
+    if (!contexts_create(re)) {
+        return NLT_ENOMEM;
+    }
+    c->code =
+        pcre2_compile((PCRE2_SPTR) c->text.data, c->text.len,
                       PCRE2_UTF | PCRE2_NO_UTF_CHECK | PCRE2_DOTALL
                           | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C,
-                      &why, &at, how);
-    if (re->code == NULL && re->own.over_budget) {
-        return nlt_err_set(err, NLT_ENOMEM, "regular expression: %s",
-                           nlt_rc_text(NLT_ENOMEM));
-    }
-    if (re->code == NULL) {
+                      &why, &at, re->how);
+    if (c->code == NULL) {
+        if (re->own.over_budget || why == PCRE2_ERROR_HEAP_FAILED) {
+            return NLT_ENOMEM;
+        }
+        /* The parser let nothing else pass; "why" is for a report of a bug. */
         return nlt_err_set(err, NLT_EINVAL,
                            "error parsing regexp: expression too large "
                            "(%d at %zu of %zu)",
-                           why, (size_t) at, re->text.len);
+                           why, (size_t) at, c->text.len);
     }
-    re->jit = pcre2_jit_compile(re->code, PCRE2_JIT_COMPLETE) == 0;
-    re->data = pcre2_match_data_create_from_pattern(re->code, re->general);
-    if (re->data == NULL) {
-        return nlt_err_set(err, NLT_ENOMEM, "regular expression: %s",
-                           nlt_rc_text(NLT_ENOMEM));
+    c->jit = pcre2_jit_compile(c->code, PCRE2_JIT_COMPLETE) == 0;
+    c->data = pcre2_match_data_create_from_pattern(c->code, re->general);
+    if (c->data == NULL) {
+        pcre2_code_free(c->code);
+        c->code = NULL;
+        return NLT_ENOMEM;
     }
     return NLT_OK;
 }
 
 static int
-code_run(nlt_regex_t *re, nlt_str_t s)
+code_run(const nlt_regex_t *re, const code_t *c, nlt_str_t s)
 {
     PCRE2_SPTR at = (PCRE2_SPTR) (s.len > 0 ? s.data : "");
 
-    if (!re->jit) {
-        return pcre2_match(re->code, at, s.len, 0, PCRE2_NO_UTF_CHECK,
-                           re->data, re->match);
+    if (!c->jit) {
+        return pcre2_match(c->code, at, s.len, 0, PCRE2_NO_UTF_CHECK, c->data,
+                           re->match);
     }
-    return pcre2_jit_match(re->code, at, s.len, 0, 0, re->data, re->match);
+    return pcre2_jit_match(c->code, at, s.len, 0, 0, c->data, re->match);
 }
 
 /* RE2 takes a bad byte for U+FFFD; such labels are refused at the door. */
 static nlt_rc_t
-code_match(nlt_regex_t *re, nlt_str_t s)
+code_match(nlt_regex_t *re, code_t *c, nlt_str_t s)
 {
     int rc;
 
-    if (re->code == NULL) {
-        nlt_rc_t made = code_compile(re, NULL);
+    if (c->code == NULL) {
+        nlt_rc_t made = code_compile(re, c, NULL);
 
         if (made != NLT_OK) {
             return made == NLT_EINVAL ? NLT_ELIMIT : made;
@@ -151,17 +171,20 @@ code_match(nlt_regex_t *re, nlt_str_t s)
     if (!nlt_utf8_valid(s)) {
         return NLT_EOF;
     }
-    rc = code_run(re, s);
+    rc = code_run(re, c, s);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT && re->jit_stack == NULL) {
         re->jit_stack =
             pcre2_jit_stack_create(32 << 10, JIT_STACK_BYTES, re->general);
         if (re->jit_stack != NULL) {
             pcre2_jit_stack_assign(re->match, NULL, re->jit_stack);
-            rc = code_run(re, s);
+            rc = code_run(re, c, s);
         }
     }
     if (rc >= 0) {
         return NLT_OK;
+    }
+    if (rc == PCRE2_ERROR_NOMEMORY) {
+        return NLT_ENOMEM;
     }
     return rc == PCRE2_ERROR_NOMATCH ? NLT_EOF : NLT_ELIMIT;
 }
@@ -332,6 +355,18 @@ take_names(nlt_regex_t *re, const nlt_rx_parser_t *x)
     return NLT_OK;
 }
 
+static nlt_rc_t
+print_code(nlt_regex_t *re, const nlt_rx_node_t *root, bool groups,
+           nlt_buf_t *b, code_t *out)
+{
+    nlt_buf_reset(b);
+    nlt_buf_add_c(b, "\\A(?:");
+    nlt_rx_print(root, groups, b);
+    nlt_buf_add_c(b, ")\\z");
+    out->text = nlt_pool_str(re->pool, nlt_buf_str(b));
+    return b->rc != NLT_OK || out->text.data == NULL ? NLT_ENOMEM : NLT_OK;
+}
+
 /* From the tree to all that matching needs. */
 static nlt_rc_t
 plan(nlt_regex_t *re, nlt_rx_parser_t *x, const nlt_rx_node_t *root)
@@ -358,19 +393,18 @@ plan(nlt_regex_t *re, nlt_rx_parser_t *x, const nlt_rx_node_t *root)
     } else {
         nlt_rx_prefix(root, &b);
         re->prefix = nlt_pool_str(re->pool, nlt_buf_str(&b));
-        nlt_buf_reset(&b);
         if (re->prefix.data == NULL) {
             return NLT_ENOMEM;
         }
     }
-    if (re->listed && re->n_captures == 0) {
-        return NLT_OK;
+    rc = NLT_OK;
+    if (!re->listed) {
+        rc = print_code(re, root, false, &b, &re->plain);
     }
-    nlt_buf_add_c(&b, "\\A(?:");
-    nlt_rx_print(root, &b);
-    nlt_buf_add_c(&b, ")\\z");
-    re->text = nlt_pool_str(re->pool, nlt_buf_str(&b));
-    return b.rc != NLT_OK || re->text.data == NULL ? NLT_ENOMEM : NLT_OK;
+    if (rc == NLT_OK && re->n_captures > 0) {
+        rc = print_code(re, root, true, &b, &re->groups);
+    }
+    return rc;
 }
 
 nlt_rc_t
@@ -405,7 +439,7 @@ nlt_regex_compile(nlt_pool_t *pool, nlt_str_t pattern, nlt_regex_t **out,
         rc = plan(re, &x, root);
     }
     if (rc == NLT_OK && !re->listed) {
-        rc = code_compile(re, err);
+        rc = code_compile(re, &re->plain, err);
     }
     if (rc == NLT_OK) {
         *out = re;
@@ -431,12 +465,13 @@ nlt_regex_destroy(nlt_regex_t *re)
     }
     /* JIT code and its stack are mapped by PCRE2 itself. */
     pcre2_jit_stack_free(re->jit_stack);
-    pcre2_match_data_free(re->data);
-    pcre2_code_free(re->code);
+    pcre2_code_free(re->plain.code);
+    pcre2_code_free(re->groups.code);
     nlt_pool_deinit(&re->own);
     re->jit_stack = NULL;
-    re->data = NULL;
-    re->code = NULL;
+    re->match = NULL;
+    re->plain.code = NULL;
+    re->groups.code = NULL;
 }
 
 /* ---- matching ---- */
@@ -445,7 +480,7 @@ nlt_rc_t
 nlt_regex_match(nlt_regex_t *re, nlt_str_t s)
 {
     if (!re->listed) {
-        return code_match(re, s);
+        return code_match(re, &re->plain, s);
     }
     if (!re->globs) {
         return list_has(re->strings, re->n_strings, s) ? NLT_OK : NLT_EOF;
@@ -468,9 +503,13 @@ nlt_regex_capture(nlt_regex_t *re, nlt_str_t s, nlt_captures_t *out)
     if (s.len == 0) {
         s.data = "";
     }
-    rc = re->listed ? nlt_regex_match(re, s) : code_match(re, s);
+    if (re->listed || re->n_captures == 0) {
+        rc = nlt_regex_match(re, s);
+    } else {
+        rc = code_match(re, &re->groups, s);
+    }
     if (rc == NLT_OK && re->listed && re->n_captures > 0) {
-        rc = code_match(re, s);
+        rc = code_match(re, &re->groups, s);
     }
     if (rc != NLT_OK) {
         return rc;
@@ -480,8 +519,8 @@ nlt_regex_capture(nlt_regex_t *re, nlt_str_t s, nlt_captures_t *out)
     if (re->n_captures == 0) {
         return NLT_OK;
     }
-    at = pcre2_get_ovector_pointer(re->data);
-    out->n = pcre2_get_ovector_count(re->data);
+    at = pcre2_get_ovector_pointer(re->groups.data);
+    out->n = pcre2_get_ovector_count(re->groups.data);
     if (out->n > NLT_REGEX_CAPTURES_MAX) {
         out->n = NLT_REGEX_CAPTURES_MAX;
     }
@@ -497,7 +536,8 @@ nlt_regex_capture(nlt_regex_t *re, nlt_str_t s, nlt_captures_t *out)
 int
 nlt_regex_group(const nlt_regex_t *re, nlt_str_t name)
 {
-    for (size_t i = 0; i < re->n_names; i++) {
+    /* The list begins with the last group; the first of a name counts. */
+    for (size_t i = re->n_names; i-- > 0;) {
         if (nlt_str_eq(re->names[i].name, name)) {
             return (int) re->names[i].group;
         }

@@ -45,7 +45,8 @@ void nlt_regex_destroy(nlt_regex_t *re);
 
 /*
  * Does the whole of s match?  NLT_OK: yes; NLT_EOF: no; NLT_ELIMIT: the
- * match limit was hit.
+ * match limit was hit; NLT_ENOMEM.  A string that is not UTF-8 matches
+ * literals and .* only.
  */
 NLT_CHECKED nlt_rc_t nlt_regex_match(nlt_regex_t *re, nlt_str_t s);
 
@@ -53,7 +54,7 @@ NLT_CHECKED nlt_rc_t nlt_regex_match(nlt_regex_t *re, nlt_str_t s);
 NLT_CHECKED nlt_rc_t nlt_regex_capture(nlt_regex_t *re, nlt_str_t s,
                                        nlt_captures_t *out);
 
-/* Index of a named group, or -1. */
+/* Index of a named group, the first if several have the name, or -1. */
 int nlt_regex_group(const nlt_regex_t *re, nlt_str_t name);
 
 /*

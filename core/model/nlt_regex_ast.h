@@ -72,6 +72,7 @@ struct nlt_rx_node_s {
     uint8_t flags; /* of LEFT_PAREN: to restore; else NLT_RX_FOLD */
     bool greedy;
     bool bad_rune;    /* literal holds a surrogate: matches nothing */
+    bool closed;      /* was in parentheses: stays as it is */
     uint16_t height;  /* of the tree below, this node included */
     int16_t min, max; /* of REPEAT */
     uint32_t times;   /* greatest product of {n,m} down any path */
@@ -91,9 +92,6 @@ struct nlt_rx_name_s {
     nlt_str_t name; /* in the pattern */
     uint32_t group;
 };
-
-/* Looking for duplicates is quadratic in them. */
-#define NLT_RX_NAMES_MAX 256
 
 /* Flags of the parser and of nodes. */
 #define NLT_RX_FOLD       0x01u /* (?i) */
@@ -169,7 +167,7 @@ NLT_CHECKED nlt_rc_t nlt_rx_expand(nlt_pool_t *scratch,
 /* Appends the literal that every match begins with. */
 void nlt_rx_prefix(const nlt_rx_node_t *root, nlt_buf_t *out);
 
-/* Appends the tree in PCRE2's syntax. */
-void nlt_rx_print(const nlt_rx_node_t *root, nlt_buf_t *out);
+/* Appends the tree in PCRE2's syntax, with its groups or without. */
+void nlt_rx_print(const nlt_rx_node_t *root, bool groups, nlt_buf_t *out);
 
 #endif

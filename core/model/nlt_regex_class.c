@@ -137,9 +137,9 @@ add_set(nlt_rx_parser_t *x, nlt_rx_class_t *c, const ascii_set_t *set,
 
 /* ---- \p{..} ---- */
 
-static const char categories[] =
-    " C Cc Cf Co Cs L Ll Lm Lo Lt Lu M Mc Me Mn N Nd Nl No P Pc Pd Pe Pf Pi "
-    "Po Ps S Sc Sk Sm So Z Zl Zp Zs ";
+static const char categories[] = " C Cc Cf Cn Co Cs L LC Ll Lm Lo Lt Lu M Mc "
+                                 "Me Mn N Nd Nl No P Pc Pd Pe Pf Pi "
+                                 "Po Ps S Sc Sk Sm So Z Zl Zp Zs ";
 
 static const char scripts[] =
     "  Adlam Ahom Anatolian_Hieroglyphs Arabic Armenian Avestan Balinese "
@@ -197,6 +197,8 @@ add_property(nlt_rx_parser_t *x, nlt_rx_class_t *c, nlt_str_t name,
     if (!negated && nlt_str_eq(name, NLT_STR("C"))) {
         /* PCRE2 counts unassigned code points as C, Go does not. */
         nlt_buf_add_c(b, "\\p{Cc}\\p{Cf}\\p{Co}");
+    } else if (nlt_str_eq(name, NLT_STR("LC"))) {
+        nlt_buf_add_c(b, negated ? "\\P{L&}" : "\\p{L&}");
     } else {
         nlt_buf_add_c(b, p);
         if (!in_list(categories, name)) {

@@ -114,8 +114,8 @@ push_literal(nlt_rx_parser_t *x, uint32_t rune)
     size_t n = nlt_utf8_encode(at, rune);
 
     x->text_len += n;
-    if (top != NULL && top->type == NLT_RX_LITERAL && !top->bad_rune && !bad
-        && (top->flags & NLT_RX_FOLD) == fold
+    if (top != NULL && top->type == NLT_RX_LITERAL && !top->closed
+        && !top->bad_rune && !bad && (top->flags & NLT_RX_FOLD) == fold
         && top->u.text.data + top->u.text.len == at) {
         top->u.text.len += n;
         top->size++;
@@ -249,6 +249,7 @@ right_paren(nlt_rx_parser_t *x)
     }
     x->flags = paren->flags;
     if (paren->capture == 0) {
+        inner->closed = true;
         inner->next = paren->next;
         return NLT_OK;
     }
@@ -319,6 +320,24 @@ parse_braces(nlt_rx_parser_t *x, int *min, int *max)
 }
 
 /*
+ * A repetition of x* is x*, which saves a backtracking matcher from trying
+ * all ways to share the text between the two.  Likewise x+ once or more.
+ */
+static void
+flatten(nlt_rx_node_t *n)
+{
+    const nlt_rx_node_t *s = n->sub;
+
+    if (s->type == NLT_RX_REPEAT && s->max < 0 && s->min <= 1 && n->max != 0
+        && (s->min == 0 || n->min <= 1)) {
+        n->min = (int16_t) (s->min == 0 || n->min == 0 ? 0 : 1);
+        n->max = -1;
+        n->greedy = s->greedy;
+        n->sub = s->sub;
+    }
+}
+
+/*
  * Repeats the node on top.  The operator began at `before` and x->p is behind
  * it; `last` is where an operator just before it began, or NULL.
  */
@@ -341,7 +360,7 @@ repeat(nlt_rx_parser_t *x, int min, int max, bool braces, const char *before,
         return nlt_rx_fail(x, "missing argument to repetition operator",
                            before, x->p);
     }
-    if (x->stack->type == NLT_RX_LITERAL) {
+    if (x->stack->type == NLT_RX_LITERAL && !x->stack->closed) {
         TRY(split_last_rune(x));
     }
     sub = x->stack;
@@ -354,20 +373,20 @@ repeat(nlt_rx_parser_t *x, int min, int max, bool braces, const char *before,
     n->min = (int16_t) min;
     n->max = (int16_t) max;
     TRY(measure(x, n));
-    if (!braces) {
-        return NLT_OK;
-    }
-    /* {n,0} takes part in no product, {n,} with n. */
-    uint32_t m = (uint32_t) (max < 0 ? min : max);
+    if (braces) {
+        /* {n,0} takes part in no product, {n,} with n. */
+        uint32_t m = (uint32_t) (max < 0 ? min : max);
 
-    if (max == 0) {
-        n->times = 1;
-    } else if (m > 0) {
-        n->times *= m;
+        if (max == 0) {
+            n->times = 1;
+        } else if (m > 0) {
+            n->times *= m;
+        }
+        if ((min >= 2 || max >= 2) && n->times > NLT_RX_REPEAT_MAX) {
+            return nlt_rx_fail(x, "invalid repeat count", before, x->p);
+        }
     }
-    if ((min >= 2 || max >= 2) && n->times > NLT_RX_REPEAT_MAX) {
-        return nlt_rx_fail(x, "invalid repeat count", before, x->p);
-    }
+    flatten(n);
     return NLT_OK;
 }
 
@@ -405,27 +424,19 @@ is_name(nlt_str_t name)
     return name.len > 0;
 }
 
-/* Notes the name of the group that comes next. */
+/* Notes the name of the group that comes next; names may repeat. */
 static nlt_rc_t
 add_name(nlt_rx_parser_t *x, nlt_str_t name)
 {
     nlt_rx_name_t *n;
 
-    for (n = x->names; n != NULL; n = n->next) {
-        if (nlt_str_eq(n->name, name)) {
-            return nlt_rx_fail(x, "duplicate capture group name", name.data,
-                               name.data + name.len);
-        }
-    }
-    if (++x->n_names > NLT_RX_NAMES_MAX) {
-        return fail_whole(x, "expression too large");
-    }
     n = nlt_pool_alloc(x->pool, sizeof(*n));
     if (n == NULL) {
         return fail_memory(x);
     }
     *n = (nlt_rx_name_t){x->names, name, x->n_captures + 1};
     x->names = n;
+    x->n_names++;
     return NLT_OK;
 }
 

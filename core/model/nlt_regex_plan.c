@@ -440,14 +440,14 @@ print_class(nlt_buf_t *b, const nlt_rx_class_t *c)
     nlt_buf_add_byte(b, ')');
 }
 
-static void print(nlt_buf_t *b, const nlt_rx_node_t *n);
+static void print(nlt_buf_t *b, const nlt_rx_node_t *n, bool groups);
 
 static void
-print_repeat(nlt_buf_t *b, const nlt_rx_node_t *n)
+print_repeat(nlt_buf_t *b, const nlt_rx_node_t *n, bool groups)
 {
     /* PCRE2 takes no repetition of some assertions without the group. */
     nlt_buf_add_c(b, "(?:");
-    print(b, n->sub);
+    print(b, n->sub, groups);
     nlt_buf_add_byte(b, ')');
     if (n->max < 0 && n->min <= 1) {
         nlt_buf_add_byte(b, n->min == 0 ? '*' : '+');
@@ -464,7 +464,7 @@ print_repeat(nlt_buf_t *b, const nlt_rx_node_t *n)
 }
 
 static void
-print(nlt_buf_t *b, const nlt_rx_node_t *n)
+print(nlt_buf_t *b, const nlt_rx_node_t *n, bool groups)
 {
     switch ((nlt_rx_type_t) n->type) {
     case NLT_RX_LITERAL:
@@ -498,22 +498,22 @@ print(nlt_buf_t *b, const nlt_rx_node_t *n)
         nlt_buf_add_c(b, "\\B");
         break;
     case NLT_RX_CAPTURE:
-        nlt_buf_add_byte(b, '(');
-        print(b, n->sub);
+        nlt_buf_add_c(b, groups ? "(" : "(?:");
+        print(b, n->sub, groups);
         nlt_buf_add_byte(b, ')');
         break;
     case NLT_RX_REPEAT:
-        print_repeat(b, n);
+        print_repeat(b, n, groups);
         break;
     case NLT_RX_CONCAT:
         for (const nlt_rx_node_t *s = n->sub; s != NULL; s = s->next) {
-            print(b, s);
+            print(b, s, groups);
         }
         break;
     case NLT_RX_ALTERNATE:
         nlt_buf_add_c(b, "(?:");
         for (const nlt_rx_node_t *s = n->sub; s != NULL; s = s->next) {
-            print(b, s);
+            print(b, s, groups);
             nlt_buf_add_byte(b, s->next != NULL ? '|' : ')');
         }
         break;
@@ -525,7 +525,7 @@ print(nlt_buf_t *b, const nlt_rx_node_t *n)
 }
 
 void
-nlt_rx_print(const nlt_rx_node_t *root, nlt_buf_t *out)
+nlt_rx_print(const nlt_rx_node_t *root, bool groups, nlt_buf_t *out)
 {
-    print(out, root);
+    print(out, root, groups);
 }
