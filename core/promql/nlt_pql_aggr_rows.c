@@ -333,7 +333,7 @@ warn_quantile(chooser_t *c, double v)
 
 /*
  * Prometheus's checks of the parameter over all steps.  *empty: there is no
- * result, and nothing is evaluated.
+ * result.
  */
 static nlt_rc_t
 check_param(chooser_t *c, bool *empty)
@@ -456,6 +456,7 @@ typedef struct {
     chooser_t c;
     nlt_pql_iter_t *child;
     nlt_pql_rows_t rows;
+    bool empty; /* by the parameter: only errors can come out of it */
     bool filled;
     size_t next;
 } aggr_rows_t;
@@ -466,8 +467,14 @@ aggr_rows_next(nlt_pql_iter_t *op, nlt_pql_row_t *row)
     aggr_rows_t *e = (aggr_rows_t *) op;
 
     if (!e->filled) {
-        nlt_rc_t rc = e->child ? choose(&e->c, e->child, &e->rows) : NLT_OK;
+        nlt_rc_t rc = NLT_OK;
 
+        while (e->empty && rc == NLT_OK) {
+            rc = e->child->next(e->child, row);
+        }
+        rc = rc == NLT_EOF ? NLT_OK
+             : e->empty    ? rc
+                           : choose(&e->c, e->child, &e->rows);
         if (rc != NLT_OK) {
             return rc;
         }
@@ -486,7 +493,6 @@ nlt_pql_open_aggr_rows(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
 {
     const nlt_pql_aggr_node_t *a = &plan->ast->u.aggr;
     aggr_rows_t *e = nlt_pql_iter_new(ctx, plan, sizeof(*e), aggr_rows_next);
-    bool empty;
     nlt_rc_t rc;
 
     if (e == NULL) {
@@ -501,16 +507,16 @@ nlt_pql_open_aggr_rows(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
         rc = nlt_pql_scalar_values(ctx, plan->kids[1], &e->c.param);
     }
     if (rc == NLT_OK) {
-        rc = check_param(&e->c, &empty);
+        rc = check_param(&e->c, &e->empty);
     }
-    if (rc == NLT_OK && !empty) {
+    if (rc == NLT_OK) {
         rc = nlt_pql_open(ctx, plan->kids[0], &e->child);
     }
     if (rc != NLT_OK) {
         return rc;
     }
     if (a->op != NLT_PQL_AGGR_QUANTILE) {
-        e->op.unique = e->child == NULL || e->child->unique;
+        e->op.unique = e->child->unique;
     } else {
         e->op.unique = a->without ? e->child->unique : !e->c.by.has_meta;
     }
