@@ -495,6 +495,10 @@ nlt_pql_open_window(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
         if (kid->ast->type == NLT_PQL_MATRIX) {
             e->arg_pos[i] = kid->ast->start;
             rc = nlt_pql_feed_open(ctx, kid, &e->feed);
+            if (rc == NLT_OK) {
+                rc = nlt_pql_func_edges(e->func, e->feed.fetch->anchored,
+                                        e->feed.fetch->smoothed, ctx->err);
+            }
         } else {
             e->arg_pos[i] = call->args[i]->start;
             rc = nlt_pql_scalar_values(ctx, kid, &e->params[e->n_params++]);

@@ -26,6 +26,12 @@
     {.name = #fn, .args = args_, .ret = V, .kind = NLT_PQL_FK_RANGE,          \
      .range = nlt_pql_fn_##fn, .keeps_name = true, .doc = doc_}
 
+/* The same over anchored ranges too, and smoothed ones if smoothed_. */
+#define RANGE_EDGES(fn, smoothed_, doc_)                                      \
+    {.name = #fn, .args = ARGS(M), .ret = V, .kind = NLT_PQL_FK_RANGE,        \
+     .range = nlt_pql_fn_##fn, .anchored = true, .smoothed = smoothed_,       \
+     .doc = doc_}
+
 #define RANGE_EXP(fn, args_, doc_)                                            \
     {.name = #fn, .args = args_, .ret = V, .kind = NLT_PQL_FK_RANGE,          \
      .range = nlt_pql_fn_##fn, .experimental = true, .doc = doc_}
@@ -69,7 +75,7 @@ static const nlt_pql_func_t table[] = {
     MAP(atanh, ARGS(V), 0, "inverse hyperbolic tangent"),
     RANGE(avg_over_time, ARGS(M), "average of the range's values"),
     MAP(ceil, ARGS(V), 0, "rounded up to an integer"),
-    RANGE(changes, ARGS(M), "how often the value changed in the range"),
+    RANGE_EDGES(changes, false, "how often the value changed in the range"),
     MAP(clamp, ARGS(V, S, S), 0, "held between a minimum and a maximum"),
     MAP(clamp_max, ARGS(V, S), 0, "held below a maximum"),
     MAP(clamp_min, ARGS(V, S), 0, "held above a minimum"),
@@ -81,7 +87,7 @@ static const nlt_pql_func_t table[] = {
     MAP(day_of_year, ARGS(V), 1, "1 to 366"),
     MAP(days_in_month, ARGS(V), 1, "28 to 31"),
     MAP(deg, ARGS(V), 0, "radians to degrees"),
-    RANGE(delta, ARGS(M), "last less first of a gauge, extrapolated"),
+    RANGE_EDGES(delta, true, "last less first of a gauge, extrapolated"),
     RANGE(deriv, ARGS(M), "slope per second by linear regression"),
     RANGE_EXP(double_exponential_smoothing, ARGS(M, S, S),
               "smoothed value with trend; factors between 0 and 1"),
@@ -104,7 +110,7 @@ static const nlt_pql_func_t table[] = {
     HIST("histogram_sum", "sum of a native histogram"),
     MAP(hour, ARGS(V), 1, "0 to 23"),
     RANGE(idelta, ARGS(M), "difference of the last two samples"),
-    RANGE(increase, ARGS(M), "increase of a counter, extrapolated"),
+    RANGE_EDGES(increase, true, "increase of a counter, extrapolated"),
     SPECIAL_EXP("info", INFO, ARGS(V, V), 1, V, true,
                 "adds labels of info metrics of the same target"),
     RANGE(irate, ARGS(M), "rate of a counter from its last two samples"),
@@ -133,8 +139,8 @@ static const nlt_pql_func_t table[] = {
     MAP(rad, ARGS(V), 0, "degrees to radians"),
     SPECIAL_EXP("range", RANGE, NO_ARGS, 0, S, false,
                 "length of the query, seconds"),
-    RANGE(rate, ARGS(M), "increase of a counter per second, extrapolated"),
-    RANGE(resets, ARGS(M), "how often the value fell in the range"),
+    RANGE_EDGES(rate, true, "increase of a counter per second, extrapolated"),
+    RANGE_EDGES(resets, false, "how often the value fell in the range"),
     MAP(round, ARGS(V, S), 1, "rounded to a multiple, 1 by default"),
     SPECIAL("scalar", SCALAR, ARGS(V), 0, S,
             "value of a vector of one element, else NaN"),
@@ -195,6 +201,43 @@ nlt_pql_func_find(nlt_str_t name)
         }
     }
     return NULL;
+}
+
+/* Says which functions would take the modifier. */
+static nlt_rc_t
+refuse_edges(const nlt_pql_func_t *f, const char *word, bool smoothed,
+             nlt_err_t *err)
+{
+    char names[256];
+    size_t len = 0;
+
+    for (size_t i = 0; i < NLT_COUNT(table); i++) {
+        size_t n = strlen(table[i].name);
+
+        if ((smoothed ? table[i].smoothed : table[i].anchored)
+            && len + n + 2 < sizeof(names)) {
+            memcpy(names + len, len ? ", " : "", len ? 2 : 0);
+            len += len ? 2 : 0;
+            memcpy(names + len, table[i].name, n);
+            len += n;
+        }
+    }
+    return nlt_err_set(err, NLT_EEXEC,
+                       "%s modifier can only be used with: %.*s - not with %s",
+                       word, (int) len, names, f->name);
+}
+
+nlt_rc_t
+nlt_pql_func_edges(const nlt_pql_func_t *f, bool anchored, bool smoothed,
+                   nlt_err_t *err)
+{
+    if (anchored && !f->anchored) {
+        return refuse_edges(f, "anchored", false, err);
+    }
+    if (smoothed && !f->smoothed) {
+        return refuse_edges(f, "smoothed", true, err);
+    }
+    return NLT_OK;
 }
 
 const nlt_pql_func_t *

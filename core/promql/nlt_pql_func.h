@@ -121,6 +121,8 @@ typedef struct nlt_pql_func_s {
     nlt_pql_type_t ret;
     bool experimental;
     bool keeps_name; /* result keeps __name__ (last_over_time, ...) */
+    bool anchored;   /* takes an anchored range */
+    bool smoothed;   /* takes a smoothed range */
     nlt_pql_func_kind_t kind;
     nlt_pql_range_fn_t range;
     nlt_pql_map_fn_t map;
@@ -130,6 +132,14 @@ typedef struct nlt_pql_func_s {
 
 /* The row of a name, or NULL.  O(log n). */
 const nlt_pql_func_t *nlt_pql_func_find(nlt_str_t name);
+
+/*
+ * May a call of f have an argument with these modifiers?  NLT_EEXEC with
+ * Prometheus's text (messages.md E26, E27) when not.
+ */
+NLT_CHECKED nlt_rc_t nlt_pql_func_edges(const nlt_pql_func_t *f,
+                                        bool anchored, bool smoothed,
+                                        nlt_err_t *err);
 
 /* The whole table, sorted by name. */
 const nlt_pql_func_t *nlt_pql_func_table(size_t *n);

@@ -132,6 +132,26 @@ signatures_are_prometheus_ones(void)
     }
 }
 
+static void
+edges_are_refused_by_name(void)
+{
+    const nlt_pql_func_t *avg = nlt_pql_func_find(str("avg_over_time"));
+    const nlt_pql_func_t *changes = nlt_pql_func_find(str("changes"));
+    nlt_err_t err;
+
+    NLT_CHECK_INT(nlt_pql_func_edges(avg, false, false, &err), NLT_OK);
+    NLT_CHECK_INT(nlt_pql_func_edges(changes, true, false, &err), NLT_OK);
+    NLT_CHECK_INT(nlt_pql_func_edges(avg, true, false, &err), NLT_EEXEC);
+    NLT_CHECK(strcmp(err.text, "anchored modifier can only be used with: "
+                               "changes, delta, increase, rate, resets - not "
+                               "with avg_over_time")
+              == 0);
+    NLT_CHECK_INT(nlt_pql_func_edges(changes, false, true, &err), NLT_EEXEC);
+    NLT_CHECK(strcmp(err.text, "smoothed modifier can only be used with: "
+                               "delta, increase, rate - not with changes")
+              == 0);
+}
+
 int
 main(void)
 {
@@ -140,5 +160,6 @@ main(void)
     NLT_TEST(every_row_fits_its_kind);
     NLT_TEST(every_special_occurs_once);
     NLT_TEST(signatures_are_prometheus_ones);
+    NLT_TEST(edges_are_refused_by_name);
     return nlt_test_done();
 }
