@@ -5,12 +5,14 @@
  * Floor 5 (ngx_module): the only floor that knows nginx.  It moves bytes and
  * time between nginx and core; what a request means is decided in core.
  *
- *   module.c   directives, configuration, life of the processes
+ *   module.c   directives of locations, life of the processes
+ *   conf.c     the directives nightlight_store and nightlight_self
  *   store.c    the stores that this process has open, their timers
  *   helper.c   the manager callback and the thread of the helper process
  *   body.c     a request body in one piece, whatever nginx made of it
  *   write.c    location handler of remote_write
- *   query.c    location handlers of the HTTP API: thread pool, streaming
+ *   query.c    location handlers of the HTTP API: jobs in the thread pool
+ *   send.c     answers on their way out
  *
  * Configuration structures live in the cycle's pool and are thrown away at
  * reload; what a process has open (ngx_http_nightlight_runtime_t) is kept in
@@ -54,7 +56,7 @@ typedef struct {
 
 
 typedef struct {
-    ngx_array_t                      stores;   /* ngx_http_nightlight_store_t* */
+    ngx_array_t                      stores;   /* of pointers to them */
     ngx_thread_pool_t               *threads;
 } ngx_http_nightlight_main_conf_t;
 
@@ -107,6 +109,14 @@ struct ngx_http_nightlight_runtime_s {
 extern ngx_module_t  ngx_http_nightlight_module;
 
 
+/* Directives and what they share. */
+char *ngx_http_nightlight_store(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_nightlight_self(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_nightlight_param_error(ngx_conf_t *cf, ngx_str_t *arg,
+    const char *what);
+
+
 /* The environment of core in an nginx process: logs to the cycle's log. */
 extern const nlt_env_t  ngx_http_nightlight_env;
 
@@ -157,6 +167,27 @@ ngx_err_t ngx_http_nightlight_body_read(ngx_http_request_t *r, u_char *p,
 
 ngx_int_t ngx_http_nightlight_write_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_nightlight_api_handler(ngx_http_request_t *r);
+
+/*
+ * The answer of a job that has run: header, then the body in parts as the
+ * client takes them.  What the handler has to return; NGX_AGAIN: the write
+ * handler goes on.
+ */
+typedef struct {
+    ngx_http_request_t              *request;
+    nlt_api_t                       *api;
+    ngx_chain_t                     *ready;  /* rendered before the header */
+    ngx_chain_t                     *free;
+    ngx_chain_t                     *busy;
+    ngx_uint_t                       parts;
+    unsigned                         last:1; /* rendered to the end */
+} ngx_http_nightlight_out_t;
+
+ngx_int_t ngx_http_nightlight_send(ngx_http_nightlight_out_t *out);
+
+/* Goes on with it, from a write event handler; finalizes the request. */
+void ngx_http_nightlight_send_more(ngx_http_nightlight_out_t *out);
+
 
 /* A short text/plain answer; returns what the handler has to return. */
 ngx_int_t ngx_http_nightlight_send_text(ngx_http_request_t *r,

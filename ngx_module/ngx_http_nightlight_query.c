@@ -28,8 +28,6 @@
 
 
 #define NGX_HTTP_NIGHTLIGHT_QUEUE_MAX    1024
-#define NGX_HTTP_NIGHTLIGHT_PART         65536
-#define NGX_HTTP_NIGHTLIGHT_PARTS_MAX    4
 #define NGX_HTTP_NIGHTLIGHT_NICE         5
 
 
@@ -38,21 +36,13 @@ typedef struct ngx_http_nightlight_job_s  ngx_http_nightlight_job_t;
 struct ngx_http_nightlight_job_s {
     ngx_queue_t                      queue;
     ngx_thread_task_t                task;
-    ngx_http_request_t              *request;
+    ngx_http_nightlight_out_t        out;        /* request, api, position */
     ngx_http_nightlight_loc_conf_t  *conf;
     ngx_thread_pool_t               *threads;
-    nlt_api_t                       *api;
     ngx_event_t                      timer;
-
-    /* of the answer on its way out */
-    ngx_chain_t                     *ready;  /* rendered before the header */
-    ngx_chain_t                     *free;
-    ngx_chain_t                     *busy;
-    ngx_uint_t                       parts;
 
     unsigned                         queued:1;
     unsigned                         running:1;  /* in a thread */
-    unsigned                         last:1;     /* rendered to the end */
     unsigned                         gone:1;     /* cleanup has run */
 };
 
@@ -67,12 +57,6 @@ static void ngx_http_nightlight_api_done(ngx_event_t *ev);
 static void ngx_http_nightlight_api_timeout(ngx_event_t *ev);
 static void ngx_http_nightlight_api_cleanup(void *data);
 static void ngx_http_nightlight_api_free(ngx_http_nightlight_job_t *job);
-static ngx_int_t ngx_http_nightlight_api_send(ngx_http_nightlight_job_t *job);
-static ngx_int_t ngx_http_nightlight_api_render(
-    ngx_http_nightlight_job_t *job, ngx_chain_t *cl);
-static ngx_int_t ngx_http_nightlight_api_output(
-    ngx_http_nightlight_job_t *job);
-static void ngx_http_nightlight_api_wait(ngx_http_request_t *r);
 static void ngx_http_nightlight_api_writer(ngx_http_request_t *r);
 
 
@@ -81,99 +65,6 @@ static void ngx_http_nightlight_api_writer(ngx_http_request_t *r);
 static ngx_queue_t  ngx_http_nightlight_waiting;
 static ngx_uint_t   ngx_http_nightlight_n_waiting;
 static ngx_uint_t   ngx_http_nightlight_n_running;
-
-
-ngx_int_t
-ngx_http_nightlight_add_header(ngx_http_request_t *r, const char *key,
-    const char *value)
-{
-    size_t            len;
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    len = ngx_strlen(value);
-
-    h->hash = 1;
-#if (nginx_version >= 1023000)
-    h->next = NULL;
-#endif
-    h->key.len = ngx_strlen(key);
-    h->key.data = (u_char *) key;
-
-    h->value.len = len;
-    h->value.data = ngx_pnalloc(r->pool, len + 1);
-    if (h->value.data == NULL) {
-        h->hash = 0;
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(h->value.data, value, len + 1);
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_nightlight_retry_after(ngx_http_request_t *r, ngx_uint_t seconds)
-{
-    u_char  buf[NGX_INT_T_LEN + 1];
-
-    *ngx_sprintf(buf, "%ui", seconds) = '\0';
-
-    return ngx_http_nightlight_add_header(r, "Retry-After", (char *) buf);
-}
-
-
-ngx_int_t
-ngx_http_nightlight_send_text(ngx_http_request_t *r, ngx_uint_t status,
-    nlt_str_t text, ngx_uint_t retry_after)
-{
-    ngx_int_t     rc;
-    ngx_buf_t    *b;
-    ngx_chain_t   out;
-
-    rc = ngx_http_discard_request_body(r);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    if (retry_after
-        && ngx_http_nightlight_retry_after(r, retry_after) != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    b = ngx_create_temp_buf(r->pool, text.len + 1);
-    if (b == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    b->last = ngx_cpymem(b->last, text.data, text.len);
-    *b->last++ = '\n';
-    b->last_buf = 1;
-    b->last_in_chain = 1;
-
-    r->headers_out.status = status;
-    r->headers_out.content_length_n = b->last - b->pos;
-    ngx_str_set(&r->headers_out.content_type, "text/plain; charset=utf-8");
-    r->headers_out.content_type_len = sizeof("text/plain") - 1;
-    r->headers_out.content_type_lowcase = NULL;
-
-    rc = ngx_http_send_header(r);
-
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-        return rc;
-    }
-
-    out.buf = b;
-    out.next = NULL;
-
-    return ngx_http_output_filter(r, &out);
-}
 
 
 ngx_int_t
@@ -411,7 +302,7 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    job->request = r;
+    job->out.request = r;
     job->conf = nlcf;
     job->threads = nmcf->threads;
 
@@ -432,10 +323,10 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
     ngx_http_nightlight_api_request(r, form, nlcf, &req);
 
     rc = nlt_api_create(&ngx_http_nightlight_env, store, &conf, &req,
-                        &job->api);
+                        &job->out.api);
 
     if (rc != NLT_OK) {
-        job->api = NULL;
+        job->out.api = NULL;
         return rc == NLT_ETOOBIG ? NGX_HTTP_REQUEST_ENTITY_TOO_LARGE
                                  : NGX_HTTP_SERVICE_UNAVAILABLE;
     }
@@ -444,12 +335,13 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
 
     if (req.kind == NLT_API_METRICS) {
         ngx_http_nightlight_conn(&conn);
-        nlt_api_set_conn(job->api, &conn);
+        nlt_api_set_conn(job->out.api, &conn);
     }
 
-    if (nlt_api_is_quick(job->api)) {
-        nlt_api_run(job->api);
-        return ngx_http_nightlight_api_send(job);
+    if (nlt_api_is_quick(job->out.api)) {
+        nlt_api_run(job->out.api);
+        r->write_event_handler = ngx_http_nightlight_api_writer;
+        return ngx_http_nightlight_send(&job->out);
     }
 
     return ngx_http_nightlight_api_post(job);
@@ -461,7 +353,7 @@ ngx_http_nightlight_api_post(ngx_http_nightlight_job_t *job)
 {
     ngx_http_request_t  *r;
 
-    r = job->request;
+    r = job->out.request;
 
     if (ngx_http_nightlight_waiting.next == NULL) {
         ngx_queue_init(&ngx_http_nightlight_waiting);
@@ -523,7 +415,7 @@ ngx_http_nightlight_api_next(void)
             /* the pool's queue is full of others' tasks: at the next end */
 
             if (ngx_http_nightlight_n_running == 0) {
-                nlt_api_cancel(job->api);
+                nlt_api_cancel(job->out.api);
                 ngx_add_timer(&job->timer, 100);
             }
 
@@ -535,7 +427,7 @@ ngx_http_nightlight_api_next(void)
         ngx_http_nightlight_n_waiting--;
 
         job->running = 1;
-        job->request->main->blocked++;
+        job->out.request->main->blocked++;
         ngx_http_nightlight_n_running++;
     }
 }
@@ -554,7 +446,7 @@ ngx_http_nightlight_api_thread(void *data, ngx_log_t *log)
 
     (void) setpriority(PRIO_PROCESS, (id_t) tid, NGX_HTTP_NIGHTLIGHT_NICE);
 
-    nlt_api_run(job->api);
+    nlt_api_run(job->out.api);
 }
 
 
@@ -567,7 +459,7 @@ ngx_http_nightlight_api_done(ngx_event_t *ev)
     ngx_connection_t    *c;
     ngx_http_request_t  *r;
 
-    r = job->request;
+    r = job->out.request;
     c = r->connection;
 
     ngx_http_set_log_request(c->log, r);
@@ -593,7 +485,7 @@ ngx_http_nightlight_api_done(ngx_event_t *ev)
 
     r->read_event_handler = ngx_http_block_reading;
 
-    rc = ngx_http_nightlight_api_send(job);
+    rc = ngx_http_nightlight_send(&job->out);
 
     if (rc != NGX_AGAIN) {
         ngx_http_finalize_request(r, rc);
@@ -611,7 +503,7 @@ ngx_http_nightlight_api_timeout(ngx_event_t *ev)
     ngx_connection_t    *c;
     ngx_http_request_t  *r;
 
-    nlt_api_cancel(job->api);
+    nlt_api_cancel(job->out.api);
 
     if (job->running) {
         ngx_add_timer(ev, 1000);
@@ -626,7 +518,7 @@ ngx_http_nightlight_api_timeout(ngx_event_t *ev)
     job->queued = 0;
     ngx_http_nightlight_n_waiting--;
 
-    r = job->request;
+    r = job->out.request;
     c = r->connection;
 
     ngx_http_set_log_request(c->log, r);
@@ -657,7 +549,7 @@ ngx_http_nightlight_api_cleanup(void *data)
     }
 
     if (job->running) {
-        nlt_api_cancel(job->api);
+        nlt_api_cancel(job->out.api);
         return;
     }
 
@@ -672,255 +564,21 @@ ngx_http_nightlight_api_free(ngx_http_nightlight_job_t *job)
         ngx_del_timer(&job->timer);
     }
 
-    nlt_api_destroy(job->api);
+    nlt_api_destroy(job->out.api);
     ngx_free(job);
-}
-
-
-/* The header, then the body as far as it goes at once. */
-
-static ngx_int_t
-ngx_http_nightlight_api_send(ngx_http_nightlight_job_t *job)
-{
-    ngx_int_t                rc;
-    ngx_http_request_t      *r;
-    const nlt_api_answer_t  *answer;
-
-    r = job->request;
-    answer = nlt_api_answer(job->api);
-
-    r->headers_out.status = answer->status;
-    r->headers_out.content_length_n = -1;
-
-    if (answer->content_type.len) {
-        r->headers_out.content_type.len = answer->content_type.len;
-        r->headers_out.content_type.data =
-                                         (u_char *) answer->content_type.data;
-        r->headers_out.content_type_len = answer->content_type.len;
-        r->headers_out.content_type_lowcase = NULL;
-    }
-
-    if ((answer->allow.len
-         && ngx_http_nightlight_add_header(r, "Allow", answer->allow.data)
-            != NGX_OK)
-        || (answer->retry_after_s > 0
-            && ngx_http_nightlight_retry_after(r, answer->retry_after_s)
-               != NGX_OK))
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    if (answer->has_body) {
-
-        /* most answers are one part long: then their length is known */
-
-        job->ready = ngx_http_nightlight_api_part(job);
-
-        if (job->ready == NULL
-            || ngx_http_nightlight_api_render(job, job->ready) != NGX_OK)
-        {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        if (job->last) {
-            r->headers_out.content_length_n = ngx_buf_size(job->ready->buf);
-        }
-
-    } else {
-        r->header_only = 1;
-        r->headers_out.content_length_n = 0;
-    }
-
-    rc = ngx_http_send_header(r);
-
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-        return rc;
-    }
-
-    r->write_event_handler = ngx_http_nightlight_api_writer;
-
-    rc = ngx_http_nightlight_api_output(job);
-
-    if (rc == NGX_AGAIN) {
-        ngx_http_nightlight_api_wait(r);
-    }
-
-    return rc;
-}
-
-
-/* A free part of the answer, or NULL when all are on their way. */
-
-static ngx_chain_t *
-ngx_http_nightlight_api_part(ngx_http_nightlight_job_t *job)
-{
-    ngx_buf_t    *b;
-    ngx_chain_t  *cl;
-
-    cl = job->free;
-
-    if (cl) {
-        job->free = cl->next;
-        cl->next = NULL;
-        cl->buf->pos = cl->buf->start;
-        cl->buf->last = cl->buf->start;
-        return cl;
-    }
-
-    if (job->parts == NGX_HTTP_NIGHTLIGHT_PARTS_MAX) {
-        return NULL;
-    }
-
-    cl = ngx_alloc_chain_link(job->request->pool);
-    b = ngx_create_temp_buf(job->request->pool, NGX_HTTP_NIGHTLIGHT_PART);
-
-    if (cl == NULL || b == NULL) {
-        return NULL;
-    }
-
-    b->tag = (ngx_buf_tag_t) &ngx_http_nightlight_module;
-    cl->buf = b;
-    cl->next = NULL;
-    job->parts++;
-
-    return cl;
-}
-
-
-static ngx_int_t
-ngx_http_nightlight_api_render(ngx_http_nightlight_job_t *job,
-    ngx_chain_t *cl)
-{
-    size_t      len;
-    nlt_rc_t    rv;
-    ngx_buf_t  *b;
-
-    b = cl->buf;
-
-    rv = nlt_api_render(job->api, (char *) b->last, NGX_HTTP_NIGHTLIGHT_PART,
-                        &len);
-
-    if (rv != NLT_OK && rv != NLT_AGAIN) {
-        ngx_log_error(NGX_LOG_ALERT, job->request->connection->log, 0,
-                      "nightlight: answer broken off: %s", nlt_rc_text(rv));
-        return NGX_ERROR;
-    }
-
-    job->last = (rv == NLT_OK);
-
-    b->last += len;
-    b->flush = 1;
-    b->last_buf = job->last;
-    b->last_in_chain = job->last;
-
-    return NGX_OK;
-}
-
-
-/* NGX_AGAIN: more when the client has taken what is on its way. */
-
-static ngx_int_t
-ngx_http_nightlight_api_output(ngx_http_nightlight_job_t *job)
-{
-    ngx_int_t            rc;
-    ngx_chain_t         *cl;
-    ngx_http_request_t  *r;
-
-    r = job->request;
-
-    for ( ;; ) {
-        cl = job->ready;
-        job->ready = NULL;
-
-        if (cl == NULL) {
-            cl = ngx_http_nightlight_api_part(job);
-
-            if (cl == NULL && job->parts == 0) {
-                return NGX_ERROR;
-            }
-
-            if (cl && ngx_http_nightlight_api_render(job, cl) != NGX_OK) {
-                return NGX_ERROR;
-            }
-        }
-
-        rc = ngx_http_output_filter(r, cl);
-
-        if (rc == NGX_ERROR) {
-            return NGX_ERROR;
-        }
-
-        if (job->last) {
-
-            /* what is left nginx's own writer sends */
-
-            return NGX_OK;
-        }
-
-        ngx_chain_update_chains(r->pool, &job->free, &job->busy, &cl,
-                                (ngx_buf_tag_t) &ngx_http_nightlight_module);
-
-        if (rc == NGX_AGAIN || r->buffered || r->connection->buffered) {
-            return NGX_AGAIN;
-        }
-    }
-}
-
-
-static void
-ngx_http_nightlight_api_wait(ngx_http_request_t *r)
-{
-    ngx_event_t               *wev;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    wev = r->connection->write;
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-
-    if (!wev->delayed) {
-        ngx_add_timer(wev, clcf->send_timeout);
-    }
-
-    if (ngx_handle_write_event(wev, clcf->send_lowat) != NGX_OK) {
-        r->connection->error = 1;
-        ngx_post_event(wev, &ngx_posted_events);
-    }
 }
 
 
 static void
 ngx_http_nightlight_api_writer(ngx_http_request_t *r)
 {
-    ngx_int_t                   rc;
-    ngx_event_t                *wev;
     ngx_http_nightlight_job_t  *job;
 
     job = ngx_http_get_module_ctx(r, ngx_http_nightlight_module);
 
-    if (job->queued || job->running) {
-        return;
+    /* nothing to write before the thread is done */
+
+    if (!job->queued && !job->running) {
+        ngx_http_nightlight_send_more(&job->out);
     }
-
-    wev = r->connection->write;
-
-    if (wev->timedout) {
-        ngx_log_error(NGX_LOG_INFO, r->connection->log, NGX_ETIMEDOUT,
-                      "client timed out");
-        r->connection->timedout = 1;
-        ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
-        return;
-    }
-
-    if (wev->timer_set) {
-        ngx_del_timer(wev);
-    }
-
-    rc = r->connection->error ? NGX_ERROR
-                              : ngx_http_nightlight_api_output(job);
-
-    if (rc == NGX_AGAIN) {
-        ngx_http_nightlight_api_wait(r);
-        return;
-    }
-
-    ngx_http_finalize_request(r, rc);
 }

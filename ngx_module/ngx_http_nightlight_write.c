@@ -355,7 +355,8 @@ static void
 ngx_http_nightlight_write_finish(ngx_http_request_t *r,
     nlt_ingest_result_t *res)
 {
-    ngx_int_t  rc;
+    ngx_int_t   rc;
+    ngx_uint_t  level;
 
     if (res->status == NGX_HTTP_NO_CONTENT) {
         r->headers_out.status = NGX_HTTP_NO_CONTENT;
@@ -366,8 +367,9 @@ ngx_http_nightlight_write_finish(ngx_http_request_t *r,
         return;
     }
 
-    ngx_log_error(res->status < 500 ? NGX_LOG_INFO : NGX_LOG_ERR,
-                  r->connection->log, 0,
+    level = res->status < 500 ? NGX_LOG_INFO : NGX_LOG_ERR;
+
+    ngx_log_error(level, r->connection->log, 0,
                   "nightlight: remote_write refused with %d: %s", res->status,
                   res->err.text);
 
