@@ -2,13 +2,14 @@
  * run.c - promqltest: runs scripts of Prometheus's test language.
  *
  *     promqltest [--tap] [--verbose] [--features=default|all]
- *                [--samples-max=N] FILE...
+ *                [--samples-max=N] [--wrong] FILE...
  *
  * Each eval of each file is one case.  An instant case is run as written,
  * again with every selector pinned by @ and the evaluation time moved, and
  * all of that as the middle step of a range query; it passes when everything
  * gives the expected answer.  Unlike the original, a failed case does not
- * end the file.
+ * end the file.  With --wrong a case passes when the runner finds fault with
+ * it: that is how the runner itself is tested.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@
 typedef struct {
     bool tap;
     bool verbose;
+    bool wrong; /* every case must fail */
     unsigned features;
     uint64_t samples_max;
     size_t passed;
@@ -61,6 +63,15 @@ report(const eval_t *e, bool ok, nlt_str_t what)
 {
     totals_t *t = e->s->totals;
 
+    if (t->wrong) {
+        if (t->verbose && !ok) {
+            printf("# found: %.*s\n", NLT_FMT(what));
+        }
+        if (ok) {
+            what = NLT_STR("passed although it is wrong");
+        }
+        ok = !ok;
+    }
     if (ok) {
         t->passed++;
     } else {
@@ -659,6 +670,8 @@ option(totals_t *t, const char *arg)
         t->tap = true;
     } else if (strcmp(arg, "--verbose") == 0) {
         t->verbose = true;
+    } else if (strcmp(arg, "--wrong") == 0) {
+        t->wrong = true;
     } else if (strcmp(arg, "--features=default") == 0) {
         t->features = NLT_PQL_F_DEFAULT;
     } else if (strcmp(arg, "--features=all") == 0) {
@@ -684,9 +697,10 @@ main(int argc, char **argv)
         }
     }
     if (i >= argc) {
-        fprintf(stderr, "usage: promqltest [--tap] [--verbose] "
-                        "[--features=default|all]\n"
-                        "                  [--samples-max=N] FILE...\n");
+        fprintf(stderr,
+                "usage: promqltest [--tap] [--verbose] "
+                "[--features=default|all]\n"
+                "                  [--samples-max=N] [--wrong] FILE...\n");
         return 2;
     }
     for (; i < argc; i++) {
