@@ -1,0 +1,290 @@
+/*
+ * nlt_store.c - a store as a process that reads and writes has it.
+ */
+#include "nlt_store_priv.h"
+
+#include <stdio.h>
+
+nlt_rc_t
+nlt_store_open(const nlt_env_t *env, const nlt_store_conf_t *conf,
+               nlt_head_role_t role, nlt_store_t **out, nlt_err_t *err)
+{
+    nlt_store_t *s = nlt_mem_zalloc(env->mem, sizeof(*s));
+    nlt_rc_t rc;
+
+    *out = NULL;
+    if (s == NULL) {
+        return nlt_err_set(err, NLT_ENOMEM, "store: no memory");
+    }
+    s->env = env;
+    s->role = role;
+    rc = nlt_store_conf_copy(conf, &s->conf, s->path, s->head_path, err);
+    if (rc == NLT_OK) {
+        rc = nlt_store_dir_open(env, &s->conf, &s->dir, err);
+    }
+    if (rc != NLT_OK) {
+        nlt_mem_free(env->mem, s, sizeof(*s));
+        return rc;
+    }
+    rc = nlt_block_set_create(env, s->dir.dir_fd, s->dir.blocks_fd,
+                              s->dir.store_id, &s->blocks, err);
+    if (rc != NLT_OK) {
+        nlt_store_dir_close(env, &s->dir);
+        nlt_mem_free(env->mem, s, sizeof(*s));
+        return rc;
+    }
+    (void) pthread_mutex_init(&s->mutex, NULL);
+    (void) snprintf(s->reason, sizeof(s->reason), "The store is starting.");
+    nlt_store_tick(s);
+    *out = s;
+    return NLT_OK;
+}
+
+/* Lets go of the head; no view is open. */
+static void
+detach(nlt_store_t *s)
+{
+    if (s->ingest != NULL) {
+        nlt_ingest_destroy(s->ingest);
+        s->ingest = NULL;
+    }
+    if (s->head != NULL) {
+        nlt_head_detach(s->head);
+        s->head = NULL;
+    }
+    s->open = false;
+    s->leaving = false;
+}
+
+void
+nlt_store_close(nlt_store_t *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    detach(s);
+    nlt_block_set_destroy(s->blocks);
+    nlt_store_dir_close(s->env, &s->dir);
+    (void) pthread_mutex_destroy(&s->mutex);
+    nlt_mem_free(s->env->mem, s, sizeof(*s));
+}
+
+nlt_head_t *
+nlt_store_hold(nlt_store_t *s)
+{
+    nlt_head_t *h = NULL;
+
+    (void) pthread_mutex_lock(&s->mutex);
+    if (s->head != NULL && s->open && !s->leaving) {
+        h = s->head;
+        s->n_views++;
+    }
+    (void) pthread_mutex_unlock(&s->mutex);
+    return h;
+}
+
+void
+nlt_store_let_go(nlt_store_t *s)
+{
+    (void) pthread_mutex_lock(&s->mutex);
+    s->n_views--;
+    (void) pthread_mutex_unlock(&s->mutex);
+}
+
+/* ---- the tick; with the mutex, in the event loop ---- */
+
+static void
+set_reason(nlt_store_t *s, const char *why, const nlt_err_t *err)
+{
+    (void) snprintf(s->reason, sizeof(s->reason), "%s%s%.150s", why,
+                    err ? ": " : "", err ? err->text : "");
+}
+
+static void
+try_attach(nlt_store_t *s)
+{
+    nlt_head_conf_t conf = {
+        .env = s->env,
+        .dir_fd = s->dir.head_fd,
+        .memory_bytes = s->conf.memory_bytes,
+        .role = s->role,
+    };
+    nlt_err_t err;
+    nlt_rc_t rc;
+
+    memcpy(conf.store_id, s->dir.store_id, sizeof(conf.store_id));
+    rc = nlt_head_attach(&conf, &s->head, &err);
+    if (rc != NLT_OK) {
+        s->head = NULL;
+        set_reason(s, "The helper has not made the head yet", &err);
+        return;
+    }
+    nlt_block_set_forget(s->blocks);
+}
+
+/* Once the helper has opened the head: blocks, then writing. */
+static void
+try_open(nlt_store_t *s)
+{
+    nlt_head_ctl_t *ctl = nlt_head_ctl(s->head);
+    nlt_err_t err;
+
+    if (atomic_load(&ctl->state) != NLT_HEAD_OPEN) {
+        set_reason(s, "The logs are being read.", NULL);
+        return;
+    }
+    if (nlt_block_set_reload(s->blocks, atomic_load(&ctl->manifest_gen), &err)
+        != NLT_OK) {
+        set_reason(s, "The list of blocks cannot be read", &err);
+        return;
+    }
+    if (s->role == NLT_ROLE_WORKER
+        && nlt_ingest_create(s->env, s->head, s->dir.wal_fd, &s->ingest, &err)
+               != NLT_OK) {
+        s->ingest = NULL;
+        set_reason(s, "Writing cannot begin", &err);
+        return;
+    }
+    s->open = true;
+    s->reason[0] = '\0';
+}
+
+static void
+refresh(nlt_store_t *s)
+{
+    nlt_head_ctl_t *ctl = nlt_head_ctl(s->head);
+    nlt_err_t err;
+
+    if (nlt_head_refresh(s->head, &err) != NLT_OK) {
+        nlt_log(s->env, NLT_LOG_ERROR, "store \"%s\": head: %s", s->path,
+                err.text);
+    }
+    if (nlt_block_set_reload(s->blocks, atomic_load(&ctl->manifest_gen), &err)
+        != NLT_OK) {
+        nlt_log(s->env, NLT_LOG_ERROR, "store \"%s\": %s", s->path, err.text);
+    }
+}
+
+void
+nlt_store_tick(nlt_store_t *s)
+{
+    (void) pthread_mutex_lock(&s->mutex);
+    if (s->head != NULL && nlt_head_is_dead(s->head)) {
+        s->leaving = true;
+        set_reason(s, "The head is being rebuilt.", NULL);
+        if (s->n_views == 0) {
+            detach(s);
+        }
+    }
+    if (s->head == NULL) {
+        try_attach(s);
+    }
+    if (s->head != NULL && !s->leaving) {
+        if (!s->open) {
+            try_open(s);
+        } else {
+            refresh(s);
+        }
+    }
+    (void) pthread_mutex_unlock(&s->mutex);
+}
+
+void
+nlt_store_status(nlt_store_t *s, nlt_store_status_t *out)
+{
+    *out = (nlt_store_status_t){.state = NLT_HEAD_CREATING};
+    (void) pthread_mutex_lock(&s->mutex);
+    if (s->head != NULL) {
+        nlt_head_ctl_t *ctl = nlt_head_ctl(s->head);
+
+        out->state = (nlt_head_state_t) atomic_load(&ctl->state);
+        out->replay_done = atomic_load(&ctl->replay_done);
+        out->replay_total = atomic_load(&ctl->replay_total);
+    }
+    out->ready = s->head != NULL && s->open && !s->leaving
+                 && out->state == NLT_HEAD_OPEN;
+    memcpy(out->reason, s->reason, sizeof(out->reason));
+    (void) pthread_mutex_unlock(&s->mutex);
+    if (!out->ready && out->reason[0] == '\0') {
+        (void) snprintf(out->reason, sizeof(out->reason),
+                        "The head is being rebuilt.");
+    }
+}
+
+nlt_ingest_t *
+nlt_store_ingest(nlt_store_t *s)
+{
+    return s->open && !s->leaving ? s->ingest : NULL;
+}
+
+nlt_head_ctl_t *
+nlt_store_ctl(nlt_store_t *s)
+{
+    return s->head != NULL && s->open ? nlt_head_ctl(s->head) : NULL;
+}
+
+/* ---- gauges ---- */
+
+static void
+gauge_head(nlt_head_t *head, nlt_store_gauges_t *out)
+{
+    nlt_head_view_t view;
+
+    nlt_head_pin(head, &view);
+    out->head_bytes = nlt_head_bytes(head);
+    out->arenas = view.n;
+    for (size_t i = 0; i < view.n; i++) {
+        const nlt_arena_header_t *h = nlt_arena_header(view.arena[i]);
+        uint64_t n = atomic_load(&h->n_samples);
+
+        if (i + 1 == view.n) {
+            out->active_series = atomic_load(&h->n_series);
+            out->active_samples = n;
+        }
+        if (n > 0) {
+            out->oldest_ms =
+                nlt_min_i64(out->oldest_ms, atomic_load(&h->t_min_ms));
+            out->newest_ms =
+                nlt_max_i64(out->newest_ms, atomic_load(&h->t_max_ms));
+        }
+    }
+    nlt_head_unpin(head, &view);
+}
+
+static void
+gauge_blocks(nlt_block_set_t *set, nlt_store_gauges_t *out)
+{
+    nlt_block_list_t *list = nlt_block_set_acquire(set);
+
+    out->blocks = list->n;
+    for (size_t i = 0; i < list->n; i++) {
+        const nlt_manifest_block_t *b = &list->v[i]->info;
+
+        out->block_bytes += b->bytes;
+        out->block_samples += b->n_samples;
+        out->oldest_ms = nlt_min_i64(out->oldest_ms, b->t_min_ms);
+        out->newest_ms = nlt_max_i64(out->newest_ms, b->t_end_ms - 1);
+    }
+    nlt_block_set_release(set, list);
+}
+
+void
+nlt_store_gauges(nlt_store_t *s, nlt_store_gauges_t *out)
+{
+    nlt_head_t *head = nlt_store_hold(s);
+
+    *out = (nlt_store_gauges_t){
+        .memory_bytes = s->conf.memory_bytes,
+        .oldest_ms = INT64_MAX,
+        .newest_ms = INT64_MIN,
+    };
+    if (head != NULL) {
+        gauge_head(head, out);
+        nlt_store_let_go(s);
+    }
+    gauge_blocks(s->blocks, out);
+    if (out->oldest_ms > out->newest_ms) {
+        out->oldest_ms = 0;
+        out->newest_ms = 0;
+    }
+}

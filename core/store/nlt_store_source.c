@@ -1,0 +1,844 @@
+/*
+ * nlt_store_source.c - head and blocks as one source.
+ *
+ * A view holds parts: the blocks, oldest first (the order of the MANIFEST),
+ * then the arenas, oldest first.  A set of series is what each part found,
+ * united by label set:
+ *
+ *     parts   block A {3, 9, 12}   block B {4, 7}   arena 5 {1, 2}
+ *     refs    A3 A9 A12 B4 B7 a1 a2        each with its next, newer one
+ *     series  0: A3 -> B4 -> a2   1: A9   2: A12 -> a1   3: B7
+ *
+ * When a single part found anything (the usual dashboard of the last hour)
+ * there is nothing to unite: no labels are looked at and there are no refs.
+ * Otherwise series are united by a hash of their labels, compared in full
+ * when hashes meet, with scratch that is given back at once.
+ */
+#include "nlt_store_priv.h"
+
+#include "nlt_hash.h"
+#include "nlt_strtab.h"
+
+#define SCRATCH_MAX (8u << 20)
+#define POLL_EVERY  1024
+
+typedef struct {
+    const nlt_arena_t *arena; /* one of the two */
+    const nlt_block_entry_t *block;
+    bool whole;   /* lies inside the range of the select */
+    uint32_t *id; /* series that matched */
+    size_t n;
+} part_t;
+
+typedef struct {
+    uint32_t part;
+    uint32_t id;
+    uint32_t next; /* index + 1 of the series' ref in a newer part, or 0 */
+} ref_t;
+
+typedef struct {
+    nlt_series_set_t set; /* first: it is what callers see */
+    const nlt_view_t *view;
+    part_t *part; /* oldest first */
+    size_t n_parts;
+    ref_t *ref;      /* NULL: series i is part[0].id[i] */
+    uint32_t *first; /* [set.n] index of the oldest ref */
+} set_t;
+
+static bool
+canceled(const nlt_source_t *src)
+{
+    return src->cancel != NULL
+           && __atomic_load_n(src->cancel, __ATOMIC_RELAXED);
+}
+
+static nlt_rc_t
+was_canceled(nlt_err_t *err)
+{
+    return nlt_err_set(err, NLT_ECANCELED, "query was canceled");
+}
+
+static nlt_rc_t
+over_budget(nlt_err_t *err)
+{
+    return nlt_err_set(err, NLT_ENOMEM,
+                       "query needs more memory than it may use");
+}
+
+static const nlt_view_t *
+view_of(const nlt_source_t *src)
+{
+    return src->ctx;
+}
+
+/* ---- views ---- */
+
+static const nlt_source_ops_t store_source_ops;
+
+nlt_rc_t
+nlt_view_open(nlt_store_t *s, uint32_t tenant, const int *cancel,
+              nlt_view_t *out, nlt_err_t *err)
+{
+    nlt_head_t *head = nlt_store_hold(s);
+    nlt_head_ctl_t *ctl;
+    nlt_rc_t rc;
+
+    if (head == NULL) {
+        nlt_store_status_t status;
+
+        nlt_store_status(s, &status);
+        return nlt_err_set(err, NLT_ENOTREADY, "store is not ready: %s",
+                           status.reason);
+    }
+    *out = (nlt_view_t){.store = s, .tenant = tenant};
+    ctl = nlt_head_ctl(head);
+    /*
+     * Arenas first: one that is retired after this stays mapped; of one that
+     * was retired before, the generation already counts the blocks.
+     */
+    nlt_head_pin(head, &out->head);
+    rc = nlt_block_set_reload(s->blocks, atomic_load(&ctl->manifest_gen), err);
+    if (rc != NLT_OK) {
+        nlt_head_unpin(head, &out->head);
+        nlt_store_let_go(s);
+        return rc;
+    }
+    out->blocks = nlt_block_set_acquire(s->blocks);
+    out->t_oldest_ms = atomic_load(&ctl->t_oldest_ms);
+    out->source = (nlt_source_t){&store_source_ops, out, cancel};
+    return NLT_OK;
+}
+
+void
+nlt_view_close(nlt_view_t *v)
+{
+    nlt_block_set_release(v->store->blocks, v->blocks);
+    nlt_head_unpin(v->store->head, &v->head);
+    nlt_store_let_go(v->store);
+    *v = (nlt_view_t){.store = NULL};
+}
+
+/* ---- parts ---- */
+
+static nlt_rc_t
+add_block(const nlt_block_entry_t *e, int64_t t_min, int64_t t_max,
+          part_t *parts, size_t *n, nlt_err_t *err)
+{
+    if (e->info.t_end_ms <= t_min || e->info.t_min_ms > t_max) {
+        return NLT_OK;
+    }
+    if (e->block == NULL) {
+        return nlt_err_set(err, e->error.rc, "block %s: %s", e->info.ulid.c,
+                           e->error.text);
+    }
+    parts[(*n)++] = (part_t){
+        .block = e,
+        .whole = e->info.t_min_ms >= t_min && e->info.t_end_ms - 1 <= t_max,
+    };
+    return NLT_OK;
+}
+
+static void
+add_arena(const nlt_arena_t *a, int64_t t_min, int64_t t_max, part_t *parts,
+          size_t *n)
+{
+    const nlt_arena_header_t *h = nlt_arena_header(a);
+
+    if (atomic_load(&h->n_samples) > 0 && atomic_load(&h->t_max_ms) >= t_min
+        && atomic_load(&h->t_min_ms) <= t_max) {
+        parts[(*n)++] = (part_t){.arena = a};
+    }
+}
+
+/* The parts of the view that may have samples in the range. */
+static nlt_rc_t
+find_parts(const nlt_view_t *v, nlt_pool_t *pool, int64_t t_min, int64_t t_max,
+           part_t **out, size_t *n, nlt_err_t *err)
+{
+    const nlt_block_list_t *list = v->blocks;
+    part_t *parts = nlt_pool_array(pool, list->n + v->head.n, sizeof(*parts));
+
+    *n = 0;
+    *out = parts;
+    if (parts == NULL) {
+        return over_budget(err);
+    }
+    t_min = nlt_max_i64(t_min, v->t_oldest_ms);
+    if (t_min > t_max) {
+        return NLT_OK;
+    }
+    for (size_t i = 0; i < list->n; i++) {
+        nlt_rc_t rc = add_block(list->v[i], t_min, t_max, parts, n, err);
+
+        if (rc != NLT_OK) {
+            return rc;
+        }
+    }
+    for (size_t i = 0; i < v->head.n; i++) {
+        add_arena(v->head.arena[i], t_min, t_max, parts, n);
+    }
+    return NLT_OK;
+}
+
+static nlt_rc_t
+part_labels(const part_t *p, uint32_t id, nlt_pool_t *pool, nlt_labels_t *out,
+            nlt_err_t *err)
+{
+    nlt_rc_t rc;
+
+    if (p->arena == NULL) {
+        return nlt_block_labels(p->block->block, id, pool, out, err);
+    }
+    rc = nlt_arena_labels(p->arena, id, pool, out);
+    return rc == NLT_OK ? rc
+                        : nlt_err_set(err, rc, "labels of series %u: %s", id,
+                                      nlt_rc_text(rc));
+}
+
+/* Keeps the series of a block that have a chunk in the range. */
+static nlt_rc_t
+drop_outside(const nlt_source_t *src, part_t *p, int64_t t_min, int64_t t_max,
+             nlt_err_t *err)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < p->n; i++) {
+        bool overlaps = false;
+        nlt_rc_t rc = nlt_block_overlaps(p->block->block, p->id[i], t_min,
+                                         t_max, &overlaps, err);
+
+        if (rc != NLT_OK) {
+            return rc;
+        }
+        if (overlaps) {
+            p->id[n++] = p->id[i];
+        }
+        if (i % POLL_EVERY == 0 && canceled(src)) {
+            return was_canceled(err);
+        }
+    }
+    p->n = n;
+    return NLT_OK;
+}
+
+static nlt_rc_t
+select_part(const nlt_source_t *src, nlt_pool_t *pool, const nlt_select_t *sel,
+            part_t *p, nlt_err_t *err)
+{
+    const nlt_view_t *v = view_of(src);
+    nlt_rc_t rc;
+
+    if (canceled(src)) {
+        return was_canceled(err);
+    }
+    if (p->arena != NULL) {
+        return nlt_arena_select(p->arena, pool, v->tenant, sel->matchers,
+                                sel->n_matchers, &p->id, &p->n, err);
+    }
+    rc = nlt_block_select(p->block->block, pool, sel->matchers,
+                          sel->n_matchers, &p->id, &p->n, err);
+    if (rc == NLT_OK && !p->whole) {
+        rc = drop_outside(src, p, nlt_max_i64(sel->t_min_ms, v->t_oldest_ms),
+                          sel->t_max_ms, err);
+    }
+    return rc;
+}
+
+/* ---- uniting ---- */
+
+typedef struct {
+    set_t *set;
+    const nlt_source_t *src;
+    nlt_pool_t scratch;
+    uint64_t *hash; /* of series i */
+    uint32_t *last; /* index of the newest ref of series i */
+    uint32_t *slot; /* series + 1, or 0 */
+    size_t n_slots;
+    nlt_err_t *err;
+} unite_t;
+
+/* Is series `no` of the set the one with these labels? */
+static nlt_rc_t
+is_same(unite_t *u, size_t no, nlt_labels_t labels, bool *same)
+{
+    const ref_t *r = &u->set->ref[u->set->first[no]];
+    nlt_labels_t other;
+    nlt_rc_t rc = part_labels(&u->set->part[r->part], r->id, &u->scratch,
+                              &other, u->err);
+
+    if (rc == NLT_OK) {
+        *same = nlt_labels_eq(labels, other);
+    }
+    return rc;
+}
+
+/* Hangs ref `at` onto its series, a new one if it is the first. */
+static nlt_rc_t
+unite_ref(unite_t *u, uint32_t at)
+{
+    set_t *s = u->set;
+    const ref_t *r = &s->ref[at];
+    nlt_labels_t labels;
+    nlt_rc_t rc =
+        part_labels(&s->part[r->part], r->id, &u->scratch, &labels, u->err);
+
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    uint64_t h = nlt_labels_hash(labels);
+    size_t i = h & (u->n_slots - 1);
+
+    for (; u->slot[i] != 0; i = (i + 1) & (u->n_slots - 1)) {
+        uint32_t no = u->slot[i] - 1;
+        bool same = false;
+
+        /* Two series of one part are never the same one. */
+        if (u->hash[no] != h || s->ref[u->last[no]].part == r->part) {
+            continue;
+        }
+        rc = is_same(u, no, labels, &same);
+        if (rc != NLT_OK) {
+            return rc;
+        }
+        if (same) {
+            s->ref[u->last[no]].next = at + 1;
+            u->last[no] = at;
+            return NLT_OK;
+        }
+    }
+    u->hash[s->set.n] = h;
+    u->last[s->set.n] = at;
+    s->first[s->set.n] = at;
+    u->slot[i] = (uint32_t) ++s->set.n;
+    return NLT_OK;
+}
+
+static nlt_rc_t
+unite_all(unite_t *u)
+{
+    set_t *s = u->set;
+    uint32_t at = 0;
+
+    for (size_t p = 0; p < s->n_parts; p++) {
+        for (size_t i = 0; i < s->part[p].n; i++, at++) {
+            nlt_pool_mark_t mark = nlt_pool_mark(&u->scratch);
+            nlt_rc_t rc;
+
+            s->ref[at] = (ref_t){(uint32_t) p, s->part[p].id[i], 0};
+            rc = unite_ref(u, at);
+            nlt_pool_rewind(&u->scratch, mark);
+            if (rc != NLT_OK) {
+                return rc;
+            }
+            if (at % POLL_EVERY == 0 && canceled(u->src)) {
+                return was_canceled(u->err);
+            }
+        }
+    }
+    return NLT_OK;
+}
+
+static nlt_rc_t
+unite(const nlt_source_t *src, nlt_pool_t *pool, set_t *s, size_t total,
+      nlt_err_t *err)
+{
+    unite_t u = {.set = s, .src = src, .err = err, .n_slots = 64};
+    nlt_pool_mark_t mark;
+    nlt_rc_t rc;
+
+    if (total >= UINT32_MAX / 4) {
+        return over_budget(err);
+    }
+    while (u.n_slots < 2 * total) {
+        u.n_slots *= 2;
+    }
+    s->ref = nlt_pool_array(pool, total, sizeof(*s->ref));
+    s->first = nlt_pool_array(pool, total, sizeof(*s->first));
+    mark = nlt_pool_mark(pool);
+    u.hash = nlt_pool_array(pool, total, sizeof(*u.hash));
+    u.last = nlt_pool_array(pool, total, sizeof(*u.last));
+    u.slot = nlt_pool_array(pool, u.n_slots, sizeof(*u.slot));
+    if (s->ref == NULL || s->first == NULL || u.hash == NULL || u.last == NULL
+        || u.slot == NULL) {
+        return over_budget(err);
+    }
+    memset(u.slot, 0, u.n_slots * sizeof(*u.slot));
+    nlt_pool_init(&u.scratch, view_of(src)->store->env->mem, SCRATCH_MAX);
+    rc = unite_all(&u);
+    nlt_pool_deinit(&u.scratch);
+    nlt_pool_rewind(pool, mark);
+    return rc;
+}
+
+static nlt_rc_t
+source_select(const nlt_source_t *src, nlt_pool_t *pool,
+              const nlt_select_t *sel, nlt_series_set_t **out, nlt_err_t *err)
+{
+    const nlt_view_t *v = view_of(src);
+    set_t *s = nlt_pool_zalloc(pool, sizeof(*s));
+    size_t n_parts = 0, total = 0;
+    nlt_rc_t rc;
+
+    if (s == NULL) {
+        return over_budget(err);
+    }
+    s->set.source = src;
+    s->view = v;
+    rc = find_parts(v, pool, sel->t_min_ms, sel->t_max_ms, &s->part, &n_parts,
+                    err);
+    for (size_t i = 0; rc == NLT_OK && i < n_parts; i++) {
+        part_t p = s->part[i];
+
+        rc = select_part(src, pool, sel, &p, err);
+        if (rc == NLT_OK && p.n > 0) {
+            s->part[s->n_parts++] = p;
+            total += p.n;
+        }
+    }
+    if (rc == NLT_OK && s->n_parts > 1) {
+        rc = unite(src, pool, s, total, err);
+    } else {
+        s->set.n = total;
+    }
+    if (rc == NLT_OK) {
+        *out = &s->set;
+    }
+    return rc;
+}
+
+static void
+source_close(nlt_series_set_t *set)
+{
+    (void) set; /* everything is in the caller's pool or held by the view */
+}
+
+/* ---- one series ---- */
+
+static const set_t *
+set_of(const nlt_series_set_t *set)
+{
+    return (const set_t *) (const void *) set;
+}
+
+/* The refs of series idx, oldest first, into r (room for n_parts). */
+static size_t
+refs_of(const set_t *s, size_t idx, ref_t *r)
+{
+    size_t n = 0;
+
+    if (s->ref == NULL) {
+        r[0] = (ref_t){0, s->part[0].id[idx], 0};
+        return 1;
+    }
+    for (uint32_t at = s->first[idx] + 1; at != 0; at = s->ref[at - 1].next) {
+        r[n++] = s->ref[at - 1];
+    }
+    return n;
+}
+
+/* The ref whose labels are cheapest to read: one in an arena, if any. */
+static ref_t
+label_ref(const set_t *s, size_t idx)
+{
+    ref_t r;
+
+    if (s->ref == NULL) {
+        return (ref_t){0, s->part[0].id[idx], 0};
+    }
+    r = s->ref[s->first[idx]];
+    while (s->part[r.part].arena == NULL && r.next != 0) {
+        r = s->ref[r.next - 1];
+    }
+    return r;
+}
+
+/* An allocator whose first bytes lie on the stack. */
+typedef struct {
+    const nlt_mem_t *under;
+    size_t used;
+    _Alignas(16) char buf[12 << 10];
+} stack_mem_t;
+
+static void *
+stack_alloc(void *ctx, size_t size)
+{
+    stack_mem_t *m = ctx;
+    size_t need = nlt_align_u64(size, 16);
+
+    if (need <= sizeof(m->buf) - m->used) {
+        m->used += need;
+        return m->buf + m->used - need;
+    }
+    return m->under->alloc(m->under->ctx, size);
+}
+
+static void
+stack_free(void *ctx, void *p, size_t size)
+{
+    stack_mem_t *m = ctx;
+
+    if ((char *) p < m->buf || (char *) p >= m->buf + sizeof(m->buf)) {
+        m->under->free(m->under->ctx, p, size);
+    }
+}
+
+/* Blocks have no quicker way: all labels, with scratch on the stack. */
+static nlt_str_t
+block_label(const set_t *s, const ref_t *r, nlt_str_t name)
+{
+    stack_mem_t stack;
+    nlt_mem_t mem = {stack_alloc, stack_free, &stack};
+    nlt_str_t value = {0, NULL};
+    nlt_labels_t labels;
+    nlt_pool_t pool;
+    nlt_err_t err;
+
+    stack.under = s->view->store->env->mem;
+    stack.used = 0;
+    nlt_pool_init(&pool, &mem, SCRATCH_MAX);
+    if (part_labels(&s->part[r->part], r->id, &pool, &labels, &err)
+        == NLT_OK) {
+        value = nlt_labels_get(labels, name);
+    }
+    nlt_pool_deinit(&pool);
+    return value;
+}
+
+static nlt_str_t
+source_label(const nlt_series_set_t *set, size_t idx, nlt_str_t name)
+{
+    const set_t *s = set_of(set);
+    ref_t r = label_ref(s, idx);
+    const part_t *p = &s->part[r.part];
+
+    return p->arena != NULL ? nlt_arena_label(p->arena, r.id, name)
+                            : block_label(s, &r, name);
+}
+
+static nlt_rc_t
+source_labels(const nlt_series_set_t *set, size_t idx, nlt_pool_t *pool,
+              nlt_labels_t *out)
+{
+    const set_t *s = set_of(set);
+    ref_t r = label_ref(s, idx);
+
+    return part_labels(&s->part[r.part], r.id, pool, out, NULL);
+}
+
+/* ---- samples ---- */
+
+static nlt_rc_t
+read_part(const part_t *p, uint32_t id, nlt_read_t what, int64_t t_min,
+          int64_t t_max, nlt_samples_t *out, nlt_err_t *err)
+{
+    if (p->arena != NULL) {
+        return nlt_arena_read(p->arena, id, what, t_min, t_max, out, err);
+    }
+    return nlt_block_read(p->block->block, id, t_min, t_max, out, err);
+}
+
+/* First index in [0, n) with t_ms >= t, or n. */
+static size_t
+lower_bound(const int64_t *t_ms, size_t n, int64_t t)
+{
+    size_t lo = 0;
+
+    while (n > lo) {
+        size_t mid = lo + (n - lo) / 2;
+
+        if (t_ms[mid] < t) {
+            lo = mid + 1;
+        } else {
+            n = mid;
+        }
+    }
+    return lo;
+}
+
+/*
+ * out has two ascending runs, [0, at) of older parts and [at, n) of a newer
+ * one: one run, the older winning where times are equal.  Only what overlaps
+ * is moved.
+ */
+static nlt_rc_t
+merge_runs(nlt_samples_t *out, size_t at, nlt_err_t *err)
+{
+    size_t from, n_old, i = 0, j = at, k;
+    nlt_pool_mark_t mark;
+    int64_t *t;
+    double *v;
+
+    if (at == 0 || at == out->n || out->t_ms[at] > out->t_ms[at - 1]) {
+        return NLT_OK;
+    }
+    from = lower_bound(out->t_ms, at, out->t_ms[at]);
+    n_old = at - from;
+    mark = nlt_pool_mark(out->pool);
+    t = nlt_pool_array(out->pool, n_old, sizeof(*t));
+    v = nlt_pool_array(out->pool, n_old, sizeof(*v));
+    if (t == NULL || v == NULL) {
+        nlt_pool_rewind(out->pool, mark);
+        return over_budget(err);
+    }
+    memcpy(t, out->t_ms + from, n_old * sizeof(*t));
+    memcpy(v, out->v + from, n_old * sizeof(*v));
+    for (k = from; i < n_old || j < out->n; k++) {
+        if (i < n_old && (j == out->n || t[i] <= out->t_ms[j])) {
+            j += j < out->n && t[i] == out->t_ms[j];
+            out->t_ms[k] = t[i];
+            out->v[k] = v[i++];
+        } else {
+            out->t_ms[k] = out->t_ms[j];
+            out->v[k] = out->v[j++];
+        }
+    }
+    out->n = k;
+    nlt_pool_rewind(out->pool, mark);
+    return NLT_OK;
+}
+
+static nlt_rc_t
+read_all(const set_t *s, size_t idx, int64_t t_min, int64_t t_max,
+         nlt_samples_t *out, nlt_err_t *err)
+{
+    uint32_t next;
+
+    if (s->ref == NULL) {
+        return read_part(&s->part[0], s->part[0].id[idx], NLT_READ_ALL, t_min,
+                         t_max, out, err);
+    }
+    for (next = s->first[idx] + 1; next != 0;) {
+        const ref_t *r = &s->ref[next - 1];
+        size_t before = out->n;
+        nlt_rc_t rc = read_part(&s->part[r->part], r->id, NLT_READ_ALL, t_min,
+                                t_max, out, err);
+
+        if (rc == NLT_OK) {
+            rc = merge_runs(out, before, err);
+        }
+        if (rc != NLT_OK) {
+            return rc;
+        }
+        next = r->next;
+    }
+    return NLT_OK;
+}
+
+/*
+ * Newest part first, because it nearly always has the newest sample; then
+ * older parts need only look at what is as new or newer.  At equal times the
+ * older part wins, so they look at the same time too.
+ */
+static nlt_rc_t
+read_newest(const set_t *s, size_t idx, int64_t t_min, int64_t t_max,
+            nlt_samples_t *out, nlt_err_t *err)
+{
+    nlt_pool_mark_t mark = nlt_pool_mark(out->pool);
+    ref_t *refs = nlt_pool_array(out->pool, s->n_parts, sizeof(*refs));
+    bool found = false;
+    int64_t t = t_min;
+    double v = 0;
+    nlt_samples_t one = {.pool = out->pool};
+    nlt_rc_t rc = refs == NULL ? over_budget(err) : NLT_OK;
+
+    for (size_t i = rc == NLT_OK ? refs_of(s, idx, refs) : 0;
+         rc == NLT_OK && i-- > 0;) {
+        one.n = 0;
+        rc = read_part(&s->part[refs[i].part], refs[i].id, NLT_READ_NEWEST, t,
+                       t_max, &one, err);
+        if (rc == NLT_OK && one.n > 0) {
+            t = one.t_ms[one.n - 1];
+            v = one.v[one.n - 1];
+            found = true;
+        }
+    }
+    nlt_pool_rewind(out->pool, mark);
+    if (rc != NLT_OK || !found) {
+        return rc;
+    }
+    if (!nlt_samples_reserve(out, 1)) {
+        return over_budget(err);
+    }
+    out->t_ms[0] = t;
+    out->v[0] = v;
+    out->n = 1;
+    return NLT_OK;
+}
+
+static nlt_rc_t
+source_read(const nlt_series_set_t *set, size_t idx, nlt_read_t what,
+            int64_t t_min, int64_t t_max, nlt_samples_t *out, nlt_err_t *err)
+{
+    const set_t *s = set_of(set);
+
+    out->n = 0;
+    if (canceled(set->source)) {
+        return was_canceled(err);
+    }
+    t_min = nlt_max_i64(t_min, s->view->t_oldest_ms);
+    if (t_min > t_max) {
+        return NLT_OK;
+    }
+    return what == NLT_READ_ALL ? read_all(s, idx, t_min, t_max, out, err)
+                                : read_newest(s, idx, t_min, t_max, out, err);
+}
+
+/* ---- names and values of labels ---- */
+
+typedef struct {
+    const nlt_source_t *src;
+    nlt_pool_t *pool;
+    nlt_pool_t scratch;
+    nlt_strtab_t found;
+    const nlt_str_t *name; /* values of this label; NULL: all names */
+    nlt_err_t *err;
+} gather_t;
+
+static nlt_rc_t
+gather_add(gather_t *g, nlt_str_t s)
+{
+    uint32_t no;
+
+    return nlt_strtab_add(&g->found, s, &no, NULL) ? NLT_OK
+                                                   : over_budget(g->err);
+}
+
+/* Without matchers the parts have lists. */
+static nlt_rc_t
+gather_list(gather_t *g, const part_t *p)
+{
+    uint32_t tenant = view_of(g->src)->tenant;
+    nlt_str_t *v = NULL;
+    size_t n = 0;
+    nlt_rc_t rc;
+
+    if (p->arena != NULL && g->name == NULL) {
+        rc = nlt_arena_label_names(p->arena, g->pool, tenant, &v, &n);
+    } else if (p->arena != NULL) {
+        rc = nlt_arena_label_values(p->arena, g->pool, tenant, *g->name, &v,
+                                    &n);
+    } else if (g->name == NULL) {
+        rc = nlt_block_label_names(p->block->block, g->pool, &v, &n, g->err);
+    } else {
+        rc = nlt_block_label_values(p->block->block, *g->name, g->pool, &v, &n,
+                                    g->err);
+    }
+    if (rc == NLT_ENOMEM) {
+        return over_budget(g->err);
+    }
+    for (size_t i = 0; rc == NLT_OK && i < n; i++) {
+        rc = gather_add(g, v[i]);
+    }
+    return rc;
+}
+
+static nlt_rc_t
+gather_series(gather_t *g, const part_t *p, uint32_t id)
+{
+    nlt_pool_mark_t mark = nlt_pool_mark(&g->scratch);
+    nlt_labels_t labels;
+    nlt_rc_t rc = part_labels(p, id, &g->scratch, &labels, g->err);
+
+    if (rc == NLT_OK && g->name != NULL) {
+        nlt_str_t value = nlt_labels_get(labels, *g->name);
+
+        if (value.len > 0) {
+            rc = gather_add(g, value);
+        }
+    } else if (rc == NLT_OK) {
+        for (size_t i = 0; rc == NLT_OK && i < labels.n; i++) {
+            rc = gather_add(g, labels.v[i].name);
+        }
+    }
+    nlt_pool_rewind(&g->scratch, mark);
+    return rc;
+}
+
+static nlt_rc_t
+gather_part(gather_t *g, part_t *p, const nlt_select_t *sel)
+{
+    nlt_rc_t rc;
+
+    if (sel->n_matchers == 0) {
+        return canceled(g->src) ? was_canceled(g->err) : gather_list(g, p);
+    }
+    rc = select_part(g->src, g->pool, sel, p, g->err);
+    for (size_t i = 0; rc == NLT_OK && i < p->n; i++) {
+        rc = i % POLL_EVERY == 0 && canceled(g->src)
+                 ? was_canceled(g->err)
+                 : gather_series(g, p, p->id[i]);
+    }
+    return rc;
+}
+
+/* The strings found, sorted, copied into the pool. */
+static nlt_rc_t
+gather_result(gather_t *g, nlt_str_t **out, size_t *n)
+{
+    uint32_t *order = nlt_strtab_order(&g->found);
+    nlt_str_t *v = nlt_pool_array(g->pool, g->found.n, sizeof(*v));
+
+    if (order == NULL || v == NULL) {
+        return over_budget(g->err);
+    }
+    for (size_t i = 0; i < g->found.n; i++) {
+        v[i] = nlt_pool_str(g->pool, g->found.v[order[i]]);
+        if (v[i].len > 0 && v[i].data == NULL) {
+            return over_budget(g->err);
+        }
+    }
+    *out = v;
+    *n = g->found.n;
+    return NLT_OK;
+}
+
+static nlt_rc_t
+gather(const nlt_source_t *src, nlt_pool_t *pool, const nlt_str_t *name,
+       const nlt_select_t *sel, nlt_str_t **out, size_t *n, nlt_err_t *err)
+{
+    const nlt_view_t *v = view_of(src);
+    gather_t g = {.src = src, .pool = pool, .name = name, .err = err};
+    part_t *parts;
+    size_t n_parts = 0;
+    nlt_rc_t rc;
+
+    *n = 0;
+    nlt_strtab_init(&g.found, pool);
+    nlt_pool_init(&g.scratch, v->store->env->mem, SCRATCH_MAX);
+    rc = find_parts(v, pool, sel->t_min_ms, sel->t_max_ms, &parts, &n_parts,
+                    err);
+    for (size_t i = 0; rc == NLT_OK && i < n_parts; i++) {
+        rc = gather_part(&g, &parts[i], sel);
+    }
+    if (rc == NLT_OK) {
+        rc = gather_result(&g, out, n);
+    }
+    nlt_pool_deinit(&g.scratch);
+    return rc;
+}
+
+static nlt_rc_t
+source_label_names(const nlt_source_t *src, nlt_pool_t *pool,
+                   const nlt_select_t *sel, nlt_str_t **out, size_t *n,
+                   nlt_err_t *err)
+{
+    return gather(src, pool, NULL, sel, out, n, err);
+}
+
+static nlt_rc_t
+source_label_values(const nlt_source_t *src, nlt_pool_t *pool, nlt_str_t name,
+                    const nlt_select_t *sel, nlt_str_t **out, size_t *n,
+                    nlt_err_t *err)
+{
+    return gather(src, pool, &name, sel, out, n, err);
+}
+
+static const nlt_source_ops_t store_source_ops = {
+    .select = source_select,
+    .label = source_label,
+    .labels = source_labels,
+    .read = source_read,
+    .close = source_close,
+    .label_names = source_label_names,
+    .label_values = source_label_values,
+};
