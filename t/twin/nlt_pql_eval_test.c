@@ -4,7 +4,8 @@
  * Random expressions over random series are printed as PromQL and run; the
  * model walks its own tree once for every step, as Prometheus does, with
  * vectors of (labels, value) pairs and nested loops.  Labels are three small
- * numbers: __name__ (m, n), a (x, y), b (p, q, r); 0 is "absent".
+ * numbers: __name__ (m, n), a (x, y), b (p, q, r); 0 is "absent".  Times are
+ * whole seconds, so that samples often lie on the edge of a window.
  */
 #include <math.h>
 #include <stdarg.h>
@@ -642,9 +643,23 @@ eval_groups(const node_t *n, const vec_t *in, vec_t *out)
     }
 }
 
+static bool
+close_to(double a, double b)
+{
+    return a == b || (isnan(a) && isnan(b))
+           || fabs(a - b) <= 1e-9 * (fabs(a) + fabs(b)) + 1e-9;
+}
+
+/* A comparison was decided by rounding alone: another order of sums may
+ * decide otherwise, and the query proves nothing. */
+static bool ambiguous;
+
 static double
 apply(int op, double a, double b)
 {
+    if (op >= 4 && a != b && close_to(a, b)) {
+        ambiguous = true;
+    }
     switch (op) {
     case 0:
         return a + b;
@@ -793,7 +808,7 @@ make_data(void)
     n_data = 0;
     for (size_t k = 0; k < SERIES_MAX; k++) {
         series_t *s = &data[n_data];
-        int64_t t = (int64_t) nlt_test_below(300000);
+        int64_t t = 1000 * (int64_t) nlt_test_below(300);
         bool dup = false;
         double v = (double) nlt_test_below(20);
 
@@ -816,18 +831,12 @@ make_data(void)
                            : nlt_test_below(6)
                                ? nlt_double_of(NLT_STALE_NAN_BITS)
                                : NAN;
-            t += nlt_test_below(12) ? 1 + (int64_t) nlt_test_below(20000)
-                                    : (int64_t) nlt_test_below(150000);
+            t += nlt_test_below(12)
+                     ? 1000 * (1 + (int64_t) nlt_test_below(20))
+                     : 1000 * (1 + (int64_t) nlt_test_below(150));
         }
         n_data++;
     }
-}
-
-static bool
-close_to(double a, double b)
-{
-    return a == b || (isnan(a) && isnan(b))
-           || fabs(a - b) <= 1e-9 * (fabs(a) + fabs(b)) + 1e-9;
 }
 
 /* Compares one step of a result with the model's vector. */
@@ -869,7 +878,7 @@ run_one(const node_t *n, bool instant)
                          .instant = instant,
                          .t_start_ms = 100000,
                          .t_end_ms = instant ? 100000 : 640000,
-                         .step_ms = 20000 + (int64_t) nlt_test_below(9000),
+                         .step_ms = 20000 + 1000 * (int64_t) nlt_test_below(9),
                          .lookback_ms = LOOKBACK,
                          .subquery_step_ms = 60000,
                          .samples_max = 1000000,
@@ -887,8 +896,10 @@ run_one(const node_t *n, bool instant)
 
     nlt_pool_init(&pool, &nlt_mem_libc, (size_t) 256 << 20);
     if (instant) {
-        q.t_start_ms = q.t_end_ms = 100000 + (int64_t) nlt_test_below(500000);
+        q.t_start_ms = q.t_end_ms =
+            100000 + 1000 * (int64_t) nlt_test_below(500);
     }
+    ambiguous = false;
     rc = nlt_pql_run(&pool, &q, &out, &notes, &stats, &err);
     for (int64_t t = q.t_start_ms; t <= q.t_end_ms; t += q.step_ms) {
         eval(n, t, want);
@@ -896,12 +907,12 @@ run_one(const node_t *n, bool instant)
         if (rc == NLT_OK && ok && !want->failed) {
             ok = same_step(&out, (size_t) ((t - q.t_start_ms) / q.step_ms),
                            want);
-            if (!ok) {
+            if (!ok && !ambiguous) {
                 printf("# at %lld: ", (long long) t);
             }
         }
     }
-    if (!ok || rc != (failed ? NLT_EEXEC : NLT_OK)) {
+    if (!ambiguous && (!ok || rc != (failed ? NLT_EEXEC : NLT_OK))) {
         printf("# %s: rc %d (%s), model %s\n", text, rc, err.text,
                failed ? "fails" : "answers");
         NLT_CHECK(!"the evaluator and the model disagree");
