@@ -32,8 +32,8 @@
 #define RUN_MAX 1024
 
 /* How far ahead entries and tails are fetched. */
-#define AHEAD_ENTRY 12
-#define AHEAD_TAIL  6
+#define AHEAD_ENTRY 16
+#define AHEAD_TAIL  8
 
 /* ---- recovery ---- */
 
