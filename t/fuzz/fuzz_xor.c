@@ -1,0 +1,65 @@
+/*
+ * fuzz_xor.c - arbitrary bytes as an XOR chunk: count header and stream.
+ *
+ * What decodes must survive encoding, greedy and with look-ahead.
+ */
+#include <stdlib.h>
+
+#include "nlt_bytes.h"
+#include "nlt_xor.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void
+check_encodes(const int64_t *t, const double *v, uint32_t n, unsigned ahead)
+{
+    uint8_t *p = malloc(nlt_xor_chunk_bytes_max(n));
+    int64_t *t2 = malloc(n * sizeof(*t2));
+    double *v2 = malloc(n * sizeof(*v2));
+    size_t len;
+
+    if (p == NULL || t2 == NULL || v2 == NULL) {
+        abort();
+    }
+    len = nlt_xor_encode_chunk(t, v, n, ahead, p);
+    if (len > nlt_xor_chunk_bytes_max(n)
+        || nlt_xor_decode(p + 2, len - 2, n, t2, v2, NULL, NULL) != NLT_OK
+        || memcmp(t, t2, n * sizeof(*t)) != 0
+        || memcmp(v, v2, n * sizeof(*v)) != 0) {
+        abort();
+    }
+    free(p);
+    free(t2);
+    free(v2);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    nlt_xor_state_t state;
+    uint64_t n_bits;
+    uint32_t n;
+    int64_t *t;
+    double *v;
+
+    if (size < 2) {
+        return 0;
+    }
+    n = nlt_be16(data);
+    t = malloc(n * sizeof(*t) + 1);
+    v = malloc(n * sizeof(*v) + 1);
+    if (t == NULL || v == NULL) {
+        abort();
+    }
+    if (nlt_xor_decode(data + 2, size - 2, n, t, v, &state, &n_bits) == NLT_OK
+        && n > 0) {
+        if (n_bits > (size - 2) * 8 || state.count != n) {
+            abort();
+        }
+        check_encodes(t, v, n, 0);
+        check_encodes(t, v, n, 16);
+    }
+    free(t);
+    free(v);
+    return 0;
+}
