@@ -230,7 +230,7 @@ load(nlt_block_set_t *set, nlt_block_list_t **out, bool *again, nlt_err_t *err)
 static nlt_rc_t
 reload_locked(nlt_block_set_t *set, uint64_t generation, nlt_err_t *err)
 {
-    nlt_block_list_t *l, *old;
+    nlt_block_list_t *l = NULL, *old;
     bool again = false;
     nlt_rc_t rc = load(set, &l, &again, err);
 

@@ -421,10 +421,10 @@ encode(flush_t *f, nlt_block_chunk_t **out, size_t *n_out)
 static nlt_rc_t
 write_series(flush_t *f, nlt_block_writer_t *w, size_t k, size_t i)
 {
-    size_t n = (f->off[i + 1] - f->off[i]) / 2, n_chunks;
+    size_t n = (f->off[i + 1] - f->off[i]) / 2, n_chunks = 0;
     const uint32_t *vec = f->vec + f->off[i];
     nlt_label_t *v = nlt_pool_array(&f->scratch, n, sizeof(*v));
-    nlt_block_chunk_t *chunks;
+    nlt_block_chunk_t *chunks = NULL;
     nlt_rc_t rc;
 
     if (v == NULL) {

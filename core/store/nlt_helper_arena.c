@@ -238,11 +238,9 @@ sync_logs(nlt_helper_t *h)
 void
 nlt_helper_update_border(nlt_helper_t *h)
 {
-    int64_t newest = atomic_load(&nlt_helper_ctl(h)->t_newest_ms);
-    int64_t in_blocks = nlt_manifest_newest_ms(&h->manifest);
+    int64_t newest = nlt_max_i64(atomic_load(&nlt_helper_ctl(h)->t_newest_ms),
+                                 nlt_manifest_newest_ms(&h->manifest));
 
-    /* Zero: this head has not taken a sample yet. */
-    newest = newest == 0 ? in_blocks : nlt_max_i64(newest, in_blocks);
     atomic_store(&nlt_helper_ctl(h)->t_oldest_ms,
                  nlt_retention_border(nlt_now_ms(h->env), newest,
                                       h->conf.retention_ms));

@@ -560,7 +560,7 @@ nlt_manifest_load(nlt_manifest_t *m, const nlt_env_t *env, int dir_fd,
     nlt_rc_t rc;
 
     nlt_buf_init(&text, env->mem, NLT_MANIFEST_BYTES_MAX);
-    rc = nlt_io_read_file(env->io, dir_fd, NLT_FILE_MANIFEST, &text, err);
+    rc = nlt_io_read_file(env->io, dir_fd, NLT_MANIFEST_NAME, &text, err);
     if (rc == NLT_ETOOBIG) {
         rc = nlt_err_set(err, NLT_EDATA, "MANIFEST is longer than %u bytes",
                          NLT_MANIFEST_BYTES_MAX);
@@ -592,7 +592,7 @@ nlt_manifest_store(nlt_manifest_t *m, const nlt_env_t *env, int dir_fd,
     if (rc != NLT_OK) {
         rc = nlt_err_set(err, rc, "MANIFEST: %s", nlt_rc_text(rc));
     } else {
-        rc = nlt_io_replace_file(env->io, dir_fd, NLT_FILE_MANIFEST, text.data,
+        rc = nlt_io_replace_file(env->io, dir_fd, NLT_MANIFEST_NAME, text.data,
                                  text.len, err);
     }
     nlt_buf_deinit(&text);

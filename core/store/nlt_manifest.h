@@ -33,8 +33,9 @@
 #define NLT_STORE_MANIFEST_H
 
 #include "nlt_block_meta.h"
-#include "nlt_filenames.h"
 #include "nlt_head_layout.h"
+
+#define NLT_MANIFEST_NAME "MANIFEST"
 
 /* Far more text than 32768 blocks need. */
 #define NLT_MANIFEST_BYTES_MAX    (16u << 20)

@@ -320,33 +320,19 @@ resolve(replay_t *r, uint32_t series, uint32_t *out)
     return NLT_OK;
 }
 
-static void
-note_newest(replay_t *r, int64_t t_ms)
-{
-    _Atomic int64_t *newest = &nlt_head_ctl(r->conf->head)->t_newest_ms;
-    int64_t was = atomic_load(newest);
-
-    while (was < t_ms && !atomic_compare_exchange_weak(newest, &was, t_ms)) {
-    }
-}
-
 /* Logs the first n of the batch, which are applied. */
 static nlt_rc_t
 log_batch(replay_t *r, size_t n)
 {
-    int64_t newest = INT64_MIN;
-
     for (size_t i = 0; i < n; i++) {
         const nlt_head_sample_t *s = &r->batch[i];
 
         if (s->result != NLT_APPEND_CONFLICT) {
             nlt_wal_add_sample(r->wal, s->series, s->t_ms, s->v_bits);
-            newest = nlt_max_i64(newest, s->t_ms);
         }
     }
     if (n > 0) {
         r->fresh = false;
-        note_newest(r, newest);
         atomic_fetch_add(
             &nlt_head_ctl(r->conf->head)->counters.replayed_samples, n);
     }
