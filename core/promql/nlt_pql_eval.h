@@ -161,6 +161,7 @@ typedef struct {
     bool unique; /* as of operators */
 } nlt_pql_feed_t;
 
+/* Opens the series of a RANGE or SUBQUERY node. */
 NLT_CHECKED nlt_rc_t nlt_pql_feed_open(nlt_pql_ctx_t *ctx,
                                        const nlt_pql_plan_t *plan,
                                        nlt_pql_feed_t *feed);
@@ -274,6 +275,7 @@ nlt_pql_any(const uint64_t *present, size_t n)
     return false;
 }
 
+/* How many of n steps have a value. */
 size_t nlt_pql_popcount(const uint64_t *present, size_t n);
 
 #endif

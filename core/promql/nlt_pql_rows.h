@@ -87,6 +87,7 @@ typedef struct {
     bool has_meta; /* names has one of __name__, __type__, __unit__ */
 } nlt_pql_grouping_t;
 
+/* Sorts the names and drops repeated ones, in the pool. */
 NLT_CHECKED nlt_rc_t nlt_pql_grouping_init(nlt_pql_ctx_t *ctx,
                                            nlt_pql_names_t names, bool without,
                                            nlt_pql_grouping_t *g);

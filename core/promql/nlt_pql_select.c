@@ -16,6 +16,23 @@ struct nlt_pql_own_matcher_s {
     nlt_matcher_t *m;
 };
 
+/* E4: what a source says about its failure, with Prometheus's beginning. */
+static nlt_rc_t
+source_err(nlt_pql_ctx_t *ctx, nlt_rc_t rc)
+{
+    nlt_str_t text = {ctx->err->len, ctx->err->text};
+
+    if (rc == NLT_OK || rc == NLT_ENOMEM) {
+        return rc;
+    }
+    if (rc == NLT_ECANCELED) {
+        text = NLT_STR("context canceled");
+    } else if (text.len == 0) {
+        text = (nlt_str_t){strlen(nlt_rc_text(rc)), nlt_rc_text(rc)};
+    }
+    return nlt_pql_eval_err(ctx, rc, "expanding series: %.*s", NLT_FMT(text));
+}
+
 nlt_rc_t
 nlt_pql_open_set(nlt_pql_ctx_t *ctx, const nlt_pql_fetch_t *f,
                  nlt_series_set_t **out)
@@ -29,11 +46,8 @@ nlt_pql_open_set(nlt_pql_ctx_t *ctx, const nlt_pql_fetch_t *f,
         return NLT_ENOMEM;
     }
     rc = src->ops->select(src, ctx->pool, &sel, &o->set, ctx->err);
-    if (rc == NLT_ECANCELED) {
-        return nlt_pql_eval_err(ctx, rc, "expanding series: context canceled");
-    }
     if (rc != NLT_OK) {
-        return rc;
+        return source_err(ctx, rc);
     }
     o->next = ctx->sets;
     ctx->sets = o;
@@ -80,8 +94,9 @@ nlt_pql_read(nlt_pql_ctx_t *ctx, const nlt_series_set_t *set, size_t idx,
         ctx->stats->series_read++;
         ctx->stats->samples_read += out->n;
         rc = nlt_pql_count(ctx, out->n);
+        return rc == NLT_OK ? nlt_pql_poll(ctx, out->n) : rc;
     }
-    return rc == NLT_OK ? nlt_pql_poll(ctx, out->n) : rc;
+    return source_err(ctx, rc);
 }
 
 void

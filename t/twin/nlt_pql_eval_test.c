@@ -12,140 +12,10 @@
 
 #include "nlt_pql.h"
 #include "nlt_test.h"
+#include "nlt_pql_twin_source.h"
 
-#define N_LABELS   3
-#define SERIES_MAX 12
-#define POINTS_MAX 80
-#define VEC_MAX    64
-#define LOOKBACK   60000
-
-static const char *const values[N_LABELS][4] = {
-    {"", "m", "n", ""}, {"", "x", "y", ""}, {"", "p", "q", "r"}};
-static const char *const names[N_LABELS] = {"__name__", "a", "b"};
-
-typedef struct {
-    int l[N_LABELS];
-    int64_t t[POINTS_MAX];
-    double v[POINTS_MAX];
-    size_t n;
-} series_t;
-
-static series_t data[SERIES_MAX];
-static size_t n_data;
-
-/* ---- the source: an array ---- */
-
-typedef struct {
-    nlt_series_set_t set;
-    size_t idx[SERIES_MAX];
-} set_t;
-
-static nlt_str_t
-c_str(const char *s)
-{
-    return (nlt_str_t){strlen(s), s};
-}
-
-static size_t
-labels_of(const int *l, nlt_label_t *out)
-{
-    size_t n = 0;
-
-    for (int i = 0; i < N_LABELS; i++) {
-        if (l[i]) {
-            out[n++] = (nlt_label_t){c_str(names[i]), c_str(values[i][l[i]])};
-        }
-    }
-    return n;
-}
-
-static nlt_rc_t
-src_select(const nlt_source_t *src, nlt_pool_t *pool, const nlt_select_t *sel,
-           nlt_series_set_t **out, nlt_err_t *err)
-{
-    set_t *s = nlt_pool_zalloc(pool, sizeof(*s));
-
-    (void) err;
-    if (s == NULL) {
-        return NLT_ENOMEM;
-    }
-    s->set.source = src;
-    for (size_t i = 0; i < n_data; i++) {
-        nlt_label_t v[N_LABELS];
-        nlt_labels_t l = {v, labels_of(data[i].l, v)};
-
-        if (nlt_matchers_test(sel->matchers, sel->n_matchers, l) == NLT_OK) {
-            s->idx[s->set.n++] = i;
-        }
-    }
-    *out = &s->set;
-    return NLT_OK;
-}
-
-static const series_t *
-series_at(const nlt_series_set_t *set, size_t idx)
-{
-    return &data[((const set_t *) set)->idx[idx]];
-}
-
-static nlt_str_t
-src_label(const nlt_series_set_t *set, size_t idx, nlt_str_t name)
-{
-    for (int i = 0; i < N_LABELS; i++) {
-        if (nlt_str_eq(name, c_str(names[i]))) {
-            return c_str(values[i][series_at(set, idx)->l[i]]);
-        }
-    }
-    return (nlt_str_t){0, NULL};
-}
-
-static nlt_rc_t
-src_labels(const nlt_series_set_t *set, size_t idx, nlt_pool_t *pool,
-           nlt_labels_t *out)
-{
-    nlt_label_t *v = nlt_pool_array(pool, N_LABELS, sizeof(*v));
-
-    if (v == NULL) {
-        return NLT_ENOMEM;
-    }
-    *out = (nlt_labels_t){v, labels_of(series_at(set, idx)->l, v)};
-    return NLT_OK;
-}
-
-static nlt_rc_t
-src_read(const nlt_series_set_t *set, size_t idx, nlt_read_t what,
-         int64_t t_min, int64_t t_max, nlt_samples_t *out, nlt_err_t *err)
-{
-    const series_t *s = series_at(set, idx);
-
-    (void) err;
-    if (!nlt_samples_reserve(out, POINTS_MAX)) {
-        return NLT_ENOMEM;
-    }
-    out->n = 0;
-    for (size_t i = 0; i < s->n; i++) {
-        if (s->t[i] >= t_min && s->t[i] <= t_max) {
-            if (what == NLT_READ_NEWEST) {
-                out->n = 0;
-            }
-            out->t_ms[out->n] = s->t[i];
-            out->v[out->n++] = s->v[i];
-        }
-    }
-    return NLT_OK;
-}
-
-static void
-src_close(nlt_series_set_t *set)
-{
-    (void) set;
-}
-
-static const nlt_source_ops_t src_ops = {.select = src_select,
-                                         .label = src_label,
-                                         .labels = src_labels,
-                                         .read = src_read,
-                                         .close = src_close};
+#define VEC_MAX  64
+#define LOOKBACK 60000
 
 /* ---- the model: trees ---- */
 
@@ -421,12 +291,6 @@ group_of(const node_t *n, const int *l, int *out)
 
         out[i] = (n->with ? listed : !listed && i != 0) ? l[i] : 0;
     }
-}
-
-static bool
-same(const int *a, const int *b)
-{
-    return memcmp(a, b, N_LABELS * sizeof(*a)) == 0;
 }
 
 static double
@@ -801,43 +665,6 @@ eval(const node_t *n, int64_t t, vec_t *out)
 }
 
 /* ---- random data, comparison ---- */
-
-static void
-make_data(void)
-{
-    n_data = 0;
-    for (size_t k = 0; k < SERIES_MAX; k++) {
-        series_t *s = &data[n_data];
-        int64_t t = 1000 * (int64_t) nlt_test_below(300);
-        bool dup = false;
-        double v = (double) nlt_test_below(20);
-
-        s->l[0] = 1 + (int) nlt_test_below(2);
-        s->l[1] = (int) nlt_test_below(3);
-        s->l[2] = (int) nlt_test_below(4);
-        for (size_t i = 0; i < n_data; i++) {
-            dup |= same(s->l, data[i].l);
-        }
-        if (dup) {
-            continue;
-        }
-        s->n = 0;
-        while (s->n < POINTS_MAX && t < 700000) {
-            s->t[s->n] = t;
-            v = nlt_test_below(8)
-                    ? v + (double) nlt_test_below(1000000) / 100000
-                    : 0;
-            s->v[s->n++] = nlt_test_below(20) ? v
-                           : nlt_test_below(6)
-                               ? nlt_double_of(NLT_STALE_NAN_BITS)
-                               : NAN;
-            t += nlt_test_below(12)
-                     ? 1000 * (1 + (int64_t) nlt_test_below(20))
-                     : 1000 * (1 + (int64_t) nlt_test_below(150));
-        }
-        n_data++;
-    }
-}
 
 /* Compares one step of a result with the model's vector. */
 static bool
