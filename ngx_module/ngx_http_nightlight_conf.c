@@ -175,7 +175,7 @@ ngx_http_nightlight_store_param(ngx_conf_t *cf,
 
         if (n == NGX_ERROR || n < 10) {
             return ngx_http_nightlight_param_error(cf, arg,
-                       "not \"off\" or an interval such as 1s, of 10ms or more");
+                     "not \"off\" or an interval such as 1s, 10ms or more");
         }
 
         store->wal_sync = n;
@@ -401,7 +401,7 @@ ngx_http_nightlight_self(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         if (n == NGX_ERROR || n < 100) {
             return ngx_http_nightlight_param_error(cf, &value[i],
-                  "not an interval such as 5s, of 100ms or more, or instance=");
+                    "not an interval such as 5s, 100ms or more, or instance=");
         }
 
         store->self = n;

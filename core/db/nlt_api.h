@@ -110,8 +110,7 @@ nlt_api_param_time(nlt_api_t *a, const char *name, int64_t def, int64_t *out);
 /* Go's %q of a parameter's first 500 bytes, for error texts; in the pool. */
 nlt_str_t nlt_api_quote(nlt_api_t *a, nlt_str_t s);
 
-/* ---- handlers ---- */
-
+/* Handlers: each computes the whole answer of its route, see above. */
 void nlt_api_run_query(nlt_api_t *a);
 void nlt_api_run_query_range(nlt_api_t *a);
 void nlt_api_run_series(nlt_api_t *a);
