@@ -319,6 +319,12 @@ parse_rfc3339(nlt_str_t s, int64_t *out_ms)
     return NLT_OK;
 }
 
+/* Prometheus's own ends of time, which no RFC 3339 parser takes. */
+#define BEGIN_OF_TIME_TEXT NLT_STR("-292273086-05-16T16:47:06Z")
+#define END_OF_TIME_TEXT   NLT_STR("292277025-08-18T07:12:54.999999999Z")
+#define BEGIN_OF_TIME_MS   ((INT64_MIN / 1000 + INT64_C(62135596801)) * 1000)
+#define END_OF_TIME_MS     ((INT64_MAX / 1000 - INT64_C(62135596801)) * 1000 + 999)
+
 nlt_rc_t
 nlt_time_parse_instant(nlt_str_t s, int64_t *out_ms)
 {
@@ -329,6 +335,14 @@ nlt_time_parse_instant(nlt_str_t s, int64_t *out_ms)
     *out_ms = 0;
     if (rc == 2 || (rc == 0 && isnan(v))) {
         return NLT_EINVAL;
+    }
+    if (nlt_str_eq(s, BEGIN_OF_TIME_TEXT)) {
+        *out_ms = BEGIN_OF_TIME_MS;
+        return NLT_OK;
+    }
+    if (nlt_str_eq(s, END_OF_TIME_TEXT)) {
+        *out_ms = END_OF_TIME_MS;
+        return NLT_OK;
     }
     if (rc != 0) {
         return parse_rfc3339(s, out_ms);

@@ -1,0 +1,73 @@
+/* nlt_rc_test.c - codes and error texts. */
+#include "nlt_rc.h"
+#include "nlt_test.h"
+
+#include <errno.h>
+
+static nlt_str_t
+text_of(const nlt_err_t *err)
+{
+    return (nlt_str_t){err->len, err->text};
+}
+
+static void
+codes_have_text_and_status(void)
+{
+    NLT_CHECK(strcmp(nlt_rc_text(NLT_EDATA), "corrupt data") == 0);
+    NLT_CHECK(strcmp(nlt_rc_text((nlt_rc_t) 77), "unknown result code") == 0);
+    NLT_CHECK_INT(nlt_rc_http(NLT_OK), 200);
+    NLT_CHECK_INT(nlt_rc_http(NLT_ETOOBIG), 413);
+    NLT_CHECK_INT(nlt_rc_http((nlt_rc_t) 77), 500);
+}
+
+static void
+err_set_fills_and_returns_the_code(void)
+{
+    nlt_err_t err;
+
+    NLT_CHECK_INT(nlt_err_set(&err, NLT_EINVAL, "a %d", 7), NLT_EINVAL);
+    NLT_CHECK_INT(err.rc, NLT_EINVAL);
+    NLT_CHECK_INT(err.pos, -1);
+    NLT_CHECK_STR(text_of(&err), "a 7");
+    NLT_CHECK_INT(nlt_err_set_at(&err, NLT_EDATA, 42, "b"), NLT_EDATA);
+    NLT_CHECK_INT(err.pos, 42);
+    NLT_CHECK_INT(
+        nlt_err_set_errno(&err, NLT_EIO, ENOSPC, "write \"%s\"", "f"),
+        NLT_EIO);
+    NLT_CHECK_STR(text_of(&err), "write \"f\": No space left on device");
+    NLT_CHECK_INT(nlt_err_set(NULL, NLT_EBUG, "x"), NLT_EBUG);
+    NLT_CHECK_INT(nlt_err_set_at(NULL, NLT_EBUG, 1, "x"), NLT_EBUG);
+    NLT_CHECK_INT(nlt_err_set_errno(NULL, NLT_EBUG, 1, "x"), NLT_EBUG);
+}
+
+static void
+long_texts_end_in_dots(void)
+{
+    nlt_err_t err;
+    char s[3000];
+
+    memset(s, 'x', sizeof(s));
+    s[NLT_ERR_TEXT_MAX - 1] = '\0';
+    (void) nlt_err_set(&err, NLT_EINVAL, "%s", s);
+    NLT_CHECK_INT(err.len, NLT_ERR_TEXT_MAX - 1);
+    NLT_CHECK_INT(err.text[err.len - 1], 'x');
+    s[NLT_ERR_TEXT_MAX - 1] = 'x';
+    s[sizeof(s) - 1] = '\0';
+    (void) nlt_err_set_errno(&err, NLT_EINVAL, EIO, "%s", s);
+    NLT_CHECK_INT(err.len, NLT_ERR_TEXT_MAX - 1);
+    NLT_CHECK(strcmp(err.text + err.len - 4, "x...") == 0);
+    /* The errno text is what does not fit. */
+    s[NLT_ERR_TEXT_MAX - 10] = '\0';
+    (void) nlt_err_set_errno(&err, NLT_EINVAL, ENOSPC, "%s", s);
+    NLT_CHECK(strcmp(err.text + err.len - 3, "...") == 0);
+    NLT_CHECK_INT(strlen(err.text), err.len);
+}
+
+int
+main(void)
+{
+    NLT_TEST(codes_have_text_and_status);
+    NLT_TEST(err_set_fills_and_returns_the_code);
+    NLT_TEST(long_texts_end_in_dots);
+    return nlt_test_done();
+}
