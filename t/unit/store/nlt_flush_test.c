@@ -1,0 +1,322 @@
+/*
+ * nlt_flush_test.c - sealed arenas as blocks.
+ */
+#include <errno.h>
+
+#include "nlt_test.h"
+
+#include "nlt_block.h"
+#include "nlt_flush.h"
+#include "nlt_head_fixture.h"
+#include "nlt_limits.h"
+
+#define HOUR_MS INT64_C(3600000)
+
+/* A Tuesday, 13:20: borders at 12:00 and 14:00. */
+#define NOW_MS INT64_C(1700054400000)
+
+static const uint8_t store_id[NLT_STORE_ID_BYTES] = {7, 7, 7};
+
+static void
+windows_are_aligned_and_days_when_old(void)
+{
+    int64_t day = NOW_MS - NOW_MS % NLT_DAY_MS, start, end;
+
+    nlt_flush_window(NOW_MS, NOW_MS, &start, &end);
+    NLT_CHECK_INT(start, NOW_MS - NOW_MS % NLT_BORDER_MS);
+    NLT_CHECK_INT(end, start + NLT_BORDER_MS);
+    /* Yesterday ended less than a day ago. */
+    nlt_flush_window(NOW_MS, day - 1, &start, &end);
+    NLT_CHECK_INT(start, day - 2 * HOUR_MS);
+    NLT_CHECK_INT(end, day);
+    nlt_flush_window(NOW_MS, day - NLT_DAY_MS, &start, &end);
+    NLT_CHECK_INT(end, day - NLT_DAY_MS + 2 * HOUR_MS);
+    nlt_flush_window(NOW_MS, day - NLT_DAY_MS - 1, &start, &end);
+    NLT_CHECK_INT(start, day - 2 * NLT_DAY_MS);
+    NLT_CHECK_INT(end, day - NLT_DAY_MS);
+    nlt_flush_window(NOW_MS, -1, &start, &end);
+    NLT_CHECK_INT(start, -NLT_DAY_MS);
+    NLT_CHECK_INT(end, 0);
+    nlt_flush_window(NOW_MS, INT64_MIN, &start, &end);
+    NLT_CHECK(start == INT64_MIN && end > start);
+}
+
+static void
+chunks_have_240_to_480_samples(void)
+{
+    NLT_CHECK_INT(nlt_flush_chunks(1), 1);
+    NLT_CHECK_INT(nlt_flush_chunks(480), 1);
+    NLT_CHECK_INT(nlt_flush_chunks(481), 2);
+    NLT_CHECK_INT(nlt_flush_chunks(720), 2);
+    for (size_t n = 481; n < 5000; n++) {
+        size_t k = nlt_flush_chunks(n);
+
+        NLT_CHECK(n / k >= 240 && (n + k - 1) / k <= 480);
+    }
+}
+
+static void
+block_names_tell_whose_they_are(void)
+{
+    uint8_t other[NLT_STORE_ID_BYTES] = {8};
+    nlt_block_meta_t meta = {.t_min_ms = 123, .arena = 4};
+    nlt_ulid_t again;
+
+    nlt_flush_ulid(store_id, 4, 123, NOW_MS, &meta.ulid);
+    NLT_CHECK(nlt_ulid_valid((nlt_str_t){NLT_ULID_LEN, meta.ulid.c}));
+    NLT_CHECK(nlt_flush_owns(store_id, &meta));
+    NLT_CHECK(!nlt_flush_owns(other, &meta));
+    meta.arena = 5;
+    NLT_CHECK(!nlt_flush_owns(store_id, &meta));
+    meta.arena = 4;
+    meta.t_min_ms = 124;
+    NLT_CHECK(!nlt_flush_owns(store_id, &meta));
+    meta.t_min_ms = 123;
+    meta.ulid.c[NLT_ULID_LEN - 1] ^= 1;
+    NLT_CHECK(!nlt_flush_owns(store_id, &meta));
+    /* Names sort by time, as ULIDs do. */
+    nlt_flush_ulid(store_id, 4, 123, NOW_MS, &meta.ulid);
+    nlt_flush_ulid(store_id, 1, 0, NOW_MS + 1, &again);
+    NLT_CHECK(strcmp(meta.ulid.c, again.c) < 0);
+    NLT_CHECK_INT(nlt_ulid_new(NOW_MS, &again), NLT_OK);
+    NLT_CHECK(memcmp(meta.ulid.c, again.c, 10) == 0);
+}
+
+/* ---- flushing ---- */
+
+typedef struct {
+    fixture_t fx;
+    nlt_head_t *head;
+    nlt_manifest_t m;
+    char path[40];
+    int fd;
+    int polls_left; /* then the flush is canceled; < 0: never */
+} flush_fx_t;
+
+static nlt_rc_t
+poll_cb(void *ctx)
+{
+    flush_fx_t *f = ctx;
+
+    return f->polls_left < 0 || f->polls_left-- > 0 ? NLT_OK : NLT_ECANCELED;
+}
+
+static void
+setup(flush_fx_t *f)
+{
+    nlt_err_t err;
+
+    memset(f, 0, sizeof(*f));
+    f->polls_left = -1;
+    fixture_open(&f->fx, NLT_HEAD_MEMORY_MIN);
+    NLT_CHECK_INT(nlt_head_create(&f->fx.conf, 3, &f->head, &err), NLT_OK);
+    nlt_head_set_state(f->head, NLT_HEAD_OPEN);
+    nlt_manifest_init(&f->m, &nlt_mem_libc, store_id);
+    (void) snprintf(f->path, sizeof(f->path), "/tmp/nlt-flush-XXXXXX");
+    NLT_CHECK(mkdtemp(f->path) != NULL);
+    f->fd = open(f->path, O_RDONLY | O_DIRECTORY);
+}
+
+static void
+teardown(flush_fx_t *f)
+{
+    nlt_err_t err;
+
+    nlt_manifest_deinit(&f->m);
+    nlt_head_detach(f->head);
+    fixture_close(&f->fx);
+    close(f->fd);
+    NLT_CHECK_INT(nlt_io_remove_tree(&nlt_io_posix, AT_FDCWD, f->path, &err),
+                  NLT_OK);
+}
+
+/* m{i="<i>"} gets samples at t0, t0 + step, ..: value i + k / 8. */
+static void
+fill(flush_fx_t *f, unsigned i, int64_t t0, int64_t step, unsigned n)
+{
+    nlt_arena_t *a = nlt_head_active(f->head);
+    char text[16];
+    nlt_label_t v[2] = {{NLT_METRIC_NAME, NLT_STR("m")}, {NLT_STR("i"), {0}}};
+    nlt_append_result_t result;
+    uint32_t series;
+
+    v[1].value.len = (size_t) snprintf(text, sizeof(text), "%u", i);
+    v[1].value.data = text;
+    NLT_CHECK_INT(
+        fixture_register(f->head, a, 0, (nlt_labels_t){v, 2}, &series),
+        NLT_OK);
+    for (unsigned k = 0; k < n; k++) {
+        NLT_CHECK_INT(fixture_append(a, series, t0 + step * (int64_t) k,
+                                     i + k / 8.0, &result),
+                      NLT_OK);
+    }
+}
+
+static nlt_rc_t
+flush(flush_fx_t *f, size_t *n_blocks)
+{
+    nlt_flush_conf_t conf = {
+        .env = &nlt_env_posix,
+        .blocks_fd = f->fd,
+        .store_id = store_id,
+        .now_ms = NOW_MS,
+        .poll = poll_cb,
+        .poll_ctx = f,
+    };
+    uint64_t no;
+    nlt_err_t err = {.text = ""};
+    nlt_arena_t *a;
+    nlt_rc_t rc;
+
+    if (!atomic_load(&nlt_arena_header(nlt_head_active(f->head))->sealed)
+        && nlt_arena_no(nlt_head_active(f->head)) == 3) {
+        NLT_CHECK_INT(nlt_head_prepare(f->head, &err), NLT_OK);
+        NLT_CHECK_INT(nlt_head_rotate(f->head, &no, &err), NLT_OK);
+        NLT_CHECK_INT(no, 3);
+    }
+    a = nlt_head_pin_arena(f->head, 3);
+    NLT_CHECK(a != NULL);
+    rc = nlt_flush_arena(&conf, a, &f->m, n_blocks, &err);
+    if (rc != NLT_OK && rc != NLT_ECANCELED) {
+        printf("# %s\n", err.text);
+    }
+    nlt_head_unpin_arena(f->head, a);
+    return rc;
+}
+
+static bool
+count_cb(void *ctx, const char *name)
+{
+    (void) name;
+    ++*(size_t *) ctx;
+    return true;
+}
+
+static size_t
+entries(const flush_fx_t *f)
+{
+    size_t n = 0;
+
+    NLT_CHECK_INT(nlt_io_posix.list(NULL, f->fd, count_cb, &n), 0);
+    return n;
+}
+
+static void
+flush_writes_sorted_series_in_windows(void)
+{
+    flush_fx_t f;
+    size_t n_blocks = 0, samples = 0, series = 0;
+    int64_t border = NOW_MS - NOW_MS % NLT_BORDER_MS;
+
+    setup(&f);
+    for (unsigned i = 0; i < 30; i++) {
+        /* 3 h of 15 s across a border; some with a day of last week. */
+        fill(&f, i * 7 % 30, border - 2 * HOUR_MS + i, 15000, 720);
+        if (i % 3 == 0) {
+            fill(&f, i * 7 % 30, NOW_MS - 7 * NLT_DAY_MS, 60000, 2000);
+        }
+    }
+    NLT_CHECK_INT(flush(&f, &n_blocks), NLT_OK);
+    NLT_CHECK_INT(f.m.n_blocks, n_blocks);
+    NLT_CHECK_INT(entries(&f), n_blocks);
+    /* A week ago: 13:20 to 22:40 of the next day: two days.  Now: two. */
+    NLT_CHECK_INT(n_blocks, 4);
+    for (size_t b = 0; b < f.m.n_blocks; b++) {
+        const nlt_manifest_block_t *info = &f.m.blocks[b];
+        int64_t start, end;
+        nlt_block_series_t *id;
+        nlt_block_t *block;
+        nlt_pool_t pool;
+        nlt_err_t err;
+        size_t n;
+
+        nlt_flush_window(NOW_MS, info->t_min_ms, &start, &end);
+        NLT_CHECK(info->t_end_ms <= end);
+        NLT_CHECK_INT(info->arena, 3);
+        NLT_CHECK(info->bytes > 100);
+        nlt_pool_init(&pool, &nlt_mem_libc, 64 << 20);
+        NLT_CHECK_INT(
+            nlt_block_open(&nlt_env_posix, f.fd, info->ulid.c, &block, &err),
+            NLT_OK);
+        NLT_CHECK_INT(nlt_block_validate(block, &pool, &err), NLT_OK);
+        NLT_CHECK(nlt_flush_owns(store_id, nlt_block_meta(block)));
+        NLT_CHECK_INT(nlt_block_select(block, &pool, NULL, 0, &id, &n, &err),
+                      NLT_OK);
+        NLT_CHECK_INT(n, info->n_series);
+        for (size_t i = 0; i < n; i++) {
+            nlt_block_raw_chunk_t *c;
+            size_t n_chunks;
+
+            NLT_CHECK_INT(
+                nlt_block_chunks(block, id[i], &pool, &c, &n_chunks, &err),
+                NLT_OK);
+            for (size_t k = 0; k < n_chunks; k++) {
+                unsigned count = (unsigned) ((uint8_t) c[k].data.data[0] << 8
+                                             | (uint8_t) c[k].data.data[1]);
+
+                NLT_CHECK(count <= NLT_FLUSH_CHUNK_SAMPLES);
+                NLT_CHECK(n_chunks == 1 || count >= 240);
+                NLT_CHECK(c[k].t_min_ms >= start && c[k].t_max_ms < end);
+            }
+        }
+        samples += info->n_samples;
+        series += n;
+        nlt_block_close(block);
+        nlt_pool_deinit(&pool);
+    }
+    NLT_CHECK_INT(samples, 30 * 720 + 10 * 2000);
+    NLT_CHECK_INT(series, 30 + 30 + 10 + 10);
+    teardown(&f);
+}
+
+static void
+flush_of_an_empty_arena_makes_no_block(void)
+{
+    flush_fx_t f;
+    size_t n_blocks = 77;
+
+    setup(&f);
+    NLT_CHECK_INT(flush(&f, &n_blocks), NLT_OK);
+    NLT_CHECK_INT(n_blocks, 0);
+    NLT_CHECK_INT(entries(&f), 0);
+    teardown(&f);
+}
+
+/* Wherever it is interrupted, nothing stays; then it succeeds. */
+static void
+flush_canceled_anywhere_leaves_nothing(void)
+{
+    flush_fx_t f;
+    size_t n_blocks, canceled = 0;
+    nlt_rc_t rc;
+
+    setup(&f);
+    for (unsigned i = 0; i < 700; i++) {
+        fill(&f, i, NOW_MS - 3 * HOUR_MS, 600000, 18);
+    }
+    do {
+        f.polls_left = (int) canceled;
+        rc = flush(&f, &n_blocks);
+        if (rc != NLT_OK) {
+            NLT_CHECK_INT(rc, NLT_ECANCELED);
+            NLT_CHECK_INT(f.m.n_blocks, 0);
+            NLT_CHECK_INT(entries(&f), 0);
+        }
+    } while (rc != NLT_OK && ++canceled < 1000);
+    NLT_CHECK(canceled >= 8);
+    NLT_CHECK_INT(f.m.n_blocks, 2);
+    NLT_CHECK_INT(entries(&f), 2);
+    teardown(&f);
+}
+
+int
+main(void)
+{
+    NLT_TEST(windows_are_aligned_and_days_when_old);
+    NLT_TEST(chunks_have_240_to_480_samples);
+    NLT_TEST(block_names_tell_whose_they_are);
+    NLT_TEST(flush_writes_sorted_series_in_windows);
+    NLT_TEST(flush_of_an_empty_arena_makes_no_block);
+    NLT_TEST(flush_canceled_anywhere_leaves_nothing);
+    return nlt_test_done();
+}
