@@ -159,6 +159,24 @@ plan_vector(planner_t *p, const nlt_pql_node_t *ast, nlt_pql_plan_t *n)
 }
 
 /*
+ * No grid has more steps: far beyond any memory limit, far below where sizes
+ * of rows overflow.
+ */
+#define STEPS_MAX (UINT64_C(1) << 40)
+
+static nlt_rc_t
+grid_steps(uint64_t span_ms, int64_t step_ms, size_t *n, nlt_err_t *err)
+{
+    if (span_ms / (uint64_t) step_ms >= STEPS_MAX) {
+        return nlt_err_set(err, NLT_ELIMIT,
+                           "query processing would load too many samples "
+                           "into memory in query execution");
+    }
+    *n = (size_t) (span_ms / (uint64_t) step_ms) + 1;
+    return NLT_OK;
+}
+
+/*
  * The steps of a subquery are the multiples of its step inside the union of
  * all its windows: absolute, so that neighbouring queries see the same ones.
  */
@@ -178,12 +196,10 @@ subquery_grid(const nlt_pql_plan_t *n, int64_t step_ms, nlt_pql_grid_t *out,
     out->step_ms = step_ms;
     out->t0_ms = (k + 1) * step_ms; /* the first multiple > after */
     out->n = 0;
-    if (last >= out->t0_ms) {
-        uint64_t span = (uint64_t) last - (uint64_t) out->t0_ms;
-
-        out->n = (size_t) (span / (uint64_t) step_ms) + 1;
-    }
-    return NLT_OK;
+    return last < out->t0_ms
+               ? NLT_OK
+               : grid_steps((uint64_t) last - (uint64_t) out->t0_ms, step_ms,
+                            &out->n, err);
 }
 
 static nlt_rc_t
@@ -330,12 +346,16 @@ nlt_pql_plan(nlt_pool_t *pool, const nlt_pql_query_t *q, nlt_pql_node_t *ast,
     planner_t p = {pool, q, err};
     nlt_pql_grid_t grid = {q->t_start_ms, q->step_ms > 0 ? q->step_ms : 1, 1};
 
-    if (!q->instant) {
-        uint64_t span = (uint64_t) q->t_end_ms - (uint64_t) q->t_start_ms;
-
-        grid.n = (size_t) (span / (uint64_t) grid.step_ms) + 1;
-    }
     *out = NULL;
+    if (!q->instant) {
+        nlt_rc_t rc =
+            grid_steps((uint64_t) q->t_end_ms - (uint64_t) q->t_start_ms,
+                       grid.step_ms, &grid.n, err);
+
+        if (rc != NLT_OK) {
+            return rc;
+        }
+    }
     return build(&p, ast, &grid, out);
 }
 

@@ -239,6 +239,8 @@ too_many_samples_are_refused(void)
     NLT_CHECK_STR(err_text(),
                   "query processing would load too many samples into memory "
                   "in query execution");
+    NLT_CHECK_INT(run("sum_over_time(sum(m)[290y:1ms])", true), NLT_ELIMIT);
+    NLT_CHECK_INT(run("sum_over_time(sum(m)[20y:1ms])", true), NLT_ENOMEM);
     /* A sum holds its output, not its input. */
     q.samples_max = 2 * 491 + N_POINTS;
     NLT_CHECK_INT(run_in("sum(m)", false, (size_t) 64 << 20), NLT_OK);
