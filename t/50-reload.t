@@ -1,0 +1,52 @@
+#!/usr/bin/perl
+# nginx -s reload, 200 times, under write and query load.
+use strict;
+use warnings;
+use Test::More;
+use Nightlight::Test;
+use Nightlight::Load;
+
+my $t = Nightlight::Test->new();
+$t->write_conf(main => 'worker_processes 2;', self => '1s');
+$t->run();
+
+# Sizes of the master, which lives through all reloads, and of new workers.
+sub usage {
+    my ($pid) = @_;
+    my ($rss) = $t->read_file("/proc/$pid/status") =~ /^VmRSS:\s+(\d+)/m;
+    my @maps = split /\n/, $t->read_file("/proc/$pid/maps");
+    my @fds = glob "/proc/$pid/fd/*";
+    return { rss => $rss || 0, maps => scalar @maps, fds => scalar @fds };
+}
+
+my $load = Nightlight::Load->new($t, writers => 2, readers => 1, series => 5,
+    pause => 0.002);
+$load->start();
+$t->reload() for 1 .. 5;
+my $master = usage($t->master);
+my ($w) = $t->workers();
+my $worker = usage($w);
+
+my $reloads = $ENV{TEST_NIGHTLIGHT_RELOADS} || 195;
+for my $i (1 .. $reloads) {
+    $t->reload() or last;
+}
+($w) = $t->workers();
+my $worker_after = usage($w);
+my $master_after = usage($t->master);
+$load->stop();
+
+is($load->errors(), '', 'no error status while reloading');
+$load->check('after ' . ($reloads + 5) . ' reloads');
+for my $k (qw(maps fds)) {
+    cmp_ok($master_after->{$k}, '<=', $master->{$k} + 4, "master's $k are flat");
+    cmp_ok($worker_after->{$k}, '<=', $worker->{$k} + 12, "worker's $k are flat");
+}
+cmp_ok($master_after->{rss}, '<=', $master->{rss} * 1.25 + 1024,
+    "master's memory is flat");
+cmp_ok($worker_after->{rss}, '<=', $worker->{rss} * 1.5 + 20480,
+    "worker's memory is flat");
+ok($t->wait_for(sub { $t->children() == 3 }, 'old processes gone', 20),
+    'no old process stays');
+
+$t->done();
