@@ -19,7 +19,14 @@
  * Every accepted sample is logged, also one that was already there (D5).
  *
  * A request is worked on in slices, so that a 32 MiB body does not hold the
- * event loop: run() returns NLT_AGAIN after about slice_samples.
+ * event loop: run() returns NLT_AGAIN after about 20000 samples or 2000 new
+ * series.
+ *
+ * Memory.  Series and samples of a request go through a batch of at most
+ * NLT_INGEST_BATCH of each.  A request that fits is decoded once: check the
+ * batch, then apply it.  A larger one is walked twice, first to check all of
+ * it, then to apply it, so that no request needs memory beyond its decoded
+ * body and one batch.  Between requests the ingester keeps about 2 MiB.
  */
 #ifndef NLT_STORE_INGEST_H
 #define NLT_STORE_INGEST_H
@@ -28,42 +35,47 @@
 #include "nlt_remote_write.h"
 #include "nlt_wal.h"
 
+/* Series and samples that are worked on together. */
+#define NLT_INGEST_BATCH 16384
+
 typedef struct nlt_ingest_s nlt_ingest_t;
 typedef struct nlt_ingest_req_s nlt_ingest_req_t;
 
 typedef struct {
     nlt_rw_limits_t labels;
-    size_t decoded_max;   /* bytes of a decompressed request */
-    uint32_t tenant;      /* number; 0 for the only one */
+    size_t decoded_max; /* bytes of a decompressed request */
+    uint32_t tenant;    /* number; 0 for the only one */
 } nlt_ingest_conf_t;
 
 typedef struct {
-    int status; /* HTTP: 204, 400, 413, 415, 500, 503 */
-    int retry_after_s;    /* of 503, else 0 */
-    uint64_t samples;     /* accepted */
-    uint64_t series;      /* time series in the request */
+    int status;              /* HTTP: 204, 400, 413, 415, 500, 503 */
+    int retry_after_s;       /* of 503, else 0 */
+    uint64_t samples;        /* accepted, also those that were there already */
+    uint64_t series;         /* time series in the request */
     uint64_t skipped_series; /* with invalid labels (1.0 skips them) */
+    uint64_t skipped_histograms; /* native histograms are not kept yet */
     uint64_t decoded_bytes;
-    nlt_err_t err;        /* text of the answer when status >= 400 */
+    nlt_err_t err; /* text of the answer when status >= 400 */
 } nlt_ingest_result_t;
 
 /*
  * One per process.  head is retained; wal_dir_fd is where the logs lie.
  * The ingester opens the log of the active arena as arenas change.
  */
-NLT_CHECKED nlt_rc_t nlt_ingest_create(const nlt_env_t *env,
-                                       nlt_head_t *head, int wal_dir_fd,
-                                       nlt_ingest_t **out, nlt_err_t *err);
+NLT_CHECKED nlt_rc_t nlt_ingest_create(const nlt_env_t *env, nlt_head_t *head,
+                                       int wal_dir_fd, nlt_ingest_t **out,
+                                       nlt_err_t *err);
+
+/* Frees it; no request may be under way.  NULL is allowed. */
 void nlt_ingest_destroy(nlt_ingest_t *in);
 
 /*
  * Begins a request; body is the compressed bytes in one piece, borrowed
- * until the request is finished or cancelled.  conf is copied.
+ * until the request is finished or cancelled.  conf is copied.  NLT_ENOMEM.
  */
 NLT_CHECKED nlt_rc_t nlt_ingest_begin(nlt_ingest_t *in,
                                       const nlt_ingest_conf_t *conf,
-                                      nlt_str_t body,
-                                      nlt_ingest_req_t **out);
+                                      nlt_str_t body, nlt_ingest_req_t **out);
 
 /*
  * Works on it.  NLT_AGAIN: call again (other events may run in between);
@@ -76,7 +88,9 @@ void nlt_ingest_cancel(nlt_ingest_req_t *req);
 
 /*
  * Appends samples of series given by labels: the store's own metrics.
- * Same order of apply, log, done.  n small.
+ * Same order of apply, log, done.  n small.  NLT_ENOTREADY (no open head or
+ * an arena is just being sealed: try again), NLT_EFULL (memory or disk),
+ * NLT_EIO, NLT_ENOMEM; what was appended before a failure stays.
  */
 typedef struct {
     nlt_labels_t labels; /* sorted, valid */

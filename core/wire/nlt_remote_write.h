@@ -119,6 +119,14 @@ nlt_rw_labels_t nlt_rw_labels(const nlt_rw_series_t *s,
                               const nlt_rw_limits_t *limits, nlt_label_t *out,
                               size_t *n, nlt_err_t *err);
 
+/*
+ * The first labels of a series, at most max, as they came: for messages about
+ * a set that is refused.  Nothing is checked but framing; what is broken ends
+ * the list.  Returns their number.
+ */
+size_t nlt_rw_labels_peek(const nlt_rw_series_t *s, nlt_label_t *out,
+                          size_t max);
+
 /* Bytes that nlt_rw_canonical() will append. */
 size_t nlt_rw_canonical_len(nlt_labels_t labels);
 

@@ -237,6 +237,22 @@ nlt_rw_labels(const nlt_rw_series_t *s, const nlt_rw_limits_t *limits,
     return verdict;
 }
 
+size_t
+nlt_rw_labels_peek(const nlt_rw_series_t *s, nlt_label_t *out, size_t max)
+{
+    const uint8_t *p = (const uint8_t *) s->labels.data, *at;
+    const uint8_t *end = s->labels.len ? p + s->labels.len : p;
+    nlt_pb_field_t f, g;
+    bool wrong_type;
+    size_t n = 0;
+
+    while (n < max && nlt_pb_next(&p, end, &f) == NLT_PB_FIELD
+           && label_parse(&f, &out[n], &g, &wrong_type, &at) == NLT_PB_END) {
+        n++;
+    }
+    return n;
+}
+
 /* ---- canonical bytes ---- */
 
 static size_t

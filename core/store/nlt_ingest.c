@@ -1,0 +1,605 @@
+/*
+ * nlt_ingest.c - the request as a state machine, and its answer.
+ *
+ *   BEGUN --decode--> LOADING --batch--> REGISTERING --append, log--> ...
+ *
+ * First walk: batches are loaded and checked, nothing else.  If the first
+ * batch is the whole request it is applied as it is; otherwise the walk
+ * begins again, and each batch is loaded and applied.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "nlt_ingest_priv.h"
+
+/* How long a request waits for an arena while one is being sealed. */
+#define WAIT_NS INT64_C(300000000)
+
+#define RETRY_SOON_S  1
+#define RETRY_LATER_S 5
+
+/* Labels and bytes of each that a message about a series shows. */
+#define SHOWN_LABELS 24
+#define SHOWN_BYTES  128
+#define SHOWN_TEXT   600
+
+/* Decoding this much took long enough for one call. */
+#define DECODE_SLICE (4u << 20)
+
+/* ---- memory ---- */
+
+nlt_ingest_scratch_t *
+nlt_ingest_scratch_take(nlt_ingest_t *in)
+{
+    nlt_ingest_scratch_t *s = in->spare;
+
+    in->spare = NULL;
+    if (s == NULL) {
+        s = nlt_mem_zalloc(in->env->mem, sizeof(*s));
+        if (s != NULL) {
+            nlt_buf_init(&s->canonical, in->env->mem, NLT_SERIES_BYTES_MAX);
+        }
+    }
+    if (s != NULL) {
+        s->n_series = 0;
+        s->n_samples = 0;
+    }
+    return s;
+}
+
+static void
+scratch_free(nlt_ingest_t *in, nlt_ingest_scratch_t *s)
+{
+    const nlt_mem_t *mem = in->env->mem;
+
+    if (s == NULL) {
+        return;
+    }
+    nlt_mem_free(mem, s->series, s->series_cap * sizeof(*s->series));
+    nlt_mem_free(mem, s->samples, s->samples_cap * sizeof(*s->samples));
+    nlt_mem_free(mem, s->labels, s->labels_cap * sizeof(*s->labels));
+    nlt_mem_free(mem, s->decoded, s->decoded_cap);
+    nlt_buf_deinit(&s->canonical);
+    nlt_mem_free(mem, s, sizeof(*s));
+}
+
+void
+nlt_ingest_scratch_give(nlt_ingest_t *in, nlt_ingest_scratch_t *s)
+{
+    if (in->spare != NULL) {
+        scratch_free(in, s);
+        return;
+    }
+    if (s->decoded_cap > NLT_INGEST_KEEP_BYTES) {
+        nlt_mem_free(in->env->mem, s->decoded, s->decoded_cap);
+        s->decoded = NULL;
+        s->decoded_cap = 0;
+    }
+    in->spare = s;
+}
+
+/* An array of at least `need` elements, doubled up to NLT_INGEST_BATCH. */
+static bool
+grow(nlt_ingest_t *in, void **p, size_t *cap, size_t used, size_t need,
+     size_t size)
+{
+    size_t to = *cap ? *cap : 1024;
+    void *bigger;
+
+    while (to < need) {
+        to *= 2;
+    }
+    bigger = in->env->mem->alloc(in->env->mem->ctx, to * size);
+    if (bigger == NULL) {
+        return false;
+    }
+    if (used) {
+        memcpy(bigger, *p, used * size);
+    }
+    nlt_mem_free(in->env->mem, *p, *cap * size);
+    *p = bigger;
+    *cap = to;
+    return true;
+}
+
+bool
+nlt_ingest_room(nlt_ingest_t *in, nlt_ingest_scratch_t *s, size_t n_series,
+                size_t n_samples)
+{
+    void *p;
+
+    if (nlt_unlikely(s->n_series + n_series > s->series_cap)) {
+        p = s->series;
+        if (!grow(in, &p, &s->series_cap, s->n_series, s->n_series + n_series,
+                  sizeof(*s->series))) {
+            return false;
+        }
+        s->series = p;
+    }
+    if (nlt_unlikely(s->n_samples + n_samples > s->samples_cap)) {
+        p = s->samples;
+        if (!grow(in, &p, &s->samples_cap, s->n_samples,
+                  s->n_samples + n_samples, sizeof(*s->samples))) {
+            return false;
+        }
+        s->samples = p;
+    }
+    return true;
+}
+
+bool
+nlt_ingest_label_room(nlt_ingest_t *in, nlt_ingest_scratch_t *s, size_t n)
+{
+    void *p = s->labels;
+
+    if (nlt_likely(n <= s->labels_cap)) {
+        return true;
+    }
+    if (!grow(in, &p, &s->labels_cap, 0, n, sizeof(*s->labels))) {
+        return false;
+    }
+    s->labels = p;
+    return true;
+}
+
+/* ---- answers ---- */
+
+/* Labels of a series as {a="b"}, cut to SHOWN_TEXT bytes. */
+static void
+describe(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
+         char text[SHOWN_TEXT + 4])
+{
+    nlt_label_t v[SHOWN_LABELS];
+    nlt_rw_series_t series;
+    bool cut = false;
+    nlt_buf_t b;
+    nlt_str_t dup;
+    size_t n;
+
+    text[0] = '\0';
+    if (nlt_rw_series_parse((nlt_str_t){e->body_len, e->body}, r->s->gather,
+                            sizeof(r->s->gather), &series, NULL)
+        != NLT_OK) {
+        return;
+    }
+    n = nlt_rw_labels_peek(&series, v, SHOWN_LABELS);
+    cut = n < series.n_labels;
+    for (size_t i = 0; i < n; i++) {
+        if (v[i].name.len > SHOWN_BYTES || v[i].value.len > SHOWN_BYTES) {
+            v[i].name.len =
+                v[i].name.len < SHOWN_BYTES ? v[i].name.len : SHOWN_BYTES;
+            v[i].value.len =
+                v[i].value.len < SHOWN_BYTES ? v[i].value.len : SHOWN_BYTES;
+            cut = true;
+        }
+    }
+    n = nlt_labels_normalize(v, n, &dup);
+    nlt_buf_init(&b, r->in->env->mem, 64u << 10);
+    nlt_labels_print(&b, (nlt_labels_t){v, n});
+    (void) snprintf(text, SHOWN_TEXT, "%.*s", NLT_FMT(nlt_buf_str(&b)));
+    if (cut || b.len >= SHOWN_TEXT) {
+        memcpy(text + strlen(text), "...", 4);
+    }
+    nlt_buf_deinit(&b);
+}
+
+nlt_rc_t
+nlt_ingest_refuse(nlt_ingest_req_t *r, int status, nlt_rc_t rc,
+                  const nlt_ingest_series_t *about, const char *fmt, ...)
+{
+    nlt_head_counters_t *c = &r->in->ctl->counters;
+    char what[400], series[SHOWN_TEXT + 4];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void) vsnprintf(what, sizeof(what), fmt, ap);
+    va_end(ap);
+    if (about != NULL) {
+        describe(r, about, series);
+        (void) nlt_err_set(&r->res.err, rc, "%s for series %s", what, series);
+    } else {
+        (void) nlt_err_set(&r->res.err, rc, "%s", what);
+    }
+    r->res.status = status;
+    r->res.retry_after_s = status != 503         ? 0
+                           : rc == NLT_ENOTREADY ? RETRY_SOON_S
+                                                 : RETRY_LATER_S;
+    nlt_ingest_count(status < 500 ? &c->requests_refused : &c->requests_failed,
+                     1);
+    r->phase = NLT_INGEST_FINISHED;
+    return NLT_ECANCELED;
+}
+
+static nlt_rc_t
+refuse_not_ready(nlt_ingest_req_t *r)
+{
+    nlt_head_ctl_t *ctl = r->in->ctl;
+
+    if (atomic_load_explicit(&ctl->state, memory_order_acquire)
+        == NLT_HEAD_REPLAYING) {
+        return nlt_ingest_refuse(
+            r, 503, NLT_ENOTREADY, NULL,
+            "not ready: reading the log, %llu of %llu bytes",
+            (unsigned long long) atomic_load(&ctl->replay_done),
+            (unsigned long long) atomic_load(&ctl->replay_total));
+    }
+    return nlt_ingest_refuse(r, 503, NLT_ENOTREADY, NULL,
+                             "not ready: the head is being replaced");
+}
+
+/* ---- steps ---- */
+
+static bool
+head_is_open(const nlt_ingest_t *in)
+{
+    return atomic_load_explicit(&in->ctl->state, memory_order_acquire)
+           == NLT_HEAD_OPEN;
+}
+
+static nlt_rc_t
+decode(nlt_ingest_req_t *r)
+{
+    nlt_ingest_t *in = r->in;
+    nlt_ingest_scratch_t *s = r->s;
+    nlt_err_t err;
+    nlt_rc_t rc;
+    size_t n;
+
+    nlt_ingest_count(&in->ctl->counters.bytes_received, r->body.len);
+    if (!head_is_open(in)) {
+        return refuse_not_ready(r);
+    }
+    rc = nlt_snappy_length(r->body, r->conf.decoded_max, &n, &err);
+    if (rc != NLT_OK) {
+        return nlt_ingest_refuse(r, 400, rc, NULL, "%s", err.text);
+    }
+    if (n > s->decoded_cap) {
+        nlt_mem_free(in->env->mem, s->decoded, s->decoded_cap);
+        s->decoded_cap = nlt_align_u64(n, 1u << 16);
+        s->decoded = in->env->mem->alloc(in->env->mem->ctx, s->decoded_cap);
+        if (s->decoded == NULL) {
+            s->decoded_cap = 0;
+            return nlt_ingest_refuse(r, 503, NLT_ENOMEM, NULL,
+                                     "out of memory");
+        }
+    }
+    rc = nlt_snappy_decode(r->body, n ? s->decoded : s->gather, n, &err);
+    if (rc != NLT_OK) {
+        return nlt_ingest_refuse(r, 400, rc, NULL, "%s", err.text);
+    }
+    nlt_ingest_count(&in->ctl->counters.bytes_decoded, n);
+    r->res.decoded_bytes = n;
+    nlt_rw_walk_init(&r->at.walk, (nlt_str_t){n, s->decoded}, s->gather,
+                     sizeof(s->gather));
+    r->batch = r->at;
+    r->phase = NLT_INGEST_LOADING;
+    return n > DECODE_SLICE ? NLT_AGAIN : NLT_OK;
+}
+
+/* The batch is empty and begins where the walk is. */
+static void
+begin_batch(nlt_ingest_req_t *r)
+{
+    r->s->n_series = 0;
+    r->s->n_samples = 0;
+    r->registered = 0;
+    r->done = 0;
+    r->batch = r->at;
+    r->phase = NLT_INGEST_LOADING;
+}
+
+/* The batch is loaded again; what was appended of it stays appended. */
+static void
+reload_batch(nlt_ingest_req_t *r)
+{
+    size_t done = r->done;
+
+    r->at = r->batch;
+    r->eof = false;
+    r->arena_no = 0;
+    begin_batch(r);
+    r->done = done;
+}
+
+/*
+ * The arena to work on.  NLT_AGAIN: there is none at the moment, since one
+ * is being sealed.
+ */
+static nlt_rc_t
+take_arena(nlt_ingest_req_t *r, nlt_arena_t **a, nlt_arena_t **prev)
+{
+    nlt_ingest_t *in = r->in;
+    int64_t now_ns;
+
+    if (!head_is_open(in)) {
+        return refuse_not_ready(r);
+    }
+    *a = nlt_head_active(in->head);
+    *prev = nlt_head_previous(in->head);
+    if (*a == NULL) {
+        now_ns = nlt_mono_ns(in->env);
+        if (r->wait_until_ns == 0) {
+            r->wait_until_ns = now_ns + WAIT_NS;
+        }
+        if (now_ns > r->wait_until_ns) {
+            return nlt_ingest_refuse(r, 503, NLT_ENOTREADY, NULL,
+                                     "no arena takes samples at the moment");
+        }
+        return NLT_AGAIN;
+    }
+    r->wait_until_ns = 0;
+    if (r->arena_no != nlt_arena_no(*a)) {
+        if (r->arena_no != 0) {
+            reload_batch(r);
+        }
+        r->arena_no = nlt_arena_no(*a);
+        r->prev_no = *prev ? nlt_arena_no(*prev) : 0;
+    }
+    if (*prev && nlt_arena_no(*prev) != r->prev_no) {
+        *prev = NULL;
+    }
+    return NLT_OK;
+}
+
+static nlt_rc_t
+load(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev)
+{
+    nlt_rc_t rc = nlt_ingest_load(r, a, prev);
+
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    if (r->applying || (r->eof && r->n_batches == 0)) {
+        r->applying = true;
+        r->phase = NLT_INGEST_REGISTERING;
+        return NLT_OK;
+    }
+    r->n_batches++;
+    if (r->eof) {
+        /* All is well: once more from the start, and apply. */
+        r->at = (nlt_ingest_cursor_t){.left = 0};
+        nlt_rw_walk_init(&r->at.walk,
+                         (nlt_str_t){r->res.decoded_bytes, r->s->decoded},
+                         r->s->gather, sizeof(r->s->gather));
+        r->eof = false;
+        r->applying = true;
+    }
+    begin_batch(r);
+    return NLT_OK;
+}
+
+static nlt_rc_t
+finish(nlt_ingest_req_t *r)
+{
+    r->res.series = r->at.walk.n_series;
+    r->res.skipped_series = r->at.n_skipped;
+    r->res.skipped_histograms = r->at.n_histograms;
+    if (r->no_room) {
+        return nlt_ingest_refuse(r, 503, NLT_EFULL, NULL,
+                                 "memory= is used up: no room for new "
+                                 "series");
+    }
+    r->res.status = 204;
+    nlt_ingest_count(&r->in->ctl->counters.requests_ok, 1);
+    r->phase = NLT_INGEST_FINISHED;
+    return NLT_OK;
+}
+
+static nlt_rc_t
+apply(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev)
+{
+    nlt_rc_t rc = nlt_ingest_register(r, a, prev);
+
+    if (rc == NLT_OK) {
+        rc = nlt_ingest_append(r, a);
+    }
+    if (rc == NLT_EEXIST) {
+        reload_batch(r);
+        return NLT_AGAIN;
+    }
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    if (r->eof) {
+        return finish(r);
+    }
+    begin_batch(r);
+    return NLT_OK;
+}
+
+static nlt_rc_t
+step(nlt_ingest_req_t *r)
+{
+    nlt_arena_t *a = NULL, *prev = NULL;
+    nlt_rc_t rc;
+
+    if (r->phase == NLT_INGEST_BEGUN) {
+        return decode(r);
+    }
+    rc = take_arena(r, &a, &prev);
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    if (r->phase == NLT_INGEST_LOADING) {
+        return load(r, a, prev);
+    }
+    return apply(r, a, prev);
+}
+
+nlt_rc_t
+nlt_ingest_run(nlt_ingest_req_t *r, nlt_ingest_result_t *result)
+{
+    nlt_rc_t rc = NLT_OK;
+
+    r->budget = NLT_INGEST_SLICE;
+    while (r->phase != NLT_INGEST_FINISHED) {
+        if (rc == NLT_AGAIN || r->budget <= 0) {
+            return NLT_AGAIN;
+        }
+        rc = step(r);
+    }
+    *result = r->res;
+    nlt_ingest_cancel(r);
+    return NLT_OK;
+}
+
+void
+nlt_ingest_cancel(nlt_ingest_req_t *r)
+{
+    nlt_ingest_t *in;
+
+    if (r == NULL) {
+        return;
+    }
+    in = r->in;
+    nlt_ingest_scratch_give(in, r->s);
+    nlt_mem_free(in->env->mem, r, sizeof(*r));
+}
+
+nlt_rc_t
+nlt_ingest_begin(nlt_ingest_t *in, const nlt_ingest_conf_t *conf,
+                 nlt_str_t body, nlt_ingest_req_t **out)
+{
+    nlt_ingest_req_t *r = nlt_mem_zalloc(in->env->mem, sizeof(*r));
+
+    *out = NULL;
+    if (r == NULL) {
+        return NLT_ENOMEM;
+    }
+    r->in = in;
+    r->conf = *conf;
+    if (r->conf.labels.labels_max > NLT_INGEST_LABELS_MAX) {
+        r->conf.labels.labels_max = NLT_INGEST_LABELS_MAX;
+    }
+    r->body = body;
+    r->t_min_ms =
+        atomic_load_explicit(&in->ctl->t_oldest_ms, memory_order_relaxed);
+    r->t_max_ms = nlt_now_ms(in->env) + NLT_FUTURE_MS_MAX;
+    r->s = nlt_ingest_scratch_take(in);
+    if (r->s == NULL) {
+        nlt_mem_free(in->env->mem, r, sizeof(*r));
+        return NLT_ENOMEM;
+    }
+    *out = r;
+    return NLT_OK;
+}
+
+/* ---- the ingester ---- */
+
+nlt_rc_t
+nlt_ingest_create(const nlt_env_t *env, nlt_head_t *head, int wal_dir_fd,
+                  nlt_ingest_t **out, nlt_err_t *err)
+{
+    nlt_ingest_t *in = nlt_mem_zalloc(env->mem, sizeof(*in));
+
+    *out = in;
+    if (in == NULL) {
+        return nlt_err_set(err, NLT_ENOMEM, "out of memory");
+    }
+    in->env = env;
+    in->head = head;
+    in->ctl = nlt_head_ctl(head);
+    in->wal_dir_fd = wal_dir_fd;
+    return NLT_OK;
+}
+
+void
+nlt_ingest_destroy(nlt_ingest_t *in)
+{
+    if (in == NULL) {
+        return;
+    }
+    nlt_wal_close(in->wal);
+    nlt_wal_close(in->old);
+    scratch_free(in, in->spare);
+    nlt_mem_free(in->env->mem, in, sizeof(*in));
+}
+
+nlt_rc_t
+nlt_ingest_sync(nlt_ingest_t *in, nlt_err_t *err)
+{
+    nlt_rc_t rc = NLT_OK;
+
+    if (in->old != NULL) {
+        nlt_ingest_count(&in->ctl->counters.wal_fsyncs, 1);
+        rc = nlt_wal_sync(in->old, err);
+        nlt_wal_close(in->old);
+        in->old = NULL;
+    }
+    if (in->wal_dirty) {
+        nlt_rc_t rc_now = nlt_wal_sync(in->wal, rc == NLT_OK ? err : NULL);
+
+        nlt_ingest_count(&in->ctl->counters.wal_fsyncs, 1);
+        in->wal_dirty = rc_now != NLT_OK;
+        rc = rc == NLT_OK ? rc_now : rc;
+    }
+    if (rc != NLT_OK) {
+        nlt_ingest_count(&in->ctl->counters.wal_errors, 1);
+    }
+    return rc;
+}
+
+/* ---- own samples ---- */
+
+static nlt_rc_t
+own_series(nlt_ingest_t *in, nlt_arena_t *a, uint32_t tenant,
+           nlt_labels_t labels, nlt_buf_t *canonical, uint32_t *no)
+{
+    nlt_hash128_t key;
+
+    nlt_buf_reset(canonical);
+    nlt_rw_canonical(canonical, labels);
+    if (canonical->rc != NLT_OK) {
+        return canonical->rc;
+    }
+    key = nlt_head_key(in->ctl, tenant, canonical->data, canonical->len);
+    *no = nlt_arena_find(a, key);
+    return *no ? NLT_OK : nlt_arena_register(a, tenant, labels, key, key, no);
+}
+
+nlt_rc_t
+nlt_ingest_own(nlt_ingest_t *in, uint32_t tenant, const nlt_ingest_own_t *s,
+               size_t n, nlt_err_t *err)
+{
+    nlt_arena_t *a = head_is_open(in) ? nlt_head_active(in->head) : NULL;
+    nlt_ingest_scratch_t *scratch;
+    nlt_rc_t rc = NLT_OK, logged;
+    uint64_t accepted;
+    size_t done = 0;
+
+    if (a == NULL) {
+        return nlt_err_set(err, NLT_ENOTREADY, "no arena takes samples");
+    }
+    scratch = nlt_ingest_scratch_take(in);
+    if (scratch == NULL) {
+        return nlt_err_set(err, NLT_ENOMEM, "out of memory");
+    }
+    for (size_t i = 0; i < n && rc == NLT_OK; i++) {
+        uint32_t no = 0;
+
+        rc = NLT_ENOMEM;
+        if (nlt_ingest_room(in, scratch, 0, 1)) {
+            rc = own_series(in, a, tenant, s[i].labels, &scratch->canonical,
+                            &no);
+        }
+        if (rc == NLT_OK) {
+            scratch->samples[scratch->n_samples++] =
+                (nlt_head_sample_t){no, 0, s[i].t_ms, nlt_bits_of(s[i].v)};
+        }
+    }
+    if (rc == NLT_OK && n) {
+        rc = nlt_arena_append(a, scratch->samples, n, &done);
+        logged = done ? nlt_ingest_log(in, a, scratch->samples, done,
+                                       &accepted, err)
+                      : NLT_OK;
+        if (logged != NLT_OK) {
+            nlt_ingest_scratch_give(in, scratch);
+            return logged;
+        }
+    }
+    nlt_ingest_scratch_give(in, scratch);
+    if (rc == NLT_EEXIST) {
+        rc = NLT_ENOTREADY; /* sealed just now */
+    }
+    return rc == NLT_OK ? rc : nlt_err_set(err, rc, "%s", nlt_rc_text(rc));
+}

@@ -1,0 +1,187 @@
+/*
+ * nlt_ingest_priv.h - what the files of the write path share.
+ *
+ * Floor 3 (store); uses nlt_ingest.h and what it uses.
+ *
+ *   nlt_ingest.c          the request as a state machine; its answer
+ *   nlt_ingest_load.c     decoded bytes -> batch: walk, hash, find, check
+ *   nlt_ingest_apply.c    batch -> arena and log: register, append, log
+ *
+ * A batch is two arrays.  Samples lie in the order of the request; a series
+ * entry says which of them are its own:
+ *
+ *   series   [body, key, first 0, n 1][first 1, n 3][first 4, n 1]...
+ *   samples  [t v][t v][t v][t v][t v]...
+ *
+ * Between two calls of run() anything may have happened to the head.  Series
+ * numbers are only good for the arena they were found in, so each call looks
+ * at the active arena first, and when it is another one than the batch was
+ * resolved in, the batch is loaded again from where it began.
+ */
+#ifndef NLT_STORE_INGEST_PRIV_H
+#define NLT_STORE_INGEST_PRIV_H
+
+#include "nlt_ingest.h"
+#include "nlt_limits.h"
+
+/* Label sets of more labels than this cannot be logged anyway. */
+#define NLT_INGEST_LABELS_MAX (NLT_SERIES_BYTES_MAX / 6)
+
+/* Work of one call of run(): samples, and what others cost in samples. */
+#define NLT_INGEST_SLICE      20000
+#define NLT_INGEST_PARSE_COST 10
+
+/* Decode buffers up to this size are kept between requests. */
+#define NLT_INGEST_KEEP_BYTES (1u << 20)
+
+typedef struct {
+    nlt_hash128_t key; /* of the label bytes as they came */
+    const char *body;  /* the TimeSeries message */
+    uint32_t body_len;
+    uint32_t first; /* sample of the batch */
+    uint32_t n;     /* samples; 0: the series was dropped */
+    uint32_t no;    /* number in the arena; 0: not known there */
+    uint32_t prev;  /* number in the arena before, if not known here */
+} nlt_ingest_series_t;
+
+/* Buffers of one request; kept by the ingester when it is over. */
+typedef struct nlt_ingest_scratch_s {
+    nlt_ingest_series_t *series;
+    size_t n_series;
+    size_t series_cap;
+    nlt_head_sample_t *samples;
+    size_t n_samples;
+    size_t samples_cap;
+    char *decoded;
+    size_t decoded_cap;
+    nlt_label_t *labels; /* labels_cap of them, for one series at a time */
+    size_t labels_cap;
+    nlt_buf_t canonical;
+    char gather[NLT_SERIES_BYTES_MAX + 4096]; /* labels that are scattered */
+} nlt_ingest_scratch_t;
+
+struct nlt_ingest_s {
+    const nlt_env_t *env;
+    nlt_head_t *head;
+    nlt_head_ctl_t *ctl;
+    int wal_dir_fd;
+    nlt_wal_t *wal; /* of the arena written last */
+    nlt_wal_t *old; /* of the one before it, if it has unsynced writes */
+    bool wal_dirty; /* written since the last sync */
+    nlt_ingest_scratch_t *spare;
+};
+
+/* Where in the request the next batch begins. */
+typedef struct {
+    nlt_rw_walk_t walk;
+    nlt_rw_series_t series; /* the one whose samples did not all fit */
+    nlt_rw_samples_t samples;
+    uint32_t left; /* samples of it that are to come */
+    nlt_hash128_t key;
+    uint64_t n_skipped; /* series so far, for the result */
+    uint64_t n_histograms;
+} nlt_ingest_cursor_t;
+
+typedef enum {
+    NLT_INGEST_BEGUN,
+    NLT_INGEST_LOADING,
+    NLT_INGEST_REGISTERING,
+    NLT_INGEST_FINISHED
+} nlt_ingest_phase_t;
+
+struct nlt_ingest_req_s {
+    nlt_ingest_t *in;
+    nlt_ingest_conf_t conf;
+    nlt_str_t body;
+    nlt_ingest_scratch_t *s;
+    nlt_ingest_phase_t phase;
+    bool applying; /* second walk, or a batch that is the whole request */
+    bool eof;      /* the batch reaches the end of the request */
+    bool no_room;  /* a series or sample found no memory: 503 at the end */
+    nlt_ingest_cursor_t at;
+    nlt_ingest_cursor_t batch; /* where the batch began */
+    uint64_t n_batches;        /* before this one, in this walk */
+    uint64_t arena_no;         /* that the batch is resolved in; 0: none */
+    uint64_t prev_no;          /* the arena before it then; 0: none */
+    size_t registered;         /* series of the batch looked at for it */
+    size_t done;               /* samples of the batch, in earlier arenas */
+    int64_t t_min_ms;
+    int64_t t_max_ms;
+    int64_t wait_until_ns; /* for an active arena; 0: not waiting */
+    int budget;            /* of this call of run() */
+    nlt_ingest_result_t res;
+};
+
+/* ---- nlt_ingest.c ---- */
+
+nlt_ingest_scratch_t *nlt_ingest_scratch_take(nlt_ingest_t *in);
+void nlt_ingest_scratch_give(nlt_ingest_t *in, nlt_ingest_scratch_t *s);
+
+/* Room for n more series and samples; false: out of memory. */
+NLT_CHECKED bool nlt_ingest_room(nlt_ingest_t *in, nlt_ingest_scratch_t *s,
+                                 size_t n_series, size_t n_samples);
+
+/* s->labels has room for conf->labels.labels_max; false: out of memory. */
+NLT_CHECKED bool
+nlt_ingest_label_room(nlt_ingest_t *in, nlt_ingest_scratch_t *s, size_t n);
+
+/*
+ * Ends the request with an answer; `about` (or NULL) is the series that the
+ * text is about and gets " for series {...}".  Returns NLT_ECANCELED.
+ */
+nlt_rc_t nlt_ingest_refuse(nlt_ingest_req_t *r, int status, nlt_rc_t rc,
+                           const nlt_ingest_series_t *about, const char *fmt,
+                           ...) NLT_PRINTF(5, 6);
+
+/* ---- nlt_ingest_load.c ---- */
+
+/*
+ * Puts the next series into the batch, finds them in a (and prev, which may
+ * be NULL), and, unless r->applying, checks labels, times and conflicts.
+ * NLT_OK: the batch is full or the request at its end (r->eof); NLT_AGAIN:
+ * the budget is used; NLT_ECANCELED: refused.
+ */
+NLT_CHECKED nlt_rc_t nlt_ingest_load(nlt_ingest_req_t *r, nlt_arena_t *a,
+                                     nlt_arena_t *prev);
+
+/*
+ * Parses the labels of a series of the batch into r->s->labels and their
+ * canonical bytes into r->s->canonical.  NLT_OK; NLT_EINVAL: invalid, to be
+ * skipped; NLT_ECANCELED: refused.
+ */
+NLT_CHECKED nlt_rc_t nlt_ingest_labels(nlt_ingest_req_t *r,
+                                       const nlt_ingest_series_t *e,
+                                       nlt_labels_t *out);
+
+/* ---- nlt_ingest_apply.c ---- */
+
+/*
+ * Gives every series of the batch a number in a.  NLT_OK; NLT_AGAIN;
+ * NLT_EEXIST: a is sealed; NLT_ECANCELED: refused.
+ */
+NLT_CHECKED nlt_rc_t nlt_ingest_register(nlt_ingest_req_t *r, nlt_arena_t *a,
+                                         nlt_arena_t *prev);
+
+/*
+ * Appends the samples of the batch from r->done on and logs them.  NLT_OK;
+ * NLT_EEXIST: a was sealed, r->done says how far it went; NLT_ECANCELED:
+ * refused.
+ */
+NLT_CHECKED nlt_rc_t nlt_ingest_append(nlt_ingest_req_t *r, nlt_arena_t *a);
+
+/*
+ * Logs samples of arena a that were accepted (results OK, OOO, DUPLICATE),
+ * with the records of series that are not logged yet.  *accepted counts
+ * them.  NLT_EFULL, NLT_EIO, NLT_ENOMEM, NLT_EDATA, NLT_ENOENT.
+ */
+NLT_CHECKED nlt_rc_t nlt_ingest_log(nlt_ingest_t *in, nlt_arena_t *a,
+                                    const nlt_head_sample_t *s, size_t n,
+                                    uint64_t *accepted, nlt_err_t *err);
+
+static inline void
+nlt_ingest_count(_Atomic uint64_t *counter, uint64_t n)
+{
+    (void) atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+#endif
