@@ -96,9 +96,26 @@ call(nlt_pql_parser_t *p)
 }
 
 /*
- * '(' expression ')'.  A number loses its parentheses; around anything else
- * they are kept once, at the position of what they hold.
+ * inner in parentheses.  A number needs none; around anything else they are
+ * kept once, at the position of what they hold.
  */
+static nlt_pql_node_t *
+wrap(nlt_pql_parser_t *p, nlt_pql_node_t *inner)
+{
+    if (inner->kind == NLT_PQL_N_NUMBER || inner->kind == NLT_PQL_N_PAREN) {
+        return inner;
+    }
+    nlt_pql_node_t *node = nlt_pql_node(p, NLT_PQL_N_PAREN, inner->start);
+
+    if (node == NULL || !nlt_pql_adopt(p, node, inner)) {
+        return NULL;
+    }
+    node->u.paren = inner;
+    node->end = inner->end;
+    return node;
+}
+
+/* '(' expression ')'. */
 static nlt_pql_node_t *
 parenthesized(nlt_pql_parser_t *p)
 {
@@ -115,17 +132,7 @@ parenthesized(nlt_pql_parser_t *p)
     if (!enabled(p, inner)) {
         return NULL;
     }
-    if (inner->kind == NLT_PQL_N_NUMBER || inner->kind == NLT_PQL_N_PAREN) {
-        return inner;
-    }
-    nlt_pql_node_t *node = nlt_pql_node(p, NLT_PQL_N_PAREN, inner->start);
-
-    if (node == NULL || !nlt_pql_adopt(p, node, inner)) {
-        return NULL;
-    }
-    node->u.paren = inner;
-    node->end = inner->end;
-    return node;
+    return wrap(p, inner);
 }
 
 /* sign operand; folds numbers, drops '+'. */
@@ -289,6 +296,20 @@ nlt_pql_parse_range(nlt_pql_parser_t *p, nlt_pql_duration_t *out)
 }
 
 /*
+ * Parentheses around a whole expression that was written without: only so
+ * it stays one when it is printed (`m offset (5) - step()`).
+ */
+static nlt_pql_node_t *
+wrap_offset(nlt_pql_parser_t *p, nlt_pql_node_t *node)
+{
+    nlt_pql_kind_t kind =
+        node->kind == NLT_PQL_N_UNARY ? node->u.unary.expr->kind : node->kind;
+
+    return kind == NLT_PQL_N_CALL || kind == NLT_PQL_N_PAREN ? node
+                                                             : wrap(p, node);
+}
+
+/*
  * After `offset` a literal or a call, with or without one sign, ends where it
  * ends, and so do signed parentheses: in `m offset -(5m) + 3` the 3 is added
  * to the metric.  Anything else is a whole expression.
@@ -326,6 +347,9 @@ nlt_pql_parse_offset(nlt_pql_parser_t *p, nlt_pql_duration_t *out)
         if (sign.kind != NLT_PQL_T_END) {
             node = signed_operand(p, sign, node);
         }
+    }
+    if (node != NULL) {
+        node = wrap_offset(p, node);
     }
     if (node != NULL) {
         set(out, node, false);

@@ -6,6 +6,7 @@
  * inf or nan too, an empty ignoring() stays when group_left or group_right
  * needs it, and info(m, {}) keeps its braces.
  */
+#include <float.h>
 #include <math.h>
 #include <strings.h>
 
@@ -50,8 +51,13 @@ print_duration(nlt_buf_t *b, const nlt_pql_duration_t *d)
     }
 }
 
+/*
+ * offset and @.  An offset in parentheses goes on behind them (`offset (1) +
+ * 2` is 3), so one that something else followed before printing changed the
+ * order gets a sign, which ends it.
+ */
 static void
-print_shift(nlt_buf_t *b, const nlt_pql_shift_t *shift)
+print_shift(nlt_buf_t *b, const nlt_pql_shift_t *shift, bool extended)
 {
     char text[NLT_NUM_PLAIN_MAX];
 
@@ -71,7 +77,13 @@ print_shift(nlt_buf_t *b, const nlt_pql_shift_t *shift)
         break;
     }
     if (shift->has_offset) {
+        const nlt_pql_node_t *expr = shift->offset.expr;
+
         nlt_buf_add_c(b, " offset ");
+        if (expr != NULL && expr->kind == NLT_PQL_N_PAREN
+            && (extended || shift->at != NLT_PQL_AT_NONE)) {
+            nlt_buf_add_byte(b, '+');
+        }
         print_duration(b, &shift->offset);
     }
 }
@@ -233,6 +245,14 @@ print_extended(nlt_buf_t *b, const nlt_pql_vector_t *v)
 }
 
 static void
+print_vector(nlt_buf_t *b, const nlt_pql_vector_t *v)
+{
+    print_selector(b, v);
+    print_extended(b, v);
+    print_shift(b, &v->shift, v->anchored || v->smoothed);
+}
+
+static void
 print_matrix(nlt_buf_t *b, const nlt_pql_matrix_t *m)
 {
     const nlt_pql_vector_t *v = &m->vector->u.vector;
@@ -242,7 +262,7 @@ print_matrix(nlt_buf_t *b, const nlt_pql_matrix_t *m)
     print_duration(b, &m->range);
     nlt_buf_add_byte(b, ']');
     print_extended(b, v);
-    print_shift(b, &v->shift);
+    print_shift(b, &v->shift, v->anchored || v->smoothed);
 }
 
 static void
@@ -256,7 +276,7 @@ print_subquery(nlt_buf_t *b, const nlt_pql_subquery_t *s)
         print_duration(b, &s->step);
     }
     nlt_buf_add_byte(b, ']');
-    print_shift(b, &s->shift);
+    print_shift(b, &s->shift, false);
 }
 
 /* ---- operators and calls ---- */
@@ -290,7 +310,13 @@ print_fill(nlt_buf_t *b, const nlt_pql_binary_t *n)
 static void
 print_binary(nlt_buf_t *b, const nlt_pql_binary_t *n)
 {
-    nlt_pql_print(b, n->lhs);
+    if (n->op == NLT_PQL_OP_POW && n->lhs->kind == NLT_PQL_N_NUMBER
+        && n->lhs->u.number.value > DBL_MAX) {
+        /* The sign of "+Inf" would be one of the power. */
+        nlt_buf_add_c(b, "Inf");
+    } else {
+        nlt_pql_print(b, n->lhs);
+    }
     nlt_buf_addf(b, " %s", nlt_pql_op_text(n->op));
     if (n->return_bool) {
         nlt_buf_add_c(b, " bool");
@@ -351,9 +377,7 @@ nlt_pql_print(nlt_buf_t *b, const nlt_pql_node_t *node)
         nlt_utf8_quote(b, node->u.string);
         break;
     case NLT_PQL_N_VECTOR:
-        print_selector(b, &node->u.vector);
-        print_extended(b, &node->u.vector);
-        print_shift(b, &node->u.vector.shift);
+        print_vector(b, &node->u.vector);
         break;
     case NLT_PQL_N_MATRIX:
         print_matrix(b, &node->u.matrix);
