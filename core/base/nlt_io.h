@@ -93,6 +93,7 @@ NLT_CHECKED nlt_rc_t nlt_map_read(int fd, size_t len, const uint8_t **out,
 NLT_CHECKED nlt_rc_t nlt_map_shared(int fd, size_t len, uint8_t **out,
                                     nlt_err_t *err);
 
+/* Takes back what nlt_map_read() or nlt_map_shared() gave for len. */
 void nlt_unmap(const void *p, size_t len);
 
 #endif

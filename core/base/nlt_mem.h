@@ -87,18 +87,21 @@ nlt_pool_grow(nlt_pool_t *pool, void *p, size_t old_size, size_t new_size);
 /* A copy of s in the pool; data is NULL when memory ran out and s.len > 0. */
 nlt_str_t nlt_pool_str(nlt_pool_t *pool, nlt_str_t s);
 
-/*
- * Everything allocated after nlt_pool_mark() goes back at nlt_pool_rewind():
- * for scratch inside a long query.  Marks nest.  What was allocated before a
- * mark must not be grown between it and its rewind.
- */
+/* A point to go back to; what is in it concerns nobody else. */
 typedef struct {
     nlt_pool_page_t *page; /* bump page */
     size_t page_used;
     uint64_t serial; /* newest page */
 } nlt_pool_mark_t;
 
+/*
+ * Everything allocated after nlt_pool_mark() goes back at nlt_pool_rewind():
+ * for scratch inside a long query.  Marks nest.  What was allocated before a
+ * mark must not be grown between it and its rewind.
+ */
 nlt_pool_mark_t nlt_pool_mark(const nlt_pool_t *pool);
+
+/* Back to the mark; the ones made after it are void.  O(pages given back). */
 void nlt_pool_rewind(nlt_pool_t *pool, nlt_pool_mark_t mark);
 
 #endif

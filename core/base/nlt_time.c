@@ -322,8 +322,8 @@ parse_rfc3339(nlt_str_t s, int64_t *out_ms)
 /* Prometheus's own ends of time, which no RFC 3339 parser takes. */
 #define BEGIN_OF_TIME_TEXT NLT_STR("-292273086-05-16T16:47:06Z")
 #define END_OF_TIME_TEXT   NLT_STR("292277025-08-18T07:12:54.999999999Z")
-#define BEGIN_OF_TIME_MS   ((INT64_MIN / 1000 + INT64_C(62135596801)) * 1000)
-#define END_OF_TIME_MS     ((INT64_MAX / 1000 - INT64_C(62135596801)) * 1000 + 999)
+#define BEGIN_OF_TIME_MS   INT64_C(-9223309901257974000)
+#define END_OF_TIME_MS     INT64_C(9223309901257974999)
 
 nlt_rc_t
 nlt_time_parse_instant(nlt_str_t s, int64_t *out_ms)

@@ -21,15 +21,15 @@ NLT_CHECKED nlt_rc_t nlt_time_parse_duration(nlt_str_t s, int64_t *out_ms,
 /* Prints ms >= 0 in the same form, "0s" for 0; the length (< 64). */
 size_t nlt_time_print_duration(char *out, int64_t ms);
 
-/*
- * An API parameter of time: float seconds (rounded to ms) or RFC 3339 with
- * nanoseconds.  NLT_EINVAL without text: the caller names the parameter.
- * Seconds beyond +-(2^63 / 1000 - 1) saturate at NLT_TIME_INSTANT_MAX_MS;
- * NaN is refused.
- */
+/* Where instants saturate, both ways. */
 #define NLT_TIME_INSTANT_MAX_MS ((INT64_MAX / 1000 - 1) * 1000)
 
-
+/*
+ * An API parameter of time: float seconds (rounded to ms) or RFC 3339 with
+ * nanoseconds, or Prometheus's own texts for the ends of time.  NLT_EINVAL
+ * without text: the caller names the parameter.  Seconds beyond
+ * +-(2^63 / 1000 - 1) saturate at NLT_TIME_INSTANT_MAX_MS; NaN is refused.
+ */
 NLT_CHECKED nlt_rc_t nlt_time_parse_instant(nlt_str_t s, int64_t *out_ms);
 
 /* An API parameter of duration: float seconds or the form above, in ms.
@@ -51,6 +51,7 @@ typedef struct {
     int yearday; /* 1..366 */
 } nlt_time_civil_t;
 
+/* The fields of an instant, rounded down to seconds.  O(1). */
 nlt_time_civil_t nlt_time_civil(int64_t t_ms);
 
 /* Days of a month, 28..31. */

@@ -32,6 +32,7 @@ nlt_str_t nlt_labels_get(nlt_labels_t l, nlt_str_t name);
 /* Order of series: label by label, name then value; the shorter first. */
 int nlt_labels_cmp(nlt_labels_t a, nlt_labels_t b);
 
+/* Are both sets the same labels?  O(bytes). */
 bool nlt_labels_eq(nlt_labels_t a, nlt_labels_t b);
 
 /* Unkeyed hash of names and values, for tables inside one query. */

@@ -120,7 +120,7 @@ check_slot(const slot_t *s)
 {
     for (size_t i = 0; i < s->n; i++) {
         if (s->p[i] != s->fill) {
-            NLT_CHECK(!"bytes changed");
+            nlt_test_fail(__FILE__, __LINE__, "bytes changed");
             return;
         }
     }

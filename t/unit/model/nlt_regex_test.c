@@ -219,11 +219,11 @@ patterns_mean_what_re2_means(void)
 
             if (yes != NULL && matches(cases[i].pattern, yes) != 1) {
                 printf("# %s should match '%s'\n", cases[i].pattern, yes);
-                NLT_CHECK(!"no match");
+                nlt_test_fail(__FILE__, __LINE__, "no match");
             }
             if (no != NULL && matches(cases[i].pattern, no) != 0) {
                 printf("# %s should not match '%s'\n", cases[i].pattern, no);
-                NLT_CHECK(!"match");
+                nlt_test_fail(__FILE__, __LINE__, "match");
             }
         }
     }
