@@ -18,6 +18,9 @@
 /* Changing values planned at a time by the look-ahead encoder. */
 #define PLAN_MAX 384
 
+/* A run so much dearer than the best one is not made longer. */
+#define GIVE_UP_BITS 12
+
 static inline void
 push(nlt_xor_bits_t *out, uint64_t value, unsigned n)
 {
@@ -51,60 +54,53 @@ in_range(int64_t dod, unsigned n)
     return dod >= -(half - 1) && dod <= half;
 }
 
-static inline void
-push_dod(nlt_xor_bits_t *out, int64_t dod)
+/* Prefix and field of a delta of delta in 20 bits or less; 0 bits: longer. */
+static inline uint64_t
+short_dod(int64_t dod, unsigned *n)
 {
     uint64_t u = (uint64_t) dod;
 
     if (dod == 0) {
-        push(out, 0, 1);
-    } else if (in_range(dod, 14)) {
-        push(out, UINT64_C(2) << 14 | (u & 0x3fff), 16);
-    } else if (in_range(dod, 17)) {
-        push(out, UINT64_C(6) << 17 | (u & 0x1ffff), 20);
-    } else if (in_range(dod, 20)) {
-        push(out, UINT64_C(14) << 20 | (u & 0xfffff), 24);
-    } else {
-        push(out, 15, 4);
-        push(out, u, 64);
+        *n = 1;
+        return 0;
     }
+    if (in_range(dod, 14)) {
+        *n = 16;
+        return UINT64_C(2) << 14 | (u & 0x3fff);
+    }
+    if (in_range(dod, 17)) {
+        *n = 20;
+        return UINT64_C(6) << 17 | (u & 0x1ffff);
+    }
+    if (in_range(dod, 20)) {
+        *n = 24;
+        return UINT64_C(14) << 20 | (u & 0xfffff);
+    }
+    *n = 0;
+    return 0;
 }
 
-/* The timestamp's part of a sample; moves time and count on. */
-static inline void
+/*
+ * The time of the samples for which the short form below does not do: the
+ * first two, and steps far from the step before.  Moves the state on.
+ */
+static void
 encode_time(nlt_xor_state_t *s, int64_t t_ms, nlt_xor_bits_t *out)
 {
     uint64_t step = (uint64_t) t_ms - (uint64_t) s->t_ms;
 
-    if (nlt_likely(s->count > 1)) {
-        push_dod(out, (int64_t) (step - (uint64_t) s->delta));
-        s->delta = (int64_t) step;
+    if (s->count > 1) {
+        push(out, 15, 4);
+        push(out, step - (uint64_t) s->delta, 64);
     } else if (s->count == 1) {
         push_uvarint(out, step);
-        s->delta = (int64_t) step;
     } else {
         push_uvarint(out, nlt_zigzag(t_ms));
+        step = 0;
     }
+    s->delta = (int64_t) step;
     s->t_ms = t_ms;
     s->count++;
-}
-
-static inline void
-push_window(nlt_xor_state_t *s, unsigned leading, unsigned trailing,
-            nlt_xor_bits_t *out)
-{
-    unsigned width = 64 - leading - trailing;
-
-    push(out, UINT64_C(3) << 11 | leading << 6 | (width & 63), 13);
-    s->leading = (uint8_t) leading;
-    s->trailing = (uint8_t) trailing;
-}
-
-/* The bits of x in the current window, which covers it. */
-static inline void
-push_in_window(const nlt_xor_state_t *s, uint64_t x, nlt_xor_bits_t *out)
-{
-    push(out, x >> s->trailing, 64u - s->leading - s->trailing);
 }
 
 static inline unsigned
@@ -121,34 +117,88 @@ trailing_of(uint64_t x)
     return (unsigned) __builtin_ctzll(x);
 }
 
+/*
+ * One sample but the first.  With `window` false the window is chosen as
+ * Prometheus does; else the next one is to be leading, trailing, which covers
+ * the value.  Nearly always the time and the prefix of the value take at most
+ * 37 bits, so the sample is put together in two registers; out is written
+ * once.
+ */
+static inline void
+encode_next(nlt_xor_state_t *s, int64_t t_ms, uint64_t v_bits, bool window,
+            unsigned leading, unsigned trailing, nlt_xor_bits_t *out)
+{
+    uint64_t x = v_bits ^ s->v_bits, head, field = 0;
+    uint64_t step = (uint64_t) t_ms - (uint64_t) s->t_ms;
+    unsigned n_head, n_field = 0;
+    bool is_short;
+
+    head = short_dod((int64_t) (step - (uint64_t) s->delta), &n_head);
+    is_short = n_head > 0 && s->count > 1;
+    if (is_short) {
+        s->delta = (int64_t) step;
+        s->t_ms = t_ms;
+        s->count++;
+    } else {
+        *out = (nlt_xor_bits_t){{0, 0, 0}, 0};
+        encode_time(s, t_ms, out);
+        head = 0;
+        n_head = 0;
+    }
+    s->v_bits = v_bits;
+    if (x == 0) {
+        head <<= 1;
+        n_head += 1;
+    } else {
+        bool reuse;
+
+        if (window) {
+            reuse = s->leading == leading && s->trailing == trailing;
+        } else {
+            leading = leading_of(x);
+            trailing = trailing_of(x);
+            /* 0xff, none yet, is more than any. */
+            reuse = leading >= s->leading && trailing >= s->trailing;
+        }
+        if (reuse) {
+            head = head << 2 | 2;
+            n_head += 2;
+        } else {
+            n_field = 64 - leading - trailing;
+            head =
+                head << 13 | UINT64_C(3) << 11 | leading << 6 | (n_field & 63);
+            n_head += 13;
+            s->leading = (uint8_t) leading;
+            s->trailing = (uint8_t) trailing;
+        }
+        n_field = 64u - s->leading - s->trailing;
+        field = x >> s->trailing << (64 - n_field);
+    }
+    if (nlt_likely(is_short)) {
+        out->w[0] = head << (64 - n_head) | field >> n_head;
+        out->w[1] = field << (64 - n_head);
+        out->w[2] = 0;
+        out->n_bits = n_head + n_field;
+        return;
+    }
+    push(out, head, n_head);
+    if (n_field > 0) {
+        push(out, field >> (64 - n_field), n_field);
+    }
+}
+
 void
 nlt_xor_encode(nlt_xor_state_t *s, int64_t t_ms, uint64_t v_bits,
                nlt_xor_bits_t *out)
 {
-    uint64_t x = v_bits ^ s->v_bits;
-    bool first = s->count == 0;
-
+    if (nlt_likely(s->count > 0)) {
+        encode_next(s, t_ms, v_bits, false, 0, 0, out);
+        return;
+    }
     *out = (nlt_xor_bits_t){{0, 0, 0}, 0};
     encode_time(s, t_ms, out);
+    push(out, v_bits, 64);
     s->v_bits = v_bits;
-    if (nlt_unlikely(first)) {
-        push(out, v_bits, 64);
-        return;
-    }
-    if (x == 0) {
-        push(out, 0, 1);
-        return;
-    }
-
-    unsigned leading = leading_of(x), trailing = trailing_of(x);
-
-    if (s->leading != 0xff && leading >= s->leading
-        && trailing >= s->trailing) {
-        push(out, 2, 2);
-    } else {
-        push_window(s, leading, trailing, out);
-    }
-    push_in_window(s, x, out);
 }
 
 void
@@ -386,8 +436,8 @@ nlt_xor_decode(const uint8_t *p, size_t len, uint32_t count, int64_t *t_ms,
  * every `lookahead` values.
  */
 typedef struct {
-    uint8_t leading[PLAN_MAX]; /* of the xor of the k-th changing value */
-    uint8_t trailing[PLAN_MAX];
+    uint8_t leading[PLAN_MAX + 1]; /* of the xor of the k-th changing value */
+    uint8_t trailing[PLAN_MAX + 1];
     /* Best way to have encoded the first k values: its cost, where its last
      * run began, and the window it leaves. */
     uint32_t cost[PLAN_MAX + 1];
@@ -402,7 +452,7 @@ static void
 plan_end(plan_t *pl, size_t k, unsigned lookahead)
 {
     unsigned leading = 64, trailing = 64;
-    uint32_t best = UINT32_MAX;
+    uint32_t best = UINT32_MAX - GIVE_UP_BITS;
 
     for (size_t j = k; j-- > 0 && k - j <= lookahead;) {
         uint32_t len = (uint32_t) (k - j), cost;
@@ -412,6 +462,9 @@ plan_end(plan_t *pl, size_t k, unsigned lookahead)
         leading = pl->leading[j] < leading ? pl->leading[j] : leading;
         trailing = pl->trailing[j] < trailing ? pl->trailing[j] : trailing;
         cost = pl->cost[j] + 11 + len * (2 + 64 - leading - trailing);
+        if (cost > best + GIVE_UP_BITS) {
+            break; /* wider and wider: hardly ever wins again */
+        }
         if (cost < best) {
             best = cost;
             pl->from[k] = (uint16_t) j;
@@ -467,29 +520,6 @@ plan_windows(plan_t *pl, const nlt_xor_state_t *s, const double *v,
     return i;
 }
 
-/* One sample, its window given. */
-static void
-encode_planned(nlt_xor_state_t *s, int64_t t_ms, uint64_t v_bits,
-               const plan_t *pl, size_t *k, nlt_xor_bits_t *out)
-{
-    uint64_t x = v_bits ^ s->v_bits;
-
-    *out = (nlt_xor_bits_t){{0, 0, 0}, 0};
-    encode_time(s, t_ms, out);
-    s->v_bits = v_bits;
-    if (x == 0) {
-        push(out, 0, 1);
-        return;
-    }
-    if (s->leading == pl->leading[*k] && s->trailing == pl->trailing[*k]) {
-        push(out, 2, 2);
-    } else {
-        push_window(s, pl->leading[*k], pl->trailing[*k], out);
-    }
-    push_in_window(s, x, out);
-    *k += 1;
-}
-
 size_t
 nlt_xor_encode_chunk(const int64_t *t_ms, const double *v, size_t n,
                      unsigned lookahead, uint8_t *out)
@@ -513,7 +543,9 @@ nlt_xor_encode_chunk(const int64_t *t_ms, const double *v, size_t n,
                 planned = plan_windows(&pl, &s, v, i, n, lookahead);
                 k = 0;
             }
-            encode_planned(&s, t_ms[i], nlt_bits_of(v[i]), &pl, &k, &bits);
+            encode_next(&s, t_ms[i], nlt_bits_of(v[i]), true, pl.leading[k],
+                        pl.trailing[k], &bits);
+            k += nlt_bits_of(v[i]) != nlt_bits_of(v[i - 1]);
         }
         nlt_xor_put(out, pos, &bits);
         pos += bits.n_bits;
