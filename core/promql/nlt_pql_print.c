@@ -15,6 +15,9 @@
 #include "nlt_pql_parse.h"
 #include "nlt_time.h"
 
+/* arithmetic: does one of + - * / % ^ follow? */
+static void print(nlt_buf_t *b, const nlt_pql_node_t *node, bool arithmetic);
+
 static void
 print_signed_ms(nlt_buf_t *b, int64_t ms)
 {
@@ -53,11 +56,10 @@ print_duration(nlt_buf_t *b, const nlt_pql_duration_t *d)
 
 /*
  * offset and @.  An offset in parentheses goes on behind them (`offset (1) +
- * 2` is 3), so one that something else followed before printing changed the
- * order gets a sign, which ends it.
+ * 2` is 3), so one that arithmetic follows gets a sign, which ends it.
  */
 static void
-print_shift(nlt_buf_t *b, const nlt_pql_shift_t *shift, bool extended)
+print_shift(nlt_buf_t *b, const nlt_pql_shift_t *shift, bool arithmetic)
 {
     char text[NLT_NUM_PLAIN_MAX];
 
@@ -80,8 +82,7 @@ print_shift(nlt_buf_t *b, const nlt_pql_shift_t *shift, bool extended)
         const nlt_pql_node_t *expr = shift->offset.expr;
 
         nlt_buf_add_c(b, " offset ");
-        if (expr != NULL && expr->kind == NLT_PQL_N_PAREN
-            && (extended || shift->at != NLT_PQL_AT_NONE)) {
+        if (arithmetic && expr != NULL && expr->kind == NLT_PQL_N_PAREN) {
             nlt_buf_add_byte(b, '+');
         }
         print_duration(b, &shift->offset);
@@ -245,15 +246,15 @@ print_extended(nlt_buf_t *b, const nlt_pql_vector_t *v)
 }
 
 static void
-print_vector(nlt_buf_t *b, const nlt_pql_vector_t *v)
+print_vector(nlt_buf_t *b, const nlt_pql_vector_t *v, bool arithmetic)
 {
     print_selector(b, v);
     print_extended(b, v);
-    print_shift(b, &v->shift, v->anchored || v->smoothed);
+    print_shift(b, &v->shift, arithmetic);
 }
 
 static void
-print_matrix(nlt_buf_t *b, const nlt_pql_matrix_t *m)
+print_matrix(nlt_buf_t *b, const nlt_pql_matrix_t *m, bool arithmetic)
 {
     const nlt_pql_vector_t *v = &m->vector->u.vector;
 
@@ -262,11 +263,11 @@ print_matrix(nlt_buf_t *b, const nlt_pql_matrix_t *m)
     print_duration(b, &m->range);
     nlt_buf_add_byte(b, ']');
     print_extended(b, v);
-    print_shift(b, &v->shift, v->anchored || v->smoothed);
+    print_shift(b, &v->shift, arithmetic);
 }
 
 static void
-print_subquery(nlt_buf_t *b, const nlt_pql_subquery_t *s)
+print_subquery(nlt_buf_t *b, const nlt_pql_subquery_t *s, bool arithmetic)
 {
     nlt_pql_print(b, s->expr);
     nlt_buf_add_byte(b, '[');
@@ -276,7 +277,7 @@ print_subquery(nlt_buf_t *b, const nlt_pql_subquery_t *s)
         print_duration(b, &s->step);
     }
     nlt_buf_add_byte(b, ']');
-    print_shift(b, &s->shift, false);
+    print_shift(b, &s->shift, arithmetic);
 }
 
 /* ---- operators and calls ---- */
@@ -307,15 +308,34 @@ print_fill(nlt_buf_t *b, const nlt_pql_binary_t *n)
     }
 }
 
+/*
+ * A number before '^', which binds stronger than the number's sign.  Only a
+ * duration has a negative one there: it lost its parentheses when it was
+ * read, and will again.
+ */
 static void
-print_binary(nlt_buf_t *b, const nlt_pql_binary_t *n)
+print_base(nlt_buf_t *b, const nlt_pql_node_t *number)
 {
-    if (n->op == NLT_PQL_OP_POW && n->lhs->kind == NLT_PQL_N_NUMBER
-        && n->lhs->u.number.value > DBL_MAX) {
-        /* The sign of "+Inf" would be one of the power. */
+    double v = number->u.number.value;
+
+    if (v > DBL_MAX) {
         nlt_buf_add_c(b, "Inf");
+    } else if (signbit(v) && !isnan(v)) {
+        nlt_buf_add_byte(b, '(');
+        print(b, number, false);
+        nlt_buf_add_byte(b, ')');
     } else {
-        nlt_pql_print(b, n->lhs);
+        print(b, number, false);
+    }
+}
+
+static void
+print_binary(nlt_buf_t *b, const nlt_pql_binary_t *n, bool arithmetic)
+{
+    if (n->op == NLT_PQL_OP_POW && n->lhs->kind == NLT_PQL_N_NUMBER) {
+        print_base(b, n->lhs);
+    } else {
+        print(b, n->lhs, n->op <= NLT_PQL_OP_POW);
     }
     nlt_buf_addf(b, " %s", nlt_pql_op_text(n->op));
     if (n->return_bool) {
@@ -332,7 +352,7 @@ print_binary(nlt_buf_t *b, const nlt_pql_binary_t *n)
     }
     print_fill(b, n);
     nlt_buf_add_byte(b, ' ');
-    nlt_pql_print(b, n->rhs);
+    print(b, n->rhs, arithmetic);
 }
 
 static void
@@ -366,8 +386,8 @@ print_call(nlt_buf_t *b, const nlt_pql_call_t *n)
     nlt_buf_add_byte(b, ')');
 }
 
-void
-nlt_pql_print(nlt_buf_t *b, const nlt_pql_node_t *node)
+static void
+print(nlt_buf_t *b, const nlt_pql_node_t *node, bool arithmetic)
 {
     switch (node->kind) {
     case NLT_PQL_N_NUMBER:
@@ -377,13 +397,13 @@ nlt_pql_print(nlt_buf_t *b, const nlt_pql_node_t *node)
         nlt_utf8_quote(b, node->u.string);
         break;
     case NLT_PQL_N_VECTOR:
-        print_vector(b, &node->u.vector);
+        print_vector(b, &node->u.vector, arithmetic);
         break;
     case NLT_PQL_N_MATRIX:
-        print_matrix(b, &node->u.matrix);
+        print_matrix(b, &node->u.matrix, arithmetic);
         break;
     case NLT_PQL_N_SUBQUERY:
-        print_subquery(b, &node->u.subquery);
+        print_subquery(b, &node->u.subquery, arithmetic);
         break;
     case NLT_PQL_N_CALL:
         print_call(b, &node->u.call);
@@ -392,11 +412,11 @@ nlt_pql_print(nlt_buf_t *b, const nlt_pql_node_t *node)
         print_aggr(b, &node->u.aggr);
         break;
     case NLT_PQL_N_BINARY:
-        print_binary(b, &node->u.binary);
+        print_binary(b, &node->u.binary, arithmetic);
         break;
     case NLT_PQL_N_UNARY:
         nlt_buf_add_byte(b, node->u.unary.negate ? '-' : '+');
-        nlt_pql_print(b, node->u.unary.expr);
+        print(b, node->u.unary.expr, arithmetic);
         break;
     case NLT_PQL_N_PAREN:
         nlt_buf_add_byte(b, '(');
@@ -404,4 +424,10 @@ nlt_pql_print(nlt_buf_t *b, const nlt_pql_node_t *node)
         nlt_buf_add_byte(b, ')');
         break;
     }
+}
+
+void
+nlt_pql_print(nlt_buf_t *b, const nlt_pql_node_t *node)
+{
+    print(b, node, false);
 }
