@@ -585,7 +585,10 @@ nlt_flush_arena(const nlt_flush_conf_t *conf, const nlt_arena_t *a,
     nlt_pool_init(&f.samples, conf->env->mem, budget);
     nlt_pool_init(&f.scratch, conf->env->mem, budget);
     f.s.pool = &f.samples;
-    rc = prepare(&f);
+    rc = poll_now(&f);
+    if (rc == NLT_OK) {
+        rc = prepare(&f);
+    }
     if (rc == NLT_OK) {
         rc = write_windows(&f, &work);
     }

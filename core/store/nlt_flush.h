@@ -60,7 +60,8 @@ typedef struct {
     int blocks_fd; /* directory of the blocks; borrowed */
     const uint8_t *store_id;
     int64_t now_ms;
-    /* Asked every few hundred series; another code ends the flush. */
+    /* Asked at first and every few hundred series; another code than NLT_OK
+     * ends the flush. */
     nlt_rc_t (*poll)(void *ctx);
     void *poll_ctx;
 } nlt_flush_conf_t;

@@ -1,0 +1,147 @@
+/*
+ * nlt_store_fault.h - a disk that fails from a chosen call on, for tests.
+ *
+ * Calls are counted; from number fail_at on all of them fail (a crash: what
+ * follows never happened), or only that one (a hiccup).
+ */
+#ifndef NLT_STORE_FAULT_H
+#define NLT_STORE_FAULT_H
+
+#include <errno.h>
+
+#include "nlt_io.h"
+
+typedef struct {
+    long calls;
+    long fail_at;   /* number of the first call that fails; 0: none */
+    bool transient; /* only that one fails */
+    bool hit;
+} fx_fault_t;
+
+static inline bool
+fx_trip(void *ctx)
+{
+    fx_fault_t *f = ctx;
+    long n = ++f->calls;
+    bool fails =
+        f->fail_at != 0 && (f->transient ? n == f->fail_at : n >= f->fail_at);
+
+    f->hit |= fails;
+    return fails;
+}
+
+static inline int
+fx_open(void *ctx, int dir_fd, const char *name, int flags, unsigned mode)
+{
+    return fx_trip(ctx) ? -EIO
+                        : nlt_io_posix.open(NULL, dir_fd, name, flags, mode);
+}
+
+/* Closing always works, or a test of crashes would run out of files. */
+static inline int
+fx_close_fd(void *ctx, int fd)
+{
+    (void) ctx;
+    return nlt_io_posix.close(NULL, fd);
+}
+
+static inline ssize_t
+fx_read(void *ctx, int fd, void *p, size_t n, int64_t off)
+{
+    return fx_trip(ctx) ? -EIO : nlt_io_posix.read(NULL, fd, p, n, off);
+}
+
+/* The write that fails leaves half of it: a torn record. */
+static inline ssize_t
+fx_write_fd(void *ctx, int fd, const void *p, size_t n)
+{
+    fx_fault_t *f = ctx;
+
+    if (fx_trip(ctx)) {
+        if (f->calls == f->fail_at) {
+            (void) !nlt_io_posix.write(NULL, fd, p, n / 2);
+        }
+        return -EIO;
+    }
+    return nlt_io_posix.write(NULL, fd, p, n);
+}
+
+/* What is tested is order and visibility, not the disk: syncs are counted,
+ * not done. */
+static inline int
+fx_fsync(void *ctx, int fd)
+{
+    (void) fd;
+    return fx_trip(ctx) ? -EIO : 0;
+}
+
+static inline int
+fx_truncate(void *ctx, int fd, int64_t size)
+{
+    return fx_trip(ctx) ? -EIO : nlt_io_posix.truncate(NULL, fd, size);
+}
+
+static inline int
+fx_allocate(void *ctx, int fd, int64_t off, int64_t len)
+{
+    return fx_trip(ctx) ? -EIO : nlt_io_posix.allocate(NULL, fd, off, len);
+}
+
+static inline int64_t
+fx_size(void *ctx, int fd)
+{
+    return fx_trip(ctx) ? -EIO : nlt_io_posix.size(NULL, fd);
+}
+
+static inline int
+fx_mkdir(void *ctx, int dir_fd, const char *name, unsigned mode)
+{
+    return fx_trip(ctx) ? -EIO : nlt_io_posix.mkdir(NULL, dir_fd, name, mode);
+}
+
+static inline int
+fx_rename(void *ctx, int dir_fd, const char *from, const char *to)
+{
+    return fx_trip(ctx) ? -EIO : nlt_io_posix.rename(NULL, dir_fd, from, to);
+}
+
+static inline int
+fx_unlink(void *ctx, int dir_fd, const char *name)
+{
+    return fx_trip(ctx) ? -EIO : nlt_io_posix.unlink(NULL, dir_fd, name);
+}
+
+static inline int
+fx_rmdir(void *ctx, int dir_fd, const char *name)
+{
+    return fx_trip(ctx) ? -EIO : nlt_io_posix.rmdir(NULL, dir_fd, name);
+}
+
+static inline int
+fx_list(void *ctx, int dir_fd, bool (*cb)(void *cb_ctx, const char *name),
+        void *cb_ctx)
+{
+    return fx_trip(ctx) ? -EIO : nlt_io_posix.list(NULL, dir_fd, cb, cb_ctx);
+}
+
+static inline nlt_io_t
+fx_fault_io(fx_fault_t *f)
+{
+    return (nlt_io_t){.open = fx_open,
+                      .close = fx_close_fd,
+                      .read = fx_read,
+                      .write = fx_write_fd,
+                      .fsync = fx_fsync,
+                      .fdatasync = fx_fsync,
+                      .truncate = fx_truncate,
+                      .allocate = fx_allocate,
+                      .size = fx_size,
+                      .mkdir = fx_mkdir,
+                      .rename = fx_rename,
+                      .unlink = fx_unlink,
+                      .rmdir = fx_rmdir,
+                      .list = fx_list,
+                      .ctx = f};
+}
+
+#endif
