@@ -1,0 +1,935 @@
+/*
+ * nlt_ingest_test.c - requests in, head and log out.
+ */
+#include <errno.h>
+
+#include "nlt_test.h"
+
+#include "nlt_head_fixture.h"
+#include "nlt_ingest.h"
+#include "nlt_limits.h"
+#include "nlt_replay.h"
+#include "nlt_rw_build.h"
+
+#define NOW INT64_C(1700000000000)
+
+/* ---- what is in the head, what is in the log: lists of rows ---- */
+
+typedef struct {
+    char labels[120];
+    int64_t t_ms;
+    uint64_t bits;
+    uint32_t seq;
+} row_t;
+
+typedef struct {
+    row_t *v;
+    size_t n, cap;
+} rows_t;
+
+static void
+row_add(rows_t *r, nlt_str_t labels, int64_t t_ms, uint64_t bits)
+{
+    size_t len = labels.len < 119 ? labels.len : 119;
+
+    if (r->n == r->cap) {
+        r->cap = r->cap ? 2 * r->cap : 1024;
+        r->v = realloc(r->v, r->cap * sizeof(*r->v));
+        if (r->v == NULL) {
+            abort();
+        }
+    }
+    row_t *row = &r->v[r->n];
+
+    memset(row, 0, sizeof(*row));
+    memcpy(row->labels, labels.data, len);
+    row->t_ms = t_ms;
+    row->bits = bits;
+    row->seq = (uint32_t) r->n++;
+}
+
+static int
+row_cmp(const void *pa, const void *pb)
+{
+    const row_t *a = pa, *b = pb;
+    int c = strcmp(a->labels, b->labels);
+
+    if (c == 0) {
+        c = (a->t_ms > b->t_ms) - (a->t_ms < b->t_ms);
+    }
+    return c ? c : (a->seq > b->seq) - (a->seq < b->seq);
+}
+
+/* Sorted; of equal times the first one stays. */
+static void
+rows_settle(rows_t *r)
+{
+    size_t n = 0;
+
+    qsort(r->v, r->n, sizeof(*r->v), row_cmp);
+    for (size_t i = 0; i < r->n; i++) {
+        if (n == 0 || strcmp(r->v[n - 1].labels, r->v[i].labels) != 0
+            || r->v[n - 1].t_ms != r->v[i].t_ms) {
+            r->v[n++] = r->v[i];
+        }
+    }
+    r->n = n;
+}
+
+static bool
+rows_equal(const rows_t *a, const rows_t *b)
+{
+    for (size_t i = 0; i < a->n && i < b->n; i++) {
+        if (strcmp(a->v[i].labels, b->v[i].labels) != 0
+            || a->v[i].t_ms != b->v[i].t_ms || a->v[i].bits != b->v[i].bits) {
+            printf("# row %zu: %s %lld %016llx / %s %lld %016llx\n", i,
+                   a->v[i].labels, (long long) a->v[i].t_ms,
+                   (unsigned long long) a->v[i].bits, b->v[i].labels,
+                   (long long) b->v[i].t_ms,
+                   (unsigned long long) b->v[i].bits);
+            return false;
+        }
+    }
+    if (a->n != b->n) {
+        printf("# %zu rows and %zu\n", a->n, b->n);
+    }
+    return a->n == b->n;
+}
+
+static void
+rows_free(rows_t *r)
+{
+    free(r->v);
+    *r = (rows_t){0};
+}
+
+static rows_t
+rows_of_head(nlt_head_t *h)
+{
+    nlt_head_view_t view;
+    nlt_pool_t pool;
+    rows_t rows = {0};
+    uint32_t *no;
+    nlt_err_t err;
+    size_t n;
+
+    nlt_head_pin(h, &view);
+    for (size_t k = 0; k < view.n; k++) {
+        nlt_pool_init(&pool, &nlt_mem_libc, 1u << 30);
+        nlt_samples_t out = {.pool = &pool};
+
+        NLT_CHECK_INT(
+            nlt_arena_select(view.arena[k], &pool, 0, NULL, 0, &no, &n, &err),
+            NLT_OK);
+        for (size_t i = 0; i < n; i++) {
+            nlt_labels_t labels;
+            nlt_buf_t text;
+
+            out.n = 0;
+            NLT_CHECK_INT(
+                nlt_arena_labels(view.arena[k], no[i], &pool, &labels),
+                NLT_OK);
+            NLT_CHECK_INT(nlt_arena_read(view.arena[k], no[i], NLT_READ_ALL,
+                                         INT64_MIN, INT64_MAX, &out, &err),
+                          NLT_OK);
+            nlt_buf_init(&text, &nlt_mem_libc, 1 << 20);
+            nlt_labels_print(&text, labels);
+            for (size_t s = 0; s < out.n; s++) {
+                row_add(&rows, nlt_buf_str(&text), out.t_ms[s],
+                        nlt_bits_of(out.v[s]));
+            }
+            nlt_buf_deinit(&text);
+        }
+        nlt_pool_deinit(&pool);
+    }
+    nlt_head_unpin(h, &view);
+    rows_settle(&rows);
+    return rows;
+}
+
+typedef struct {
+    rows_t rows;
+    char (*labels)[120];
+} log_ctx_t;
+
+#define LOG_SERIES 100000
+
+static nlt_rc_t
+log_series_cb(void *ctx, uint32_t series, uint32_t tenant, nlt_str_t canonical)
+{
+    static nlt_label_t v[1000];
+    log_ctx_t *c = ctx;
+    nlt_buf_t text;
+    size_t n;
+
+    (void) tenant;
+    NLT_CHECK(series < LOG_SERIES);
+    NLT_CHECK_INT(nlt_rw_canonical_parse(canonical, v, 1000, &n), NLT_OK);
+    nlt_buf_init(&text, &nlt_mem_libc, 1 << 20);
+    nlt_labels_print(&text, (nlt_labels_t){v, n});
+    snprintf(c->labels[series], 120, "%.*s", NLT_FMT(nlt_buf_str(&text)));
+    nlt_buf_deinit(&text);
+    return NLT_OK;
+}
+
+static nlt_rc_t
+log_samples_cb(void *ctx, const nlt_wal_sample_t *s, size_t n)
+{
+    log_ctx_t *c = ctx;
+
+    for (size_t i = 0; i < n; i++) {
+        const char *labels = c->labels[s[i].series];
+
+        NLT_CHECK(labels[0] != '\0');
+        row_add(&c->rows, (nlt_str_t){strlen(labels), labels}, s[i].t_ms,
+                s[i].v_bits);
+    }
+    return NLT_OK;
+}
+
+/* ---- the whole thing in a temporary directory ---- */
+
+typedef struct {
+    fixture_t f;
+    nlt_env_t env;
+    nlt_io_t io;
+    nlt_head_t *head;
+    nlt_ingest_t *in;
+    nlt_ingest_conf_t conf;
+    nlt_ingest_result_t res;
+    rwb_t b;
+    unsigned slices; /* of the last request */
+} bed_t;
+
+static int64_t now_ms = NOW;
+static int disk_fails; /* errno of every write */
+
+static int64_t
+fixed_now(void *ctx)
+{
+    (void) ctx;
+    return now_ms;
+}
+
+static ssize_t
+test_write(void *ctx, int fd, const void *p, size_t n)
+{
+    return disk_fails ? -disk_fails : nlt_io_posix.write(ctx, fd, p, n);
+}
+
+static void
+bed_open(bed_t *t, uint64_t memory)
+{
+    nlt_err_t err;
+
+    memset(t, 0, sizeof(*t));
+    now_ms = NOW;
+    disk_fails = 0;
+    fixture_open(&t->f, memory);
+    t->io = nlt_io_posix;
+    t->io.write = test_write;
+    t->env = nlt_env_posix;
+    t->env.io = &t->io;
+    t->env.now_ms = fixed_now;
+    t->f.conf.env = &t->env;
+    if (nlt_head_create(&t->f.conf, 1, &t->head, &err) != NLT_OK
+        || nlt_wal_create(&t->env, t->f.conf.dir_fd, t->f.conf.store_id, 1,
+                          NOW, &err)
+               != NLT_OK
+        || nlt_ingest_create(&t->env, t->head, t->f.conf.dir_fd, &t->in, &err)
+               != NLT_OK) {
+        printf("# %s\n", err.text);
+        exit(2);
+    }
+    nlt_head_set_state(t->head, NLT_HEAD_OPEN);
+    atomic_store(&nlt_head_ctl(t->head)->t_oldest_ms, NOW - 86400000);
+    t->conf = (nlt_ingest_conf_t){{64, 1024, 4096}, 32u << 20, 0};
+    rwb_init(&t->b);
+}
+
+static void
+bed_close(bed_t *t)
+{
+    nlt_ingest_destroy(t->in);
+    nlt_head_detach(t->head);
+    fixture_close(&t->f);
+    rwb_free(&t->b);
+}
+
+static void
+rotate(bed_t *t, uint64_t next)
+{
+    uint64_t sealed;
+    nlt_err_t err;
+
+    NLT_CHECK_INT(nlt_wal_create(&t->env, t->f.conf.dir_fd, t->f.conf.store_id,
+                                 next, NOW, &err),
+                  NLT_OK);
+    NLT_CHECK_INT(nlt_head_prepare(t->head, &err), NLT_OK);
+    NLT_CHECK_INT(nlt_head_rotate(t->head, &sealed, &err), NLT_OK);
+    NLT_CHECK_INT(sealed, next - 1);
+}
+
+/* Sends a body; rotates to arena `rotate_to` before slice `at` if not 0. */
+static int
+send_body_rotating(bed_t *t, nlt_str_t body, uint64_t rotate_to, unsigned at)
+{
+    nlt_ingest_req_t *r;
+
+    NLT_CHECK_INT(nlt_ingest_begin(t->in, &t->conf, body, &r), NLT_OK);
+    memset(&t->res, 0, sizeof(t->res));
+    for (t->slices = 1;; t->slices++) {
+        if (rotate_to && t->slices == at) {
+            rotate(t, rotate_to);
+        }
+        if (nlt_ingest_run(r, &t->res) == NLT_OK) {
+            break;
+        }
+        if (t->slices > 100000) {
+            NLT_CHECK(!"the request ends");
+            break;
+        }
+    }
+    return t->res.status;
+}
+
+static int
+send_body(bed_t *t, nlt_str_t body)
+{
+    return send_body_rotating(t, body, 0, 0);
+}
+
+/* Sends what t->b has, and begins a new request. */
+static int
+send(bed_t *t)
+{
+    int status = send_body(t, rwb_snappy(&t->b));
+
+    rwb_reset(&t->b);
+    return status;
+}
+
+/* One series with one sample into the request. */
+static void
+add(bed_t *t, const char *name, int64_t t_ms, double v)
+{
+    rwb_label(&t->b, "__name__", name);
+    rwb_label(&t->b, "job", "test");
+    rwb_sample(&t->b, t_ms, v);
+    rwb_end(&t->b);
+}
+
+static bool
+says(const bed_t *t, const char *text)
+{
+    if (strcmp(t->res.err.text, text) != 0) {
+        printf("# it says: %s\n", t->res.err.text);
+        return false;
+    }
+    return true;
+}
+
+static size_t
+count_rows(bed_t *t)
+{
+    rows_t rows = rows_of_head(t->head);
+    size_t n = rows.n;
+
+    rows_free(&rows);
+    return n;
+}
+
+static void
+read_log_into(bed_t *t, log_ctx_t *c, uint64_t arena)
+{
+    const nlt_wal_read_cb_t cb = {c, log_series_cb, log_samples_cb, NULL};
+    nlt_wal_stats_t stats;
+    nlt_err_t err;
+    nlt_buf_t data;
+    char name[40];
+
+    snprintf(name, sizeof(name), "%016llx.wal", (unsigned long long) arena);
+    nlt_buf_init(&data, &nlt_mem_libc, 1u << 30);
+    NLT_CHECK_INT(
+        nlt_io_read_file(&nlt_io_posix, t->f.conf.dir_fd, name, &data, &err),
+        NLT_OK);
+    memset(c->labels, 0, LOG_SERIES * sizeof(*c->labels));
+    NLT_CHECK_INT(nlt_wal_read(&t->env, (const uint8_t *) data.data, data.len,
+                               t->f.conf.store_id, &cb, &stats, &err),
+                  NLT_OK);
+    nlt_buf_deinit(&data);
+}
+
+/* Head and logs say the same. */
+static void
+check_logged(bed_t *t, uint64_t arenas)
+{
+    log_ctx_t c = {.labels = calloc(LOG_SERIES, 120)};
+    rows_t head = rows_of_head(t->head);
+
+    for (uint64_t a = 1; a <= arenas; a++) {
+        read_log_into(t, &c, a);
+    }
+    rows_settle(&c.rows);
+    NLT_CHECK(rows_equal(&head, &c.rows));
+    rows_free(&head);
+    rows_free(&c.rows);
+    free(c.labels);
+}
+
+/* ---- tests ---- */
+
+static void
+a_request_is_in_head_and_log(void)
+{
+    static const uint64_t odd[] = {
+        NLT_STALE_NAN_BITS,           NLT_NORMAL_NAN_BITS,
+        UINT64_C(0x7ff8000000000abc), UINT64_C(0x7ff0000000000000),
+        UINT64_C(0xfff0000000000000), UINT64_C(0x8000000000000000)};
+    rows_t rows;
+    bed_t t;
+
+    bed_open(&t, NLT_HEAD_MEMORY_MIN);
+    add(&t, "up", NOW, 1.5);
+    rwb_label(&t.b, "__name__", "odd");
+    for (size_t i = 0; i < NLT_COUNT(odd); i++) {
+        rwb_sample_bits(&t.b, NOW + (int64_t) i, odd[i]);
+    }
+    rwb_end(&t.b);
+    NLT_CHECK_INT(send(&t), 204);
+    NLT_CHECK_INT(t.res.samples, 1 + NLT_COUNT(odd));
+    NLT_CHECK_INT(t.res.series, 2);
+    rows = rows_of_head(t.head);
+    NLT_CHECK_INT(rows.n, 1 + NLT_COUNT(odd));
+    NLT_CHECK(
+        strcmp(rows.v[rows.n - 1].labels, "{__name__=\"up\", job=\"test\"}")
+        == 0);
+    for (size_t i = 0; i < NLT_COUNT(odd); i++) {
+        NLT_CHECK(rows.v[i].bits == odd[i]);
+    }
+    rows_free(&rows);
+    check_logged(&t, 1);
+    NLT_CHECK_INT(nlt_ingest_sync(t.in, NULL), NLT_OK);
+    bed_close(&t);
+}
+
+static void
+broken_bodies_are_400(void)
+{
+    bed_t t;
+
+    bed_open(&t, NLT_HEAD_MEMORY_MIN);
+    NLT_CHECK_INT(send_body(&t, NLT_STR("")), 400);
+    NLT_CHECK(says(&t, "s2: corrupt input"));
+    NLT_CHECK_INT(send_body(&t, NLT_STR("\xff\xff\xff\xff")), 400);
+    NLT_CHECK(says(&t, "s2: corrupt input"));
+    NLT_CHECK_INT(send_body(&t, NLT_STR("\xff\xff\xff\xff\x0f\x00")), 400);
+    NLT_CHECK(says(&t, "decoded size exceeds the 33554432 bytes limit"));
+    /* Snappy of nothing is an empty request. */
+    NLT_CHECK_INT(send_body(&t, NLT_STR("\x00")), 204);
+    nlt_buf_add_str(&t.b.request, NLT_STR("\x0a\x05zz"));
+    NLT_CHECK_INT(send(&t), 400);
+    NLT_CHECK(says(&t, "unexpected EOF"));
+    /* A good series first, broken labels behind it: nothing is applied. */
+    add(&t, "good", NOW, 1);
+    nlt_buf_add_str(&t.b.series, NLT_STR("\x0a\x02\x0a\x05"));
+    rwb_sample(&t.b, NOW, 1);
+    rwb_end(&t.b);
+    NLT_CHECK_INT(send(&t), 400);
+    NLT_CHECK(says(&t, "unexpected EOF"));
+    NLT_CHECK_INT(count_rows(&t), 0);
+    NLT_CHECK_INT(nlt_arena_header(nlt_head_active(t.head))->n_series, 0);
+    bed_close(&t);
+}
+
+static void
+a_refused_request_leaves_nothing_behind(void)
+{
+    bed_t t;
+
+    bed_open(&t, NLT_HEAD_MEMORY_MIN);
+    add(&t, "good", NOW, 1);
+    add(&t, "future", NOW + 600001, 1);
+    NLT_CHECK_INT(send(&t), 400);
+    NLT_CHECK(says(&t, "out of bounds: timestamp is too far in the future "
+                       "for series {__name__=\"future\", job=\"test\"}"));
+    add(&t, "good", NOW, 1);
+    add(&t, "past", NOW - 86400001, 1);
+    NLT_CHECK_INT(send(&t), 400);
+    NLT_CHECK(says(&t, "too old sample for series {__name__=\"past\", "
+                       "job=\"test\"}"));
+    NLT_CHECK_INT(count_rows(&t), 0);
+    NLT_CHECK_INT(nlt_arena_header(nlt_head_active(t.head))->n_series, 0);
+
+    /* The borders themselves are fine. */
+    add(&t, "future", NOW + 600000, 1);
+    add(&t, "past", NOW - 86400000, 1);
+    NLT_CHECK_INT(send(&t), 204);
+
+    add(&t, "dup", NOW, 1);
+    NLT_CHECK_INT(send(&t), 204);
+    add(&t, "good", NOW, 1);
+    add(&t, "dup", NOW, 1234567.5);
+    NLT_CHECK_INT(send(&t), 400);
+    NLT_CHECK(says(&t, "duplicate sample for timestamp 1700000000000; "
+                       "overrides not allowed: existing 1, new value "
+                       "1.2345675e+06 for series {__name__=\"dup\", "
+                       "job=\"test\"}"));
+    NLT_CHECK_INT(count_rows(&t), 3);
+    check_logged(&t, 1);
+    bed_close(&t);
+}
+
+static void
+duplicates_and_old_samples_are_accepted(void)
+{
+    rows_t rows;
+    bed_t t;
+
+    bed_open(&t, NLT_HEAD_MEMORY_MIN);
+    add(&t, "m", NOW, 1);
+    add(&t, "m", NOW, 2); /* same request: the first one is kept */
+    add(&t, "m", NOW - 5000, 3);
+    NLT_CHECK_INT(send(&t), 204);
+    add(&t, "m", NOW, 1);
+    add(&t, "m", NOW - 60000, 4);
+    NLT_CHECK_INT(send(&t), 204);
+    rows = rows_of_head(t.head);
+    NLT_CHECK_INT(rows.n, 3);
+    NLT_CHECK(rows.v[0].bits == nlt_bits_of(4));
+    NLT_CHECK(rows.v[1].bits == nlt_bits_of(3));
+    NLT_CHECK(rows.v[2].bits == nlt_bits_of(1));
+    rows_free(&rows);
+    check_logged(&t, 1);
+    bed_close(&t);
+}
+
+static void
+invalid_label_sets_are_skipped(void)
+{
+    bed_t t;
+
+    bed_open(&t, NLT_HEAD_MEMORY_MIN);
+    rwb_label(&t.b, "job", "nameless");
+    rwb_sample(&t.b, NOW, 1);
+    rwb_end(&t.b);
+    add(&t, "good", NOW, 1);
+    rwb_label(&t.b, "__name__", "twice");
+    rwb_label(&t.b, "a", "1");
+    rwb_label(&t.b, "a", "2");
+    rwb_sample(&t.b, NOW + 100000000, 1); /* not even its time is judged */
+    rwb_end(&t.b);
+    rwb_sample(&t.b, NOW, 1);
+    rwb_end(&t.b);
+    NLT_CHECK_INT(send(&t), 204);
+    NLT_CHECK_INT(t.res.samples, 1);
+    NLT_CHECK_INT(t.res.series, 4);
+    NLT_CHECK_INT(t.res.skipped_series, 3);
+    NLT_CHECK_INT(count_rows(&t), 1);
+    check_logged(&t, 1);
+    bed_close(&t);
+}
+
+static void
+limits_are_told_with_series_and_limit(void)
+{
+    static char big[1 << 20];
+    char name[8];
+    bed_t t;
+
+    bed_open(&t, NLT_HEAD_MEMORY_MIN);
+    memset(big, 'x', sizeof(big));
+    add(&t, "good", NOW, 1);
+    rwb_label(&t.b, "__name__", "m");
+    rwb_label_n(&t.b, NLT_STR("big"), (nlt_str_t){sizeof(big), big});
+    rwb_sample(&t.b, NOW, 1);
+    rwb_end(&t.b);
+    NLT_CHECK_INT(send(&t), 400);
+    NLT_CHECK(strstr(t.res.err.text,
+                     "value of label \"big\" has 1048576 bytes, limit is 4096 "
+                     "for series {__name__=\"m\", big=\"xxx")
+              != NULL);
+    rwb_label(&t.b, "__name__", "m");
+    for (unsigned i = 0; i < 10000; i++) {
+        snprintf(name, sizeof(name), "l%u", i);
+        rwb_label(&t.b, name, "v");
+    }
+    rwb_sample(&t.b, NOW, 1);
+    rwb_end(&t.b);
+    NLT_CHECK_INT(send(&t), 400);
+    NLT_CHECK(strstr(t.res.err.text, "10001 labels, limit is 64 for series "
+                                     "{__name__=\"m\"")
+              != NULL);
+    NLT_CHECK_INT(count_rows(&t), 0);
+    bed_close(&t);
+}
+
+/* All orders of a label set are one series, and cost no memory. */
+static void
+permutations_are_one_series(void)
+{
+    const char *names[11] = {"__name__", "a", "b", "c", "d", "e",
+                             "f",        "g", "h", "i", "j"};
+    const nlt_arena_header_t *hdr;
+    uint64_t used = 0;
+    bed_t t;
+
+    bed_open(&t, NLT_HEAD_MEMORY_MIN);
+    hdr = nlt_arena_header(nlt_head_active(t.head));
+    for (unsigned k = 0; k < 3000; k++) {
+        for (unsigned i = 10; i > 0; i--) {
+            size_t j = nlt_test_below(i + 1);
+            const char *x = names[i];
+
+            names[i] = names[j];
+            names[j] = x;
+        }
+        for (unsigned i = 0; i < 11; i++) {
+            rwb_label(&t.b, names[i], "v");
+        }
+        rwb_sample(&t.b, NOW, 1);
+        rwb_end(&t.b);
+        if (k == 99) {
+            NLT_CHECK_INT(send(&t), 204);
+            used = hdr->used_bytes;
+        }
+    }
+    NLT_CHECK_INT(send(&t), 204);
+    NLT_CHECK_INT(hdr->n_series, 1);
+    NLT_CHECK_INT(hdr->used_bytes, used);
+    NLT_CHECK_INT(count_rows(&t), 1);
+    NLT_CHECK(nlt_head_ctl(t.head)->counters.aliases_created
+              <= NLT_ALIASES_PER_SERIES_MAX);
+    bed_close(&t);
+}
+
+static void
+fill_large(bed_t *t, unsigned n_series, unsigned n_samples)
+{
+    char name[16];
+
+    for (unsigned i = 0; i < n_series; i++) {
+        snprintf(name, sizeof(name), "m%u", i);
+        rwb_label(&t->b, "__name__", name);
+        rwb_label(&t->b, "job", "large");
+        for (unsigned k = 0; k < n_samples; k++) {
+            rwb_sample(&t->b, NOW + k, i + k / 8.0);
+        }
+        rwb_end(&t->b);
+    }
+}
+
+static void
+a_large_request_goes_in_slices(void)
+{
+    bed_t t;
+
+    bed_open(&t, 96u << 20);
+    fill_large(&t, 40000, 1);
+    fill_large(&t, 3, 30000);
+    NLT_CHECK_INT(send(&t), 204);
+    NLT_CHECK(t.slices > 20);
+    NLT_CHECK_INT(t.res.samples, 40000 + 90000);
+    NLT_CHECK_INT(t.res.series, 40003);
+    NLT_CHECK_INT(count_rows(&t), 40000 + 89997);
+    check_logged(&t, 1);
+
+    /* One conflict at the very end, and nothing of it is applied. */
+    for (unsigned i = 0; i < 40000; i++) {
+        add(&t, "fresh", NOW + i % 7, 1);
+    }
+    rwb_label(&t.b, "__name__", "m39999");
+    rwb_label(&t.b, "job", "large");
+    rwb_sample(&t.b, NOW, 5);
+    rwb_end(&t.b);
+    NLT_CHECK_INT(send(&t), 400);
+    NLT_CHECK_INT(count_rows(&t), 40000 + 89997);
+    bed_close(&t);
+}
+
+/* Whenever the arena is rotated, every sample is there, and logged. */
+static void
+a_rotation_between_slices_loses_nothing(void)
+{
+    for (unsigned at = 2; at <= 40; at += 3) {
+        bed_t t;
+
+        bed_open(&t, 48u << 20);
+        fill_large(&t, 20000, 1);
+        fill_large(&t, 1, 20000);
+        NLT_CHECK_INT(send_body_rotating(&t, rwb_snappy(&t.b), 2, at), 204);
+        if (t.slices < at) {
+            bed_close(&t);
+            break;
+        }
+        NLT_CHECK_INT(t.res.samples, 40000);
+        NLT_CHECK_INT(count_rows(&t), 20000 + 19999);
+        check_logged(&t, 2);
+        bed_close(&t);
+    }
+}
+
+static void
+series_are_carried_to_the_next_arena(void)
+{
+    nlt_head_counters_t *c;
+    bed_t t;
+
+    bed_open(&t, NLT_HEAD_MEMORY_MIN);
+    c = &nlt_head_ctl(t.head)->counters;
+    fill_large(&t, 1000, 1);
+    NLT_CHECK_INT(send(&t), 204);
+    rotate(&t, 2);
+    for (unsigned i = 0; i < 2; i++) {
+        fill_large(&t, 1000, 2);
+        NLT_CHECK_INT(send(&t), 204);
+    }
+    NLT_CHECK_INT(c->series_created, 1000);
+    NLT_CHECK_INT(c->series_carried, 1000);
+    NLT_CHECK_INT(count_rows(&t), 2000);
+    check_logged(&t, 2);
+
+    /* What the arena before has must not be contradicted. */
+    rotate(&t, 3);
+    rwb_label(&t.b, "__name__", "m7");
+    rwb_label(&t.b, "job", "large");
+    rwb_sample(&t.b, NOW + 1, 99);
+    rwb_end(&t.b);
+    NLT_CHECK_INT(send(&t), 400);
+    NLT_CHECK_INT(count_rows(&t), 2000);
+    bed_close(&t);
+}
+
+static void
+disk_trouble_is_not_acknowledged(void)
+{
+    bed_t t;
+
+    bed_open(&t, NLT_HEAD_MEMORY_MIN);
+    add(&t, "m", NOW, 1);
+    disk_fails = ENOSPC;
+    NLT_CHECK_INT(send_body(&t, rwb_snappy(&t.b)), 503);
+    NLT_CHECK(t.res.retry_after_s > 0);
+    NLT_CHECK_INT(t.res.samples, 0);
+    disk_fails = EIO;
+    NLT_CHECK_INT(send_body(&t, rwb_snappy(&t.b)), 500);
+    disk_fails = 0;
+    /* It is in the head already, and must be logged all the same. */
+    NLT_CHECK_INT(send(&t), 204);
+    NLT_CHECK_INT(count_rows(&t), 1);
+    check_logged(&t, 1);
+    bed_close(&t);
+}
+
+static void
+a_head_that_is_not_open_is_503(void)
+{
+    bed_t t;
+
+    bed_open(&t, NLT_HEAD_MEMORY_MIN);
+    add(&t, "m", NOW, 1);
+    nlt_head_set_state(t.head, NLT_HEAD_REPLAYING);
+    NLT_CHECK_INT(send_body(&t, rwb_snappy(&t.b)), 503);
+    NLT_CHECK_INT(t.res.retry_after_s, 1);
+    nlt_head_set_state(t.head, NLT_HEAD_DEAD);
+    NLT_CHECK_INT(send_body(&t, rwb_snappy(&t.b)), 503);
+    bed_close(&t);
+}
+
+/* New series are refused first; those that are known go on. */
+static void
+full_memory_refuses_new_series_only(void)
+{
+    char name[32];
+    unsigned i;
+    bed_t t;
+
+    bed_open(&t, NLT_HEAD_MEMORY_MIN);
+    add(&t, "known", NOW, 1);
+    NLT_CHECK_INT(send(&t), 204);
+    for (i = 0; i < 200; i++) {
+        for (unsigned k = 0; k < 1000; k++) {
+            snprintf(name, sizeof(name), "s%u_%u", i, k);
+            add(&t, name, NOW, 1);
+        }
+        if (send(&t) != 204) {
+            break;
+        }
+    }
+    NLT_CHECK_INT(t.res.status, 503);
+    NLT_CHECK(t.res.retry_after_s > 0);
+    NLT_CHECK(says(&t, "memory= is used up: no room for new series"));
+    add(&t, "known", NOW + 1, 2);
+    NLT_CHECK_INT(send(&t), 204);
+    add(&t, "never_seen", NOW, 1);
+    add(&t, "known", NOW + 2, 3);
+    NLT_CHECK_INT(send(&t), 503);
+    add(&t, "known", NOW + 2, 99);
+    NLT_CHECK_INT(send(&t), 400); /* the known one had been taken */
+    check_logged(&t, 1);
+    bed_close(&t);
+}
+
+static void
+histograms_and_exemplars_are_passed_over(void)
+{
+    bed_t t;
+
+    bed_open(&t, NLT_HEAD_MEMORY_MIN);
+    rwb_label(&t.b, "__name__", "h");
+    nlt_buf_add_str(&t.b.series, NLT_STR("\x22\x02\x08\x05\x1a\x00"));
+    rwb_end(&t.b);
+    add(&t, "m", NOW, 1);
+    NLT_CHECK_INT(send(&t), 204);
+    NLT_CHECK_INT(t.res.skipped_histograms, 1);
+    NLT_CHECK_INT(t.res.samples, 1);
+    NLT_CHECK_INT(nlt_arena_header(nlt_head_active(t.head))->n_series, 1);
+    bed_close(&t);
+}
+
+static void
+own_samples_take_the_same_way(void)
+{
+    nlt_label_t v[2] = {{NLT_METRIC_NAME, NLT_STR("own")},
+                        {NLT_STR("x"), NLT_STR("y")}};
+    nlt_ingest_own_t s[2] = {{{v, 2}, NOW, 1}, {{v, 1}, NOW, 2}};
+    nlt_err_t err;
+    bed_t t;
+
+    bed_open(&t, NLT_HEAD_MEMORY_MIN);
+    NLT_CHECK_INT(nlt_ingest_own(t.in, 0, s, 2, &err), NLT_OK);
+    s[0].t_ms = s[1].t_ms = NOW + 1000;
+    NLT_CHECK_INT(nlt_ingest_own(t.in, 0, s, 2, &err), NLT_OK);
+    NLT_CHECK_INT(count_rows(&t), 4);
+    check_logged(&t, 1);
+    disk_fails = EIO;
+    s[0].t_ms = NOW + 2000;
+    NLT_CHECK_INT(nlt_ingest_own(t.in, 0, s, 2, &err), NLT_EIO);
+    bed_close(&t);
+}
+
+/* Requests of any shape against a list that keeps what came first. */
+static void
+random_requests_match_a_list(void)
+{
+    rows_t want = {0}, got;
+    nlt_arena_t *a;
+    bed_t t;
+
+    bed_open(&t, 48u << 20);
+    for (unsigned k = 0; k < 300; k++) {
+        size_t series = nlt_test_below(40);
+
+        for (size_t i = 0; i < series; i++) {
+            unsigned id = (unsigned) nlt_test_below(60), n = 0;
+            int64_t at = NOW + k * 1000;
+            char value[8], text[64];
+
+            snprintf(value, sizeof(value), "%u", id);
+            snprintf(text, sizeof(text), "{__name__=\"m\", id=\"%s\"}", value);
+            if (id % 3 == 0) {
+                rwb_label(&t.b, "__name__", "m");
+            }
+            if (nlt_test_below(8) == 0) {
+                rwb_label(&t.b, "gone", "");
+            }
+            if (nlt_test_below(8) == 0) {
+                rwb_sample(&t.b, at, id);
+                row_add(&want, (nlt_str_t){strlen(text), text}, at,
+                        nlt_bits_of(id));
+            }
+            rwb_label(&t.b, "id", value);
+            if (id % 3) {
+                rwb_label(&t.b, "__name__", "m");
+            }
+            for (n = 1 + (unsigned) nlt_test_below(3); n; n--) {
+                at -= (int64_t) nlt_test_below(3) * 1500;
+                rwb_sample(&t.b, at, id);
+                row_add(&want, (nlt_str_t){strlen(text), text}, at,
+                        nlt_bits_of(id));
+            }
+            rwb_end(&t.b);
+        }
+        NLT_CHECK_INT(send(&t), 204);
+        if (k == 100 || k == 200) {
+            rotate(&t, k / 100 + 1);
+        }
+    }
+    rows_settle(&want);
+    got = rows_of_head(t.head);
+    NLT_CHECK(rows_equal(&want, &got));
+    rows_free(&got);
+    check_logged(&t, 3);
+    a = nlt_head_active(t.head);
+    NLT_CHECK(nlt_arena_header(a)->n_series <= 60);
+    rows_free(&want);
+    bed_close(&t);
+}
+
+static nlt_rc_t
+no_poll(void *ctx)
+{
+    (void) ctx;
+    return NLT_OK;
+}
+
+/* The log alone makes an equal head. */
+static void
+replay_gives_the_same_head(void)
+{
+    rows_t before, after;
+    nlt_replay_stats_t stats;
+    nlt_err_t err;
+    bed_t t, u;
+
+    bed_open(&t, 48u << 20);
+    fill_large(&t, 3000, 7);
+    NLT_CHECK_INT(send(&t), 204);
+    for (unsigned i = 0; i < 50; i++) {
+        add(&t, i & 1 ? "odd" : "even", NOW - i * 1000, i);
+    }
+    NLT_CHECK_INT(send(&t), 204);
+    before = rows_of_head(t.head);
+    NLT_CHECK_INT(before.n, 21050);
+
+    bed_open(&u, 48u << 20);
+    NLT_CHECK_INT(linkat(t.f.conf.dir_fd, "0000000000000001.wal",
+                         u.f.conf.dir_fd, "0000000000000009.wal", 0),
+                  0);
+    nlt_replay_conf_t conf = {.env = &u.env,
+                              .head = u.head,
+                              .wal_fd = u.f.conf.dir_fd,
+                              .store_id = u.f.conf.store_id,
+                              .poll = no_poll};
+    NLT_CHECK_INT(nlt_replay_log(&conf, 9, &stats, &err), NLT_OK);
+    after = rows_of_head(u.head);
+    NLT_CHECK(rows_equal(&before, &after));
+    rows_free(&before);
+    rows_free(&after);
+    bed_close(&u);
+    bed_close(&t);
+}
+
+int
+main(void)
+{
+    (void) nlt_test_seed();
+    NLT_TEST(a_request_is_in_head_and_log);
+    NLT_TEST(broken_bodies_are_400);
+    NLT_TEST(a_refused_request_leaves_nothing_behind);
+    NLT_TEST(duplicates_and_old_samples_are_accepted);
+    NLT_TEST(invalid_label_sets_are_skipped);
+    NLT_TEST(limits_are_told_with_series_and_limit);
+    NLT_TEST(permutations_are_one_series);
+    NLT_TEST(a_large_request_goes_in_slices);
+    NLT_TEST(a_rotation_between_slices_loses_nothing);
+    NLT_TEST(series_are_carried_to_the_next_arena);
+    NLT_TEST(disk_trouble_is_not_acknowledged);
+    NLT_TEST(a_head_that_is_not_open_is_503);
+    NLT_TEST(full_memory_refuses_new_series_only);
+    NLT_TEST(histograms_and_exemplars_are_passed_over);
+    NLT_TEST(own_samples_take_the_same_way);
+    NLT_TEST(random_requests_match_a_list);
+    NLT_TEST(replay_gives_the_same_head);
+    return nlt_test_done();
+}
