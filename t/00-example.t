@@ -11,7 +11,7 @@ my $conf = $t->read_file("$Nightlight::Test::ROOT/examples/nginx.conf");
 # its own port and directory; as root, workers that can reach the directory
 my $port = $t->port('http');
 like($conf, qr/listen 127\.0\.0\.1:9101;/, 'the example listens on 9101');
-$conf =~ s/127\.0\.0\.1:9101/127.0.0.1:$port/;
+$conf =~ s/127\.0\.0\.1:9101/127.0.0.1:$port/g;
 $conf =~ s{modules/ngx_http_nightlight_module\.so}{$t->{module}};
 $conf =~ s/error_log  stderr warn;/error_log error.log info; daemon off;/;
 $conf =~ s/path=store/path=store head=head/;

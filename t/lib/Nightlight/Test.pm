@@ -323,14 +323,60 @@ sub connect {
 sub http {
     my ($self, $method, $uri, %p) = @_;
     my $s = $self->connect($p{port});
-    my %h = (Host => 'localhost', Connection => 'close', %{$p{headers} || {}});
-    my $body = defined $p{body} ? $p{body} : '';
-    $h{'Content-Length'} = length $body
-        if defined $p{body} && !exists $h{'Transfer-Encoding'};
-    my $req = "$method $uri HTTP/1.1\r\n"
-        . join('', map { "$_: $h{$_}\r\n" } grep { defined $h{$_} } sort keys %h)
-        . "\r\n" . $body;
+    my $req = request_bytes($method, $uri, $p{headers}, $p{body});
     return $self->http_raw($s, $req, $p{timeout});
+}
+
+# A request as bytes; headers that are undef are left out.
+sub request_bytes {
+    my ($method, $uri, $headers, $body) = @_;
+    my %h = (Host => 'localhost', Connection => 'close', %{$headers || {}});
+    $h{'Content-Length'} = length $body
+        if defined $body && !exists $h{'Transfer-Encoding'}
+            && !exists $h{'Content-Length'};
+    return "$method $uri HTTP/1.1\r\n"
+        . join('', map { "$_: $h{$_}\r\n" } grep { defined $h{$_} } sort keys %h)
+        . "\r\n" . (defined $body ? $body : '');
+}
+
+# Sends bytes on a connection that stays open and reads one answer.
+sub exchange {
+    my ($s, $req) = @_;
+    send_all($s, $req);
+    return read_response($s);
+}
+
+sub send_all {
+    my ($s, $req) = @_;
+    local $SIG{PIPE} = 'IGNORE';
+    for (my $off = 0; $off < length $req; ) {
+        my $n = syswrite($s, $req, length($req) - $off, $off);
+        return 0 unless defined $n;
+        $off += $n;
+    }
+    return 1;
+}
+
+# One answer with a Content-Length, without a body, or chunked.
+sub read_response {
+    my ($s, $timeout) = @_;
+    my $data = '';
+    local $SIG{ALRM} = sub { die "http timeout\n" };
+    alarm($timeout || 60);
+    while (1) {
+        my $end = index($data, "\r\n\r\n");
+        if ($end >= 0) {
+            my $head = substr($data, 0, $end + 4);
+            last if $head =~ m{^HTTP/\S+ (?:204|304|1\d\d)};
+            last if $head =~ /^Content-Length: (\d+)\r/mi
+                && length $data >= $end + 4 + $1;
+            last if $head =~ /^Transfer-Encoding: chunked/mi
+                && $data =~ /\r\n0\r\n\r\n\z/;
+        }
+        sysread($s, $data, 65536, length $data) or last;
+    }
+    alarm(0);
+    return parse_response($data);
 }
 
 # Sends bytes, reads to the end, parses one answer.
@@ -388,6 +434,29 @@ sub api {
     my $r = $self->http('GET', "/api/v1/$path" . (%p ? '?' . form(%p) : ''));
     my $json = eval { JSON::PP->new->utf8->decode($r->{body}) } || {};
     return { code => $r->{status}, raw => $r->{body}, %$json };
+}
+
+# The same by POST of a form.
+sub api_post {
+    my ($self, $path, %p) = @_;
+    my $r = $self->http('POST', "/api/v1/$path", body => form(%p),
+        headers => { 'Content-Type' => 'application/x-www-form-urlencoded' });
+    my $json = eval { JSON::PP->new->utf8->decode($r->{body}) } || {};
+    return { code => $r->{status}, raw => $r->{body}, %$json };
+}
+
+# One value of /metrics, undef if it is not there.
+sub metric {
+    my ($self, $name) = @_;
+    return $self->http('GET', '/metrics')->{body} =~ /^\Q$name\E (\S+)$/m
+        ? $1 : undef;
+}
+
+# Value of the only series of an instant query: a string, undef if none.
+sub value {
+    my ($self, $query, %p) = @_;
+    my $r = $self->query($query, %p)->{result};
+    return @$r ? $r->[0]{value}[1] : undef;
 }
 
 # data of an instant query, or of a range query when step is given; dies on
@@ -457,9 +526,23 @@ our %WRITE_HEADERS = (
 # Sends a request body (uncompressed protobuf); the response.
 sub write_pb {
     my ($self, $pb, %p) = @_;
-    return $self->http('POST', $p{uri} || '/api/v1/write',
-        headers => { %WRITE_HEADERS, %{$p{headers} || {}} },
-        body => snappy($pb), %p);
+    return $self->write_raw(snappy($pb), %p);
+}
+
+# Sends a body as it is, with the headers of remote_write (undef: without
+# that header): the response.
+sub write_raw {
+    my ($self, $body, %p) = @_;
+    return $self->http('POST', $p{uri} || '/api/v1/write', body => $body, %p,
+        headers => { %WRITE_HEADERS, %{$p{headers} || {}} });
+}
+
+# The same as the bytes of one request.
+sub write_bytes {
+    my ($self, $body, %p) = @_;
+    return request_bytes('POST', $p{uri} || '/api/v1/write',
+        { Connection => 'keep-alive', %WRITE_HEADERS, %{$p{headers} || {}} },
+        $body);
 }
 
 # write(labels, [t, v], [t, v], labels, [t, v] ...): the status.
