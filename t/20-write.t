@@ -444,9 +444,15 @@ SKIP: {
         arrived($m, "HTTP/2 $uri without a length");
     }
     $t->write_file('body', "\xff" x 100_000);
-    is(output(@plain, '--data-binary', '@' . $t->dir . '/body',
-        "$url/api/v1/write"), '2 415',
-        'HTTP/2: refused before the body is read');
+    # what nginx answered: it resets the stream of a body that still comes,
+    # and then curl may not show the answer
+    output(@plain, '--data-binary', '@' . $t->dir . '/body',
+        "$url/api/v1/write?html");
+    $t->wait_for(sub { $t->read_file('access.log')
+        =~ m{"POST /api/v1/write\?html HTTP/2.0" (\d+)} }, 'log line');
+    like($t->read_file('access.log'),
+        qr{"POST /api/v1/write\?html HTTP/2.0" 415 }, 'HTTP/2: refused '
+        . 'before the body is read');
 }
 
 sub output {
