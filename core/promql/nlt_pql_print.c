@@ -108,7 +108,7 @@ print_names(nlt_buf_t *b, const char *word, nlt_pql_names_t names)
         if (i > 0) {
             nlt_buf_add_c(b, ", ");
         }
-        if (nlt_label_name_is_legacy(names.v[i])
+        if (nlt_metric_name_is_legacy(names.v[i])
             && !is_number_word(names.v[i])) {
             nlt_buf_add_str(b, names.v[i]);
         } else {

@@ -336,7 +336,7 @@ parse(const char *text)
     if (nlt_pql_parse(&pool, str(text), NLT_PQL_F_ALL, &tree, &err)
         != NLT_OK) {
         printf("# %s: %s\n", text, err.text);
-        NLT_CHECK(!"parses");
+        nlt_test_fail(__FILE__, __LINE__, "parses");
         exit(1);
     }
     return tree;

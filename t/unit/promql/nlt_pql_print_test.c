@@ -41,7 +41,7 @@ round_trip(nlt_str_t text, nlt_buf_t *out, nlt_err_t *err)
         if (rc != NLT_OK || !nlt_test_pql_eq(tree, again)) {
             printf("# %.*s\n# printed %.*s\n# %s\n", NLT_FMT(text),
                    NLT_FMT(nlt_buf_str(out)), e.text);
-            NLT_CHECK(!"reads back to the same tree");
+            nlt_test_fail(__FILE__, __LINE__, "reads back to the same tree");
         } else {
             nlt_buf_init(&second, &nlt_mem_libc, 1 << 20);
             nlt_pql_print(&second, again);
@@ -60,6 +60,7 @@ static const char *const canonical[][2] = {
     {"sum by () (x)", "sum(x)"},
     {"sum without () (x)", "sum without () (x)"},
     {"sum(x) by (\"a b\", c, \"inf\")", "sum by (\"a b\", c, \"inf\") (x)"},
+    {"sum(x) by (a:b)", "sum by (a:b) (x)"},
     {"topk(3,x)", "topk(3, x)"},
     {"COUNT_values('v', foo)", "count_values(\"v\", foo)"},
     {"foo{}", "foo"},
@@ -435,7 +436,8 @@ check_script(const char *name)
         nlt_buf_init(&b, &nlt_mem_libc, 1 << 20);
         if (!round_trip(str(text), &b, &err)) {
             printf("# %s: %s\n# %s\n", name, text, err.text);
-            NLT_CHECK(!"every expression of the scripts parses");
+            nlt_test_fail(__FILE__, __LINE__,
+                          "every expression of the scripts parses");
         }
         nlt_buf_deinit(&b);
         n++;
