@@ -19,6 +19,7 @@
 #include <sys/file.h>
 
 #define STEP_MS_MAX        1000
+#define BUSY_MS            50
 #define RETENTION_EVERY_MS (60 * 1000)
 #define REPEAT_LOG_MS      60000
 #define RETENTION_BATCH    256
@@ -195,7 +196,8 @@ run(nlt_helper_t *h, int64_t *wait_ms, nlt_err_t *err)
     if (sealed != NULL) {
         return nlt_helper_flush(h, atomic_load(&sealed->no), err);
     }
-    *wait_ms = STEP_MS_MAX;
+    *wait_ms =
+        nlt_helper_used(h, NLT_HELPER_BUSY_PERCENT) ? BUSY_MS : STEP_MS_MAX;
     if (h->conf.wal_sync_ms > 0) {
         *wait_ms = nlt_min_i64(*wait_ms, h->conf.wal_sync_ms);
     }

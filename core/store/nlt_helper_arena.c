@@ -135,6 +135,16 @@ nlt_helper_rotate(nlt_helper_t *h, nlt_err_t *err)
     return rc;
 }
 
+bool
+nlt_helper_used(const nlt_helper_t *h, unsigned percent)
+{
+    nlt_arena_t *a = nlt_head_active(h->head);
+
+    return a != NULL
+           && atomic_load(&nlt_arena_header(a)->used_bytes)
+                  >= nlt_arena_header(a)->size_bytes / 100 * percent;
+}
+
 /* Why the active arena should be rotated, or NULL. */
 static const char *
 rotation_due(nlt_helper_t *h)
@@ -151,8 +161,7 @@ rotation_due(nlt_helper_t *h)
     if (atomic_load(&head->registration_broken)) {
         return "a writer died in it";
     }
-    if (atomic_load(&head->used_bytes)
-        >= head->size_bytes / 100 * NLT_HELPER_FULL_PERCENT) {
+    if (nlt_helper_used(h, NLT_HELPER_FULL_PERCENT)) {
         return "full";
     }
     if (atomic_load(&head->n_samples) == 0) {

@@ -16,8 +16,15 @@
 #include "nlt_retention.h"
 #include "nlt_store_dir.h"
 
-/* An arena is rotated when this share of it is used. */
-#define NLT_HELPER_FULL_PERCENT 90
+/*
+ * An arena is rotated when this share of it is used.  It must stay well below
+ * the 90 % from which on the arena refuses new series: flush early comes
+ * before refusing (D4), and a store full of new series stops at 90 % exactly.
+ */
+#define NLT_HELPER_FULL_PERCENT 80
+
+/* From this share on the helper looks more often. */
+#define NLT_HELPER_BUSY_PERCENT 50
 
 typedef enum {
     NLT_HELPER_LOAD,   /* read the MANIFEST, remove what it does not know */
@@ -89,6 +96,9 @@ bool nlt_helper_is_open(const nlt_helper_t *h);
 nlt_head_arena_slot_t *
 nlt_helper_oldest(const nlt_helper_t *h, nlt_arena_state_t state);
 size_t nlt_helper_count(const nlt_helper_t *h, nlt_arena_state_t state);
+
+/* Has the active arena used this share of its room? */
+bool nlt_helper_used(const nlt_helper_t *h, unsigned percent);
 
 /* Is it one of the head's arenas that hold, or will hold, samples? */
 bool nlt_helper_in_head(const nlt_helper_t *h, uint64_t no);

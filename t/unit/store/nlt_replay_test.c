@@ -1,0 +1,235 @@
+/*
+ * nlt_replay_test.c - logs read back into the head.
+ */
+#include "nlt_store_fixture.h"
+
+#include "nlt_filenames.h"
+#include "nlt_replay.h"
+
+/* ---- canonical bytes ---- */
+
+static void
+add_label(nlt_buf_t *b, const char *name, const char *value)
+{
+    size_t n = strlen(name), v = strlen(value);
+
+    nlt_buf_add_byte(b, 0x0a);
+    nlt_buf_add_uvarint(b, n + v + 4);
+    nlt_buf_add_byte(b, 0x0a);
+    nlt_buf_add_uvarint(b, n);
+    nlt_buf_add_c(b, name);
+    nlt_buf_add_byte(b, 0x12);
+    nlt_buf_add_uvarint(b, v);
+    nlt_buf_add_c(b, value);
+}
+
+static nlt_rc_t
+labels_of(nlt_buf_t *b, nlt_pool_t *pool, nlt_labels_t *out)
+{
+    nlt_rc_t rc = nlt_replay_labels(nlt_buf_str(b), pool, out);
+
+    nlt_buf_reset(b);
+    return rc;
+}
+
+static void
+canonical_bytes_become_labels(void)
+{
+    nlt_pool_t pool;
+    nlt_labels_t l = {NULL, 0};
+    nlt_buf_t b;
+
+    nlt_pool_init(&pool, &nlt_mem_libc, 1 << 20);
+    nlt_buf_init(&b, &nlt_mem_libc, 1 << 20);
+    NLT_CHECK_INT(labels_of(&b, &pool, &l), NLT_OK);
+    NLT_CHECK_INT(l.n, 0);
+    add_label(&b, "__name__", "up");
+    add_label(&b, "job", "x y");
+    NLT_CHECK_INT(labels_of(&b, &pool, &l), NLT_OK);
+    NLT_CHECK_INT(l.n, 2);
+    NLT_CHECK_STR(l.v[0].name, "__name__");
+    NLT_CHECK_STR(l.v[1].value, "x y");
+    /* Not canonical: order, doubles, empty names and values, cut off. */
+    add_label(&b, "b", "1");
+    add_label(&b, "a", "1");
+    NLT_CHECK_INT(labels_of(&b, &pool, &l), NLT_EDATA);
+    add_label(&b, "a", "1");
+    add_label(&b, "a", "2");
+    NLT_CHECK_INT(labels_of(&b, &pool, &l), NLT_EDATA);
+    add_label(&b, "", "1");
+    NLT_CHECK_INT(labels_of(&b, &pool, &l), NLT_EDATA);
+    add_label(&b, "a", "");
+    NLT_CHECK_INT(labels_of(&b, &pool, &l), NLT_EDATA);
+    for (size_t cut = 1; cut < 7; cut++) {
+        add_label(&b, "a", "1");
+        b.len = cut;
+        NLT_CHECK_INT(labels_of(&b, &pool, &l), NLT_EDATA);
+    }
+    add_label(&b, "a", "1");
+    b.data[2] = 0x1a;
+    NLT_CHECK_INT(labels_of(&b, &pool, &l), NLT_EDATA);
+    nlt_buf_deinit(&b);
+    nlt_pool_deinit(&pool);
+}
+
+/* ---- a log larger than an arena ---- */
+
+#define WIDE 1000
+
+static nlt_rc_t
+write_wide(fx_t *fx, unsigned no, int64_t t_ms)
+{
+    char text[WIDE];
+    nlt_label_t labels[2] = {{NLT_METRIC_NAME, NLT_STR("wide")},
+                             {NLT_STR("v"), {WIDE, text}}};
+    nlt_ingest_own_t s = {.labels = {labels, 2}, .t_ms = t_ms, .v = no};
+    nlt_err_t err = {.text = ""};
+    nlt_rc_t rc;
+
+    memset(text, 'x', sizeof(text));
+    (void) !snprintf(text, sizeof(text), "%06u", no);
+    text[6] = '.';
+    rc = nlt_ingest_own(nlt_store_ingest(fx->store), 0, &s, 1, &err);
+    if (rc != NLT_OK) {
+        printf("# %u: %s\n", no, err.text);
+    }
+    return rc;
+}
+
+/* All n series with their two samples, each once. */
+static bool
+has_wide(fx_t *fx, unsigned n)
+{
+    nlt_matcher_t m = {NLT_MATCH_EQ, NLT_METRIC_NAME, NLT_STR("wide"), NULL};
+    nlt_select_t sel = {&m, 1, INT64_MIN, INT64_MAX};
+    nlt_series_set_t *set;
+    nlt_samples_t got = {.n = 0};
+    nlt_pool_t pool;
+    nlt_view_t view;
+    nlt_err_t err = {.text = ""};
+    size_t sum = 0, wrong = 0;
+
+    if (nlt_view_open(fx->store, 0, NULL, &view, &err) != NLT_OK) {
+        return false;
+    }
+    nlt_pool_init(&pool, &nlt_mem_libc, 256 << 20);
+    got.pool = &pool;
+    if (view.source.ops->select(&view.source, &pool, &sel, &set, &err)
+        == NLT_OK) {
+        wrong += set->n != n;
+        for (size_t i = 0; i < set->n; i++) {
+            wrong += view.source.ops->read(set, i, NLT_READ_ALL, INT64_MIN,
+                                           INT64_MAX, &got, &err)
+                         != NLT_OK
+                     || got.n != 2 || got.v[0] != got.v[1];
+            sum += got.n > 0 ? (size_t) got.v[0] : 0;
+        }
+        printf("# %zu series, %zu wrong, %zu arenas\n", set->n, wrong,
+               view.head.n);
+    } else {
+        printf("# %s\n", err.text);
+        wrong++;
+    }
+    nlt_pool_deinit(&pool);
+    nlt_view_close(&view);
+    return wrong == 0 && sum == (size_t) n * (n - 1) / 2;
+}
+
+static void
+log_larger_than_an_arena_is_replayed_into_several(void)
+{
+    enum {
+        N = 16000
+    };
+    fx_t fx;
+
+    fx_init(&fx);
+    fx.conf.memory_bytes = 144u << 20;
+    NLT_CHECK(fx_start(&fx));
+    for (unsigned i = 0; i < N; i++) {
+        if (write_wide(&fx, i, FX_NOW - 1000) != NLT_OK) {
+            NLT_CHECK(false);
+            break;
+        }
+    }
+    for (unsigned i = 0; i < N; i++) {
+        if (write_wide(&fx, i, FX_NOW) != NLT_OK) {
+            NLT_CHECK(false);
+            break;
+        }
+    }
+    NLT_CHECK(has_wide(&fx, N));
+    fx_close(&fx);
+    fx_remove_head(&fx);
+    fx.conf.memory_bytes = NLT_HEAD_MEMORY_MIN;
+    NLT_CHECK(fx_start(&fx));
+    NLT_CHECK(atomic_load(&nlt_store_ctl(fx.store)->counters.flushes) > 0);
+    NLT_CHECK(has_wide(&fx, N));
+    fx_close(&fx);
+    NLT_CHECK(fx_start(&fx));
+    fx_step(&fx, 5);
+    NLT_CHECK(has_wide(&fx, N));
+    fx_deinit(&fx);
+}
+
+/* An arena that fills up is rotated before writes fail. */
+static void
+full_arenas_are_flushed_while_writing(void)
+{
+    enum {
+        N = 24000
+    };
+    unsigned refused = 0;
+    fx_t fx;
+
+    fx_init(&fx);
+    NLT_CHECK(fx_start(&fx));
+    for (unsigned i = 0; i < N; i++) {
+        refused += write_wide(&fx, i, FX_NOW - 1000) != NLT_OK
+                   || write_wide(&fx, i, FX_NOW) != NLT_OK;
+        if (i % 100 == 0) {
+            fx_step(&fx, 1);
+        }
+    }
+    NLT_CHECK_INT(refused, 0);
+    NLT_CHECK(has_wide(&fx, N));
+    fx_deinit(&fx);
+}
+
+/* A log of another store is kept, aside, and the store starts. */
+static void
+foreign_log_is_set_aside(void)
+{
+    static const uint8_t other[NLT_STORE_ID_BYTES] = {0xee};
+    char name[NLT_WAL_NAME_SIZE], path[160];
+    nlt_err_t err;
+    fx_t fx;
+    int fd;
+
+    fx_init(&fx);
+    NLT_CHECK(fx_start(&fx));
+    NLT_CHECK_INT(fx_write(&fx, 1, FX_NOW, 1), NLT_OK);
+    fx_close(&fx);
+    fx_remove_head(&fx);
+    (void) snprintf(path, sizeof(path), "%s/wal", fx.path);
+    fd = open(path, O_RDONLY | O_DIRECTORY);
+    NLT_CHECK_INT(nlt_wal_create(&nlt_env_posix, fd, other, 77, FX_NOW, &err),
+                  NLT_OK);
+    close(fd);
+    NLT_CHECK(fx_start(&fx));
+    NLT_CHECK(fx_check(&fx, INT64_MIN, INT64_MAX));
+    nlt_wal_name(name, 77);
+    (void) snprintf(path, sizeof(path), "%s/quarantine/%s", fx.path, name);
+    NLT_CHECK_INT(access(path, F_OK), 0);
+    fx_deinit(&fx);
+}
+
+int
+main(void)
+{
+    NLT_TEST(canonical_bytes_become_labels);
+    NLT_TEST(log_larger_than_an_arena_is_replayed_into_several);
+    NLT_TEST(full_arenas_are_flushed_while_writing);
+    NLT_TEST(foreign_log_is_set_aside);
+    return nlt_test_done();
+}
