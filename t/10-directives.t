@@ -93,7 +93,7 @@ refused('unknown parameter', qr/unknown parameter/,
 refused('unsupported parameter', qr/not supported/,
     "nightlight_store main path=$dir/store retention_size=1g;");
 refused('duplicate store', qr/duplicate store "main"/, "$store\n$store");
-refused('two stores, one directory', qr/already been used|duplicate/,
+refused('two stores, one directory', qr/same path name/,
     "$store\nnightlight_store b path=$dir/store head=$dir/head memory=32m;");
 refused('unknown store', qr/unknown store "other"/, $store,
     'location / { nightlight_query other; }');

@@ -7,7 +7,7 @@ use Nightlight::Test;
 use Nightlight::Load;
 
 my $t = Nightlight::Test->new();
-$t->write_conf(main => 'worker_processes 2;');
+$t->write_conf(main => 'worker_processes 2;', daemon => 'on');
 $t->run();
 my $load = Nightlight::Load->new($t, writers => 2, readers => 1, series => 5);
 $load->start();
@@ -15,7 +15,6 @@ $load->start();
 my $old = $t->master;
 my $new = $t->usr2();
 ok($new, 'a new master beside the old');
-push @{$t->{pids}}, $new;
 my $n = $load->acknowledged();
 $t->wait_for(sub { $load->acknowledged() > $n + 200 }, 'load on both');
 
@@ -23,9 +22,9 @@ my @files = grep { !/lock/ } glob "$t->{dir}/head/*.ctl";
 is(scalar @files, 1, 'one head');
 
 kill 'QUIT', $old;
-ok($t->wait_for(sub { waitpid($old, POSIX::WNOHANG()) == $old }, 'old gone', 20),
+ok($t->wait_for(sub { !kill(0, $old) }, 'old gone', 20),
     'the old master leaves');
-$t->{master} = $new;
+$t->adopt($new);
 $n = $load->acknowledged();
 ok($t->wait_for(sub { $load->acknowledged() > $n + 200 }, 'load on the new'),
     'the new one serves');
@@ -34,9 +33,5 @@ $load->stop();
 is($load->errors(), '', 'no error status');
 $load->check('after the upgrade');
 
-# the new master is not our child: stop it by hand
-kill 'QUIT', $new;
-ok($t->wait_for(sub { !kill(0, $new) }, 'new gone', 20), 'stops cleanly');
-undef $t->{master};
-$t->{pids} = [];
+ok($t->stop(), 'stops cleanly');
 $t->done();

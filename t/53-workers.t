@@ -29,15 +29,6 @@ for my $main ('worker_processes 1;', 'worker_processes 4;',
         $answers{$q} ||= $text;
         is($text, $answers{$q}, "$main $q");
     }
-    if ($main =~ /off/) {
-        # single process: reload is a change of configuration in place
-        kill 'HUP', $t->master;
-        ok($t->wait_for(sub { $t->log_lines(qr/reconfiguring/) }, 'HUP'),
-            'reload without a master');
-        ok($t->wait_for(sub { $t->is_ready() }, 'ready'), 'ready again');
-        is($t->write({ __name__ => 'm2' }, [$t0 * 1000, 1]), 204, 'writes go on');
-        is(scalar @{$t->query('m2', time => $t0)->{result}}, 1, 'and reads');
-    }
     $t->stop();
     my $log = join "\n", grep { /\[(alert|emerg|crit)\]/ }
         split /\n/, $t->read_file('error.log');

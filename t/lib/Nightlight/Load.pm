@@ -99,7 +99,7 @@ sub _writer {
     open(my $errors, '>>', "$t->{dir}/errors.w$w") or die;
     $errors->autoflush(1);
     my $time = $self->{t0} + ($self->{run} - 1) * 1_000_000;
-    my ($sock, $n) = (undef, 0);
+    my ($sock, $n, $used) = (undef, 0, 0);
     while (!-e "$t->{dir}/load.stop") {
         $time++;
         $n++;
@@ -115,13 +115,22 @@ sub _writer {
             . 'Content-Length: ' . length($body) . "\r\n\r\n$body";
         while (1) {
             last if -e "$t->{dir}/load.stop" && !$sock;
-            $sock ||= IO::Socket::INET->new(PeerAddr => '127.0.0.1',
-                PeerPort => $t->{port}, Proto => 'tcp', Timeout => 5);
-            if (!$sock) { sleep 0.01; next }
+            if (!$sock) {
+                $used = 0;
+                $sock = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                    PeerPort => $t->{port}, Proto => 'tcp', Timeout => 5);
+                if (!$sock) { sleep 0.01; next }
+            }
             my ($status, $close) = _exchange($sock, $req);
             undef $sock if $close || !$status;
-            if ($status == 204) { print $ledger "$time $gen\n"; last }
-            print $errors "$status\n";
+            if ($status == 204) {
+                print $ledger "$time $gen\n";
+                $used++;
+                last;
+            }
+            # a server may close an idle kept connection at any time; on a
+            # fresh one, no answer is an error
+            print $errors "$status\n" if $status || !$used;
             sleep 0.01;
         }
         sleep $self->{pause} if $self->{pause};
@@ -161,8 +170,10 @@ sub stop {
 # Statuses that were not acknowledgements, of writers and readers.
 sub errors {
     my ($self) = @_;
-    return join ' ', map { split /\n/, $self->{t}->read_file($_) }
+    my %n;
+    $n{$_}++ for map { split /\n/, $self->{t}->read_file($_) }
         glob "$self->{t}{dir}/errors.*";
+    return join ', ', map { "$n{$_} x $_" } sort keys %n;
 }
 
 sub acknowledged {

@@ -108,7 +108,8 @@ sub write_file_expand {
 
 # The standard configuration; keys add to it or replace parts:
 #   main, events, http, server: extra lines; store: parameters of the store;
-#   self: arguments of nightlight_self; locations: all locations.
+#   self: arguments of nightlight_self; locations: all locations;
+#   daemon: "on" where nginx has to be one (USR2).
 sub write_conf {
     my ($self, %p) = @_;
     my $user = $> == 0 ? 'user root;' : '';
@@ -126,7 +127,7 @@ EOF
     $self->write_file_expand('nginx.conf', <<"EOF");
 load_module %%MODULE%%;
 $user
-daemon off;
+daemon @{[$p{daemon} || 'off']};
 $main
 pid %%TESTDIR%%/nginx.pid;
 error_log %%TESTDIR%%/error.log info;
@@ -167,6 +168,10 @@ sub run {
     $self->spawn($self->{nginx}, '-p', "$self->{dir}/", '-c',
         "$self->{dir}/nginx.conf", '-e', "$self->{dir}/error.log");
     $self->{master} = $self->{pids}[-1];
+    if ($self->read_file('nginx.conf') =~ /^daemon on;/m) {
+        waitpid(pop @{$self->{pids}}, 0);
+        $self->adopt($self->read_file('nginx.pid') + 0);
+    }
     return $self if defined $p{ready} && !$p{ready};
     $self->wait_for(sub { $self->is_ready() }, 'nginx ready', 30)
         or die "nginx not ready:\n" . $self->read_file('error.log');
@@ -197,6 +202,18 @@ sub spawn {
 }
 
 sub master { $_[0]->{master} }
+
+# Makes a process that is not our child the master of this test.
+sub adopt {
+    my ($self, $pid) = @_;
+    $self->{master} = $pid;
+    push @{$self->{pids}}, $pid;
+}
+
+sub _gone {
+    my ($pid) = @_;
+    return waitpid($pid, WNOHANG) == $pid || !kill(0, $pid) || _zombie($pid);
+}
 
 # Pids of the children of a process by their title.
 sub children {
@@ -231,8 +248,7 @@ sub stop {
     my ($self, $signal) = @_;
     my $pid = $self->{master} or return;
     kill $signal || 'QUIT', $pid;
-    my $ok = $self->wait_for(sub { waitpid($pid, WNOHANG) == $pid },
-        'nginx stopped', 20);
+    my $ok = $self->wait_for(sub { _gone($pid) }, 'nginx stopped', 20);
     if (!$ok) {
         kill 'KILL', $pid, $self->children('', $pid);
         waitpid($pid, 0);
