@@ -120,6 +120,30 @@ trees_go_without_following_links(void)
                   NLT_OK);
 }
 
+/* As if the name became a link between our two calls. */
+static int
+unlink_says_directory(void *ctx, int dir, const char *name)
+{
+    (void) ctx;
+    (void) dir;
+    (void) name;
+    return -EISDIR;
+}
+
+static void
+a_link_in_place_of_a_directory_is_not_entered(void)
+{
+    nlt_io_t io = nlt_io_posix;
+    nlt_err_t err;
+
+    io.unlink = unlink_says_directory;
+    NLT_CHECK_INT(mkdirat(dir_fd, "target", 0700), 0);
+    NLT_CHECK_INT(mkdirat(dir_fd, "target/sub", 0700), 0);
+    NLT_CHECK_INT(symlinkat("target", dir_fd, "swapped"), 0);
+    NLT_CHECK_INT(nlt_io_remove_tree(&io, dir_fd, "swapped", &err), NLT_EIO);
+    NLT_CHECK(exists("target/sub") && exists("swapped"));
+}
+
 static bool
 count_cb(void *ctx, const char *name)
 {
@@ -316,6 +340,7 @@ main(void)
     NLT_TEST(replaced_files_read_back);
     NLT_TEST(reading_says_what_is_wrong);
     NLT_TEST(trees_go_without_following_links);
+    NLT_TEST(a_link_in_place_of_a_directory_is_not_entered);
     NLT_TEST(listing_stops_when_told);
     NLT_TEST(maps_share_the_file);
     NLT_TEST(a_failed_replacement_leaves_old_or_new);

@@ -91,6 +91,25 @@ grow_in_place_and_elsewhere(void)
 }
 
 static void
+a_large_block_grown_across_a_mark_stays(void)
+{
+    nlt_test_mem_t mem;
+    nlt_pool_t pool;
+    size_t size = 100000;
+
+    nlt_test_mem_init(&mem, -1);
+    nlt_pool_init(&pool, &mem.mem, 1 << 20);
+    char *p = nlt_pool_alloc(&pool, size);
+    nlt_pool_mark_t mark = nlt_pool_mark(&pool);
+    p = nlt_pool_grow(&pool, p, size, 2 * size);
+    memset(p, 'x', 2 * size);
+    nlt_pool_rewind(&pool, mark);
+    NLT_CHECK(pool.used_bytes > 2 * size);
+    NLT_CHECK(p[0] == 'x' && p[2 * size - 1] == 'x');
+    nlt_pool_deinit(&pool);
+}
+
+static void
 strings_are_copied(void)
 {
     nlt_test_mem_t mem;
@@ -134,6 +153,7 @@ random_use_keeps_every_byte(void)
     nlt_pool_t pool;
     slot_t slots[SLOTS];
     nlt_pool_mark_t marks[8];
+    size_t used[8];
     int depth = 0, n = 0;
 
     (void) nlt_test_seed();
@@ -161,9 +181,11 @@ random_use_keeps_every_byte(void)
                 memset(s->p, s->fill, s->n);
             }
         } else if (dice < 82 && depth < 8) {
+            used[depth] = pool.used_bytes;
             marks[depth++] = nlt_pool_mark(&pool);
         } else if (dice < 95 && depth > 0) {
             nlt_pool_rewind(&pool, marks[--depth]);
+            NLT_CHECK_INT(pool.used_bytes, used[depth]);
             while (n > 0 && slots[n - 1].depth > depth) {
                 n--;
             }
@@ -187,6 +209,7 @@ main(void)
     NLT_TEST(absurd_sizes_fail);
     NLT_TEST(failing_mem_is_not_over_budget);
     NLT_TEST(grow_in_place_and_elsewhere);
+    NLT_TEST(a_large_block_grown_across_a_mark_stays);
     NLT_TEST(strings_are_copied);
     NLT_TEST(random_use_keeps_every_byte);
     return nlt_test_done();
