@@ -230,6 +230,10 @@ check_series(const nlt_block_t *b, nlt_pool_t *pool, uint32_t id,
         int64_t hi = k ? lo + (int64_t) nlt_test_below(DAY_MS / 4) : INT64_MAX;
         size_t n = 0;
 
+        if (k == 3) { /* borders of samples count in */
+            lo = s->t[nlt_test_below(s->n)];
+            hi = s->t[nlt_test_below(s->n)];
+        }
         out.n = 0;
         NLT_CHECK_INT(nlt_block_read(b, id, lo, hi, &out, &err), NLT_OK);
         for (size_t i = 0; i < s->n; i++) {

@@ -118,7 +118,7 @@ model_encode(size_t n)
 static void
 make_samples(size_t n)
 {
-    uint64_t kind = nlt_test_below(6), steps = nlt_test_below(4);
+    uint64_t kind = nlt_test_below(7), steps = nlt_test_below(4);
     int64_t t = (int64_t) (nlt_test_rand() >> (1 + nlt_test_below(50)));
     double x = 100;
 
@@ -144,6 +144,10 @@ make_samples(size_t n)
             x = nlt_test_below(10) ? x : (double) nlt_test_below(5);
             break;
         case 4:
+            x = nlt_double_of(nlt_bits_of(x)
+                              ^ nlt_test_rand() >> nlt_test_below(64));
+            break;
+        case 5:
             x = nlt_double_of(nlt_bits_of(x)
                               ^ nlt_test_rand() << nlt_test_below(64));
             break;
@@ -275,7 +279,7 @@ look_ahead_decodes_and_is_near_the_best(void)
         ahead_total += len;
     }
     printf("# best %zu bytes, 16 ahead %zu\n", best_total, ahead_total);
-    NLT_CHECK(ahead_total < best_total + best_total / 200);
+    NLT_CHECK(ahead_total < best_total + best_total / 5000);
 }
 
 int

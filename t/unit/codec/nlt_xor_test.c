@@ -367,7 +367,7 @@ impossible_windows_are_refused(void)
                   NLT_EDATA);
     /* leading 31 and 34 significant bits are 65 */
     n = pack("00000000 " ONE_BITS " 00000001 11 11111 100010 11111111"
-             "11111111 11111111 11111111 11111111",
+             "11111111 11111111 11111111 11111111 11111111 11111111",
              p);
     NLT_CHECK_INT(nlt_xor_decode(p, (n + 7) / 8, 2, t, v, NULL, NULL),
                   NLT_EDATA);

@@ -437,6 +437,31 @@ wrong_postings_with_right_checksums_are_found(void)
                  nlt_be32(data + all + 4 + 4 * N_SERIES));
     reseal(first);
     NLT_CHECK_INT(open_and_validate(data, len, &err), NLT_EDATA);
+
+    make_index(); /* the list of the first pair loses its last series */
+    nlt_put_be32(data + first, nlt_be32(data + first) - 4);
+    nlt_put_be32(data + first + 4, nlt_be32(data + first + 4) - 1);
+    reseal(first);
+    NLT_CHECK_INT(open_and_validate(data, len, &err), NLT_EDATA);
+}
+
+static void
+unsorted_postings_are_refused_when_read(void)
+{
+    nlt_index_file_t *ix = open_index();
+    uint64_t all = nlt_be64(data + len - 20);
+    nlt_postings_t list;
+    nlt_pool_t pool;
+    nlt_err_t err;
+
+    nlt_pool_init(&pool, &nlt_mem_libc, 1 << 20);
+    nlt_put_be32(data + all + 12, nlt_be32(data + all + 8));
+    reseal(all);
+    NLT_CHECK_INT(nlt_index_file_postings(ix, &pool, NLT_STR(""), NLT_STR(""),
+                                          &list, &err),
+                  NLT_EDATA);
+    nlt_pool_deinit(&pool);
+    nlt_index_file_close(ix);
 }
 
 int
@@ -451,6 +476,7 @@ main(void)
     NLT_TEST(cut_files_are_refused);
     NLT_TEST(other_versions_are_refused_by_name);
     NLT_TEST(wrong_postings_with_right_checksums_are_found);
+    NLT_TEST(unsorted_postings_are_refused_when_read);
     free(data);
     return nlt_test_done();
 }
