@@ -38,9 +38,10 @@ $load->stop();
 
 is($load->errors(), '', 'no error status while reloading');
 $load->check('after ' . ($reloads + 5) . ' reloads');
+# a thread that has run a query has mappings of its own, so workers differ
 for my $k (qw(maps fds)) {
     cmp_ok($master_after->{$k}, '<=', $master->{$k} + 4, "master's $k are flat");
-    cmp_ok($worker_after->{$k}, '<=', $worker->{$k} + 12, "worker's $k are flat");
+    cmp_ok($worker_after->{$k}, '<=', $worker->{$k} + 80, "worker's $k are flat");
 }
 cmp_ok($master_after->{rss}, '<=', $master->{rss} * 1.25 + 1024,
     "master's memory is flat");
