@@ -1,0 +1,481 @@
+/*
+ * nlt_head_death_test.c - a process dies at a chosen machine instruction.
+ *
+ * A child that appends one sample or registers one series is stepped through
+ * now and then, which gives the instructions that it passes.  Other children
+ * get a breakpoint on one of them, and dying there is all that the handler
+ * does: so also in the middle of what no timer would ever hit.  Then the
+ * parent reads without a lock, goes on writing, and compares.
+ */
+#include "nlt_test.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/ucontext.h>
+#include <sys/wait.h>
+
+#include "nlt_head_fixture.h"
+#include "nlt_head_priv.h"
+#include "nlt_limits.h"
+#include "nlt_xhash.h"
+
+#define T0 INT64_C(1700000000000)
+
+/* ---- dying ---- */
+
+#define SITES_MAX 30000
+
+/* Instructions passed by one kind of work; in memory that children share. */
+typedef struct {
+    volatile unsigned n;
+    volatile uintptr_t at[SITES_MAX];
+} sites_t;
+
+static sites_t *stepped; /* what the handler of a child writes */
+
+static sites_t *
+new_sites(void)
+{
+    void *p = mmap(NULL, sizeof(sites_t), PROT_READ | PROT_WRITE,
+                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    if (p == MAP_FAILED) {
+        perror("mmap");
+        exit(2);
+    }
+    return p;
+}
+
+#if !defined(__x86_64__)
+#error "say here how this processor steps and breaks, or leave this test out"
+#endif
+
+static void
+step_handler(int sig, siginfo_t *info, void *context)
+{
+    const ucontext_t *uc = context;
+
+    (void) sig;
+    (void) info;
+    if (stepped->n < SITES_MAX) {
+        stepped->at[stepped->n++] = (uintptr_t) uc->uc_mcontext.gregs[REG_RIP];
+    }
+}
+
+static void
+death_handler(int sig, siginfo_t *info, void *context)
+{
+    (void) sig;
+    (void) info;
+    (void) context;
+    (void) kill(getpid(), SIGKILL);
+}
+
+/* Sets or clears the trap flag; the red zone below the stack is not ours. */
+static inline void
+single_step(bool on)
+{
+    if (on) {
+        __asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\t"
+                         "orq $0x100, (%%rsp)\n\tpopfq\n\t"
+                         "lea 128(%%rsp), %%rsp" ::
+                             : "memory", "cc");
+    } else {
+        __asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\t"
+                         "andq $~0x100, (%%rsp)\n\tpopfq\n\t"
+                         "lea 128(%%rsp), %%rsp" ::
+                             : "memory", "cc");
+    }
+}
+
+/* Puts a breakpoint into this process's copy of the code. */
+static void
+break_at(uintptr_t at)
+{
+    uintptr_t page = at & ~(uintptr_t) 4095;
+
+    if (mprotect((void *) page, 8192, PROT_READ | PROT_WRITE | PROT_EXEC)
+        != 0) {
+        _exit(5);
+    }
+    *(volatile uint8_t *) at = 0xcc;
+}
+
+typedef void (*work_t)(void *ctx);
+
+/*
+ * Runs work in a child: stepping through it, when site is 0, or with a
+ * breakpoint.  True: it died there.
+ */
+static bool
+run_child(work_t work, void *ctx, uintptr_t site)
+{
+    struct sigaction sa = {.sa_flags = SA_SIGINFO};
+    int status = 0;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        sa.sa_sigaction = site ? death_handler : step_handler;
+        (void) sigaction(SIGTRAP, &sa, NULL);
+        if (site) {
+            break_at(site);
+            work(ctx);
+        } else {
+            single_step(true);
+            work(ctx);
+            single_step(false);
+        }
+        _exit(0);
+    }
+    (void) waitpid(pid, &status, 0);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
+        return true;
+    }
+    NLT_CHECK_INT(status, 0);
+    return false;
+}
+
+/* Adds what the last child was stepped through and is not there yet. */
+static void
+add_sites(sites_t *to)
+{
+    for (unsigned i = 0; i < stepped->n; i++) {
+        unsigned k = 0;
+
+        while (k < to->n && to->at[k] != stepped->at[i]) {
+            k++;
+        }
+        if (k == to->n && k < SITES_MAX) {
+            to->at[to->n++] = stepped->at[i];
+        }
+    }
+}
+
+/*
+ * Steps through work if it is told to or knows no instruction of it yet;
+ * otherwise has it die at one.  True: it died.
+ */
+static bool
+die_somewhere(work_t work, void *ctx, sites_t *sites, bool step)
+{
+    bool died;
+
+    if (!step && sites->n > 0) {
+        return run_child(work, ctx, sites->at[nlt_test_below(sites->n)]);
+    }
+    stepped->n = 0;
+    died = run_child(work, ctx, 0);
+    add_sites(sites);
+    return died;
+}
+
+/* ---- samples ---- */
+
+typedef struct {
+    nlt_arena_t *a;
+    uint32_t series;
+    int64_t t_ms;
+    double v;
+} append_t;
+
+static void
+append_cb(void *ctx)
+{
+    append_t *w = ctx;
+    nlt_append_result_t result;
+
+    (void) !fixture_append(w->a, w->series, w->t_ms, w->v, &result);
+}
+
+#define SAMPLES_MAX 20000
+static int64_t model_t[SAMPLES_MAX];
+static double model_v[SAMPLES_MAX];
+static size_t model_n;
+
+static void
+model_insert(int64_t t_ms, double v)
+{
+    size_t i = model_n;
+
+    while (i > 0 && model_t[i - 1] > t_ms) {
+        i--;
+    }
+    memmove(model_t + i + 1, model_t + i, (model_n - i) * sizeof(*model_t));
+    memmove(model_v + i + 1, model_v + i, (model_n - i) * sizeof(*model_v));
+    model_t[i] = t_ms;
+    model_v[i] = v;
+    model_n++;
+}
+
+/* Is what is read the model?  Values by their bits. */
+static bool
+equals_model(const nlt_samples_t *out)
+{
+    return out->n == model_n
+           && memcmp(out->t_ms, model_t, model_n * sizeof(*model_t)) == 0
+           && memcmp(out->v, model_v, model_n * sizeof(*model_v)) == 0;
+}
+
+static bool
+model_has(int64_t t_ms)
+{
+    for (size_t i = 0; i < model_n; i++) {
+        if (model_t[i] == t_ms) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+read_series(append_t *w, nlt_samples_t *out)
+{
+    out->n = 0;
+    return nlt_arena_read(w->a, w->series, NLT_READ_ALL, INT64_MIN, INT64_MAX,
+                          out, NULL)
+           == NLT_OK;
+}
+
+enum {
+    IN_ORDER,
+    NEW_CHUNK,
+    OUT_OF_ORDER,
+    KINDS
+};
+
+static void
+next_sample(append_t *w, int kind)
+{
+    w->v = nlt_test_below(3) ? nlt_double_of(nlt_test_rand())
+                             : (double) nlt_test_below(5);
+    do {
+        int64_t newest = model_n ? model_t[model_n - 1] : T0;
+
+        w->t_ms = kind == IN_ORDER ? newest + 1 + (int64_t) nlt_test_below(9)
+                  : kind == NEW_CHUNK
+                      ? newest + NLT_BORDER_MS
+                      : newest - 1 - (int64_t) nlt_test_below(100000);
+    } while (model_has(w->t_ms));
+}
+
+static void
+samples_survive_death_at_any_instruction(void)
+{
+    sites_t *sites[KINDS] = {new_sites(), new_sites(), new_sites()};
+    unsigned deaths = 0;
+    fixture_t f;
+    nlt_head_t *h;
+    nlt_err_t err;
+    nlt_pool_t pool;
+    nlt_samples_t out = {.pool = &pool};
+    append_t w;
+    nlt_label_t v[1] = {{NLT_STR("__name__"), NLT_STR("x")}};
+
+    nlt_pool_init(&pool, &nlt_mem_libc, 64 << 20);
+    fixture_open(&f, NLT_HEAD_MEMORY_MIN);
+    NLT_CHECK_INT(nlt_head_create(&f.conf, 1, &h, &err), NLT_OK);
+    w.a = nlt_head_active(h);
+    NLT_CHECK_INT(fixture_register(h, w.a, 0, (nlt_labels_t){v, 1}, &w.series),
+                  NLT_OK);
+    for (int i = 0; i < 1000; i++) {
+        int kind = (int) nlt_test_below(20);
+        bool died;
+
+        kind = kind < 10 ? IN_ORDER : kind < 12 ? NEW_CHUNK : OUT_OF_ORDER;
+        next_sample(&w, kind);
+        died = die_somewhere(append_cb, &w, sites[kind], i % 250 < 3);
+        deaths += died;
+        NLT_CHECK(read_series(&w, &out));
+        if (out.n == model_n + 1) {
+            model_insert(w.t_ms, w.v);
+        } else {
+            NLT_CHECK(died);
+        }
+        NLT_CHECK(equals_model(&out));
+
+        /* Whoever comes next goes on. */
+        next_sample(&w, nlt_test_below(4) ? IN_ORDER : OUT_OF_ORDER);
+        append_cb(&w);
+        model_insert(w.t_ms, w.v);
+        NLT_CHECK(read_series(&w, &out));
+        NLT_CHECK(equals_model(&out));
+    }
+    printf("# %u deaths at up to %u + %u + %u places, %llu recoveries\n",
+           deaths, sites[IN_ORDER]->n, sites[NEW_CHUNK]->n,
+           sites[OUT_OF_ORDER]->n,
+           (unsigned long long) atomic_load(
+               &nlt_head_ctl(h)->counters.recoveries));
+    NLT_CHECK(deaths > 500);
+    NLT_CHECK(atomic_load(&nlt_head_ctl(h)->counters.recoveries) > 100);
+    nlt_pool_deinit(&pool);
+    nlt_head_detach(h);
+    fixture_close(&f);
+}
+
+/* ---- registration ---- */
+
+typedef struct {
+    nlt_head_t *h;
+    nlt_arena_t *a;
+    unsigned i;
+    nlt_rc_t rc;
+    uint32_t series;
+} newcomer_t;
+
+typedef struct {
+    char text[2][24];
+    nlt_label_t v[3];
+} room_t;
+
+static nlt_labels_t
+labels_of(unsigned i, room_t *r)
+{
+    (void) snprintf(r->text[0], sizeof(r->text[0]), "%u", i);
+    (void) snprintf(r->text[1], sizeof(r->text[1]), "job%u", i % 7);
+    r->v[0] = (nlt_label_t){NLT_STR("__name__"), NLT_STR("m")};
+    r->v[1] = (nlt_label_t){NLT_STR("i"), {strlen(r->text[0]), r->text[0]}};
+    r->v[2] = (nlt_label_t){NLT_STR("job"), {strlen(r->text[1]), r->text[1]}};
+    return (nlt_labels_t){r->v, 3};
+}
+
+static void
+register_cb(void *ctx)
+{
+    newcomer_t *w = ctx;
+    room_t room;
+
+    w->rc =
+        fixture_register(w->h, w->a, 0, labels_of(w->i, &room), &w->series);
+}
+
+/* The series that match one label, by every way a query has. */
+static size_t
+select_one(const nlt_arena_t *a, nlt_str_t name, const char *value,
+           uint32_t *first)
+{
+    nlt_matcher_t m = {NLT_MATCH_EQ, name, {strlen(value), value}, NULL};
+    uint32_t *v;
+    nlt_pool_t pool;
+    size_t n = 0;
+
+    nlt_pool_init(&pool, &nlt_mem_libc, 1 << 24);
+    NLT_CHECK_INT(nlt_arena_select(a, &pool, 0, &m, 1, &v, &n, NULL), NLT_OK);
+    *first = n ? v[0] : 0;
+    nlt_pool_deinit(&pool);
+    return n;
+}
+
+/* Everything registered before is still selected, and nothing half. */
+static void
+check_registered(newcomer_t *w, unsigned n, unsigned *extra)
+{
+    room_t room;
+    uint32_t first;
+    size_t jobs = 0;
+
+    for (unsigned i = n > 40 ? n - 40 : 0; i < n; i++) {
+        nlt_labels_t l = labels_of(i, &room);
+
+        NLT_CHECK_INT(select_one(w->a, NLT_STR("i"), room.text[0], &first), 1);
+        NLT_CHECK(nlt_str_eq(nlt_arena_label(w->a, first, NLT_STR("job")),
+                             l.v[2].value));
+    }
+    (void) labels_of(n, &room);
+    *extra = (unsigned) select_one(w->a, NLT_STR("i"), room.text[0], &first);
+    for (unsigned job = 0; job < 7; job++) {
+        char text[8];
+
+        (void) snprintf(text, sizeof(text), "job%u", job);
+        jobs += select_one(w->a, NLT_STR("job"), text, &first);
+    }
+    NLT_CHECK(*extra <= 1);
+    NLT_CHECK_INT(jobs, n + *extra);
+    NLT_CHECK_INT(select_one(w->a, NLT_STR("__name__"), "m", &first),
+                  n + *extra);
+    NLT_CHECK_INT(atomic_load(&nlt_arena_header(w->a)->n_series), n + *extra);
+}
+
+/*
+ * Fills an arena to where the next one splits a hash segment, so that also
+ * that is died in.
+ */
+static unsigned
+fill(newcomer_t *w, unsigned to)
+{
+    for (w->i = 0; w->i < to; w->i++) {
+        register_cb(w);
+        NLT_CHECK_INT(w->rc, NLT_OK);
+        NLT_CHECK_INT(w->series, w->i + 1);
+    }
+    return to;
+}
+
+static void
+registration_survives_death_at_any_instruction(void)
+{
+    unsigned deaths = 0, broken = 0;
+    sites_t *sites = new_sites();
+    fixture_t f;
+    newcomer_t w;
+    nlt_err_t err;
+    uint64_t sealed;
+
+    fixture_open(&f, NLT_HEAD_MEMORY_MIN);
+    NLT_CHECK_INT(nlt_head_create(&f.conf, 1, &w.h, &err), NLT_OK);
+    for (int round = 0; round < 240; round++) {
+        /* The 216th key splits by_pair or by_hash. */
+        unsigned n = round % 3 ? (unsigned) nlt_test_below(20)
+                               : 190 + (unsigned) nlt_test_below(30);
+        unsigned extra;
+        bool died, is_broken;
+
+        w.a = nlt_head_active(w.h);
+        NLT_CHECK(w.a != NULL);
+        w.i = n = fill(&w, n);
+        died = die_somewhere(register_cb, &w, sites, round % 120 < 2);
+        deaths += died;
+
+        check_registered(&w, n, &extra);
+        NLT_CHECK(died || extra == 1);
+        register_cb(&w);
+        is_broken =
+            atomic_load(&nlt_arena_header(w.a)->registration_broken) != 0;
+        broken += is_broken;
+        NLT_CHECK(died || !is_broken);
+        if (w.rc == NLT_OK) {
+            /* Found by hash: then it is whole. */
+            check_registered(&w, n, &extra);
+            NLT_CHECK_INT(extra, 1);
+        } else {
+            NLT_CHECK_INT(w.rc, NLT_EFULL);
+            NLT_CHECK(is_broken);
+        }
+        /* Samples of what can be found still go in. */
+        for (unsigned i = 0; i < n; i += 7) {
+            nlt_append_result_t result;
+
+            NLT_CHECK_INT(fixture_append(w.a, i + 1, T0, 1, &result), NLT_OK);
+        }
+        NLT_CHECK_INT(nlt_head_prepare(w.h, &err), NLT_OK);
+        NLT_CHECK_INT(nlt_head_rotate(w.h, &sealed, &err), NLT_OK);
+        NLT_CHECK_INT(nlt_head_retire(w.h, sealed, &err), NLT_OK);
+        (void) nlt_head_reap(w.h);
+    }
+    printf("# %u deaths at up to %u places, %u left the registration "
+           "broken\n",
+           deaths, sites->n, broken);
+    NLT_CHECK(deaths > 50);
+    NLT_CHECK(broken > 20);
+    nlt_head_detach(w.h);
+    fixture_close(&f);
+}
+
+int
+main(void)
+{
+    (void) nlt_test_seed();
+    stepped = new_sites();
+    NLT_TEST(samples_survive_death_at_any_instruction);
+    NLT_TEST(registration_survives_death_at_any_instruction);
+    return nlt_test_done();
+}
