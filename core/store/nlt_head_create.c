@@ -119,7 +119,9 @@ static nlt_rc_t
 make_control(nlt_head_t *h, const char *name, nlt_err_t *err)
 {
     const nlt_io_t *io = h->env->io;
-    uint64_t arena = h->conf.memory_bytes / 3 & ~UINT64_C(4095);
+    /* three arenas and this page together are memory= */
+    uint64_t arena =
+        (h->conf.memory_bytes - sizeof(nlt_head_ctl_t)) / 3 & ~UINT64_C(4095);
     nlt_head_ctl_t *ctl;
     uint8_t *base;
     nlt_rc_t rc;
