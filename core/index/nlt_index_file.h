@@ -82,10 +82,8 @@ nlt_str_t nlt_index_file_name(const nlt_index_file_t *ix, size_t idx);
 /* How many values a label has; 0 when no series has it.  O(log names). */
 size_t nlt_index_file_n_values(const nlt_index_file_t *ix, nlt_str_t name);
 
-/*
- * Walks the values of one label, ascending.  NLT_OK and the next one with
- * the offset of its postings, or NLT_EOF.
- */
+/* A walk over the values of one label; value and postings_off are of the one
+ * it stands on. */
 typedef struct {
     nlt_reader_t r;
     size_t left;
@@ -93,8 +91,11 @@ typedef struct {
     uint64_t postings_off; /* for nlt_index_file_postings_at() */
 } nlt_index_values_t;
 
+/* Stands before the first value; there is none if no series has the label. */
 nlt_index_values_t
 nlt_index_file_values(const nlt_index_file_t *ix, nlt_str_t name);
+
+/* Steps to the next value, ascending; false behind the last. */
 bool nlt_index_values_next(nlt_index_values_t *it);
 
 /*
@@ -157,17 +158,18 @@ NLT_CHECKED nlt_rc_t nlt_index_series_chunk(nlt_index_series_t *s,
                                             nlt_index_chunk_t *out,
                                             nlt_err_t *err);
 
-/*
- * Checks all there is: order of symbols, of label pairs, series and
- * postings, every checksum, and that each label of each series is in its
- * postings list and nothing else is.  Scratch in the pool: one postings list
- * at a time.  NLT_EDATA, NLT_ENOMEM.  chunk_cb, when not NULL, is called for
- * every chunk and ends the check unless it gives NLT_OK.
- */
+/* Gets every chunk of every series; anything but NLT_OK ends the check. */
 typedef nlt_rc_t (*nlt_index_validate_cb)(void *ctx, uint32_t id,
                                           const nlt_index_chunk_t *chunk,
                                           nlt_err_t *err);
 
+/*
+ * Checks all there is: order of symbols, of label pairs, series and
+ * postings, every checksum, and that each label of each series is in its
+ * postings list and nothing else is.  Scratch in the pool: one postings list
+ * at a time.  NLT_EDATA, NLT_ENOMEM.  chunk_cb may be NULL; what it
+ * gives other than NLT_OK is returned.
+ */
 NLT_CHECKED nlt_rc_t nlt_index_file_validate(const nlt_index_file_t *ix,
                                              nlt_pool_t *pool,
                                              nlt_index_validate_cb chunk_cb,

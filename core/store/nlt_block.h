@@ -32,6 +32,7 @@ NLT_CHECKED nlt_rc_t nlt_block_open(const nlt_env_t *env, int dir_fd,
 /* Unmaps and frees it; no set or string of it may be in use. */
 void nlt_block_close(nlt_block_t *b);
 
+/* What meta.json says; lives as long as the block.  Its range is half-open. */
 const nlt_block_meta_t *nlt_block_meta(const nlt_block_t *b);
 
 /* A series of a block: its number in the index (offset / 16). */
