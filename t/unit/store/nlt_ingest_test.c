@@ -66,7 +66,9 @@ rows_settle(rows_t *r)
 {
     size_t n = 0;
 
-    qsort(r->v, r->n, sizeof(*r->v), row_cmp);
+    if (r->n) {
+        qsort(r->v, r->n, sizeof(*r->v), row_cmp);
+    }
     for (size_t i = 0; i < r->n; i++) {
         if (n == 0 || strcmp(r->v[n - 1].labels, r->v[i].labels) != 0
             || r->v[n - 1].t_ms != r->v[i].t_ms) {
@@ -651,7 +653,7 @@ a_large_request_goes_in_slices(void)
 static void
 a_rotation_between_slices_loses_nothing(void)
 {
-    for (unsigned at = 2; at <= 40; at += 3) {
+    for (unsigned at = 2; at <= 40; at += 7) {
         bed_t t;
 
         bed_open(&t, 48u << 20);
@@ -665,6 +667,89 @@ a_rotation_between_slices_loses_nothing(void)
         NLT_CHECK_INT(t.res.samples, 40000);
         NLT_CHECK_INT(count_rows(&t), 20000 + 19999);
         check_logged(&t, 2);
+        bed_close(&t);
+    }
+}
+
+#define RISING 12000 /* series of a request, all in one batch */
+
+/* Series i has its one sample at a time that rises with i. */
+static void
+fill_rising(bed_t *t, unsigned round)
+{
+    char name[16];
+
+    for (unsigned i = 0; i < RISING; i++) {
+        snprintf(name, sizeof(name), "m%u", i);
+        rwb_label(&t->b, "__name__", name);
+        rwb_sample(&t->b, NOW + round * RISING + i, i);
+        rwb_end(&t->b);
+    }
+}
+
+/* Rotates when a time has been appended, in the midst of a batch. */
+typedef struct {
+    nlt_head_t *head;
+    int64_t at_ms[2];
+    _Atomic bool over;
+} rotator_t;
+
+static void *
+rotate_in_time(void *arg)
+{
+    rotator_t *r = arg;
+    uint64_t sealed;
+    nlt_err_t err;
+
+    for (unsigned i = 0; i < 2; i++) {
+        const nlt_arena_header_t *hdr =
+            nlt_arena_header(nlt_head_active(r->head));
+
+        while (atomic_load(&hdr->t_max_ms) < r->at_ms[i]
+               && !atomic_load(&r->over)) {
+        }
+        NLT_CHECK_INT(nlt_head_rotate(r->head, &sealed, &err), NLT_OK);
+        if (i == 0) {
+            NLT_CHECK_INT(nlt_head_prepare(r->head, &err), NLT_OK);
+        }
+    }
+    return NULL;
+}
+
+/*
+ * The arena is sealed at any instruction of a request.  What is counted as
+ * accepted is there and logged, and counted once.
+ */
+static void
+a_rotation_at_any_time_loses_nothing(void)
+{
+    for (unsigned k = 0; k < 6; k++) {
+        rotator_t r = {0};
+        pthread_t thread;
+        nlt_err_t err;
+        bed_t t;
+
+        bed_open(&t, 48u << 20);
+        for (uint64_t no = 2; no <= 3; no++) {
+            NLT_CHECK_INT(nlt_wal_create(&t.env, t.f.conf.dir_fd,
+                                         t.f.conf.store_id, no, NOW, &err),
+                          NLT_OK);
+        }
+        NLT_CHECK_INT(nlt_head_attach(&t.f.conf, &r.head, &err), NLT_OK);
+        NLT_CHECK_INT(nlt_head_prepare(r.head, &err), NLT_OK);
+        r.at_ms[0] = NOW + (int64_t) nlt_test_below(RISING);
+        r.at_ms[1] = NOW + RISING + (int64_t) nlt_test_below(RISING);
+        NLT_CHECK_INT(pthread_create(&thread, NULL, rotate_in_time, &r), 0);
+        for (unsigned round = 0; round < 3; round++) {
+            fill_rising(&t, round);
+            NLT_CHECK_INT(send(&t), 204);
+            NLT_CHECK_INT(t.res.samples, RISING);
+        }
+        atomic_store(&r.over, true);
+        pthread_join(thread, NULL);
+        NLT_CHECK_INT(count_rows(&t), RISING * 3);
+        check_logged(&t, 3);
+        nlt_head_detach(r.head);
         bed_close(&t);
     }
 }
@@ -923,6 +1008,7 @@ main(void)
     NLT_TEST(permutations_are_one_series);
     NLT_TEST(a_large_request_goes_in_slices);
     NLT_TEST(a_rotation_between_slices_loses_nothing);
+    NLT_TEST(a_rotation_at_any_time_loses_nothing);
     NLT_TEST(series_are_carried_to_the_next_arena);
     NLT_TEST(disk_trouble_is_not_acknowledged);
     NLT_TEST(a_head_that_is_not_open_is_503);
