@@ -19,9 +19,9 @@
  *     block 01J... 1718000000000 1718007200000 39 86400 120 412345 c0ffee00
  *     end 5 7e51f00d
  *
- * The last word of a line is the CRC-32C of every byte before its own line's
- * last space, from the start of the file: a line that is missing, doubled,
- * moved or changed is seen, not only one that was hit by a flipped bit.
+ * (checksums here are made up.)  The last word of a line is the CRC-32C of
+ * the text of all lines so far, checksums left out: a line that is missing,
+ * doubled, moved or changed is seen, not only one hit by a flipped bit.
  *
  * Arenas.  Numbers rise and are never used twice.  All below `floor` are
  * finished: their samples are in blocks, or were logged again under a higher
