@@ -452,6 +452,7 @@ nlt_ingest_cancel(nlt_ingest_req_t *r)
         return;
     }
     in = r->in;
+    in->n_requests--;
     nlt_ingest_scratch_give(in, r->s);
     nlt_mem_free(in->env->mem, r, sizeof(*r));
 }
@@ -480,6 +481,7 @@ nlt_ingest_begin(nlt_ingest_t *in, const nlt_ingest_conf_t *conf,
         nlt_mem_free(in->env->mem, r, sizeof(*r));
         return NLT_ENOMEM;
     }
+    in->n_requests++;
     *out = r;
     return NLT_OK;
 }
@@ -513,6 +515,12 @@ nlt_ingest_destroy(nlt_ingest_t *in)
     nlt_wal_close(in->old);
     scratch_free(in, in->spare);
     nlt_mem_free(in->env->mem, in, sizeof(*in));
+}
+
+size_t
+nlt_ingest_requests(const nlt_ingest_t *in)
+{
+    return in->n_requests;
 }
 
 nlt_rc_t

@@ -69,6 +69,9 @@ NLT_CHECKED nlt_rc_t nlt_ingest_create(const nlt_env_t *env, nlt_head_t *head,
 /* Frees it; no request may be under way.  NULL is allowed. */
 void nlt_ingest_destroy(nlt_ingest_t *in);
 
+/* Requests begun and not yet finished: destroy waits until there is none. */
+size_t nlt_ingest_requests(const nlt_ingest_t *in);
+
 /*
  * Begins a request; body is the compressed bytes in one piece, borrowed
  * until the request is finished or cancelled.  conf is copied.  NLT_ENOMEM.

@@ -69,6 +69,7 @@ struct nlt_ingest_s {
     nlt_wal_t *old; /* of the one before it, if it has unsynced writes */
     bool wal_dirty; /* written since the last sync */
     nlt_ingest_scratch_t *spare;
+    size_t n_requests; /* begun, not yet finished or cancelled */
 };
 
 /* Where in the request the next batch begins. */

@@ -172,7 +172,9 @@ nlt_store_tick(nlt_store_t *s)
     if (s->head != NULL && nlt_head_is_dead(s->head)) {
         s->leaving = true;
         set_reason(s, "The head is being rebuilt.", NULL);
-        if (s->n_views == 0) {
+        /* A sliced request and a query hold on to what they began with. */
+        if (s->n_views == 0
+            && (s->ingest == NULL || nlt_ingest_requests(s->ingest) == 0)) {
             detach(s);
         }
     }
