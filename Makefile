@@ -9,11 +9,11 @@
 #   make tidy         floors, bans, sizes, style
 #   make format       clang-format in place
 #   make fuzz T=lex S=60     coverage-guided fuzzing of one target
-#   make bench        microbenchmarks of core
+#   make bench        microbenchmarks of core (T=name: one)
 #   make test-mainline       t/ against Debian's newest nginx (debootstrap, root)
 #   make setup        install what the above need from Debian's packages
 #
-# Variables: CC=gcc|clang  MODE=opt|asan|tsan  V=1 shows commands.
+# Variables: CC=gcc|clang  MODE=opt|asan|tsan|fuzz  V=1 shows commands.
 
 CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
 MODE    ?= opt
@@ -32,6 +32,7 @@ OPT     := -O2 -g -ffp-contract=off -fno-math-errno -fPIC
 SAN-opt  :=
 SAN-asan := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 SAN-tsan := -fsanitize=thread
+SAN-fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 SAN     := $(SAN-$(MODE))
 INCS    := $(addprefix -Icore/,$(FLOORS)) -Icore -I$(GEN)
 CFLAGS  += $(CSTD) $(OPT) $(WARN) $(SAN) $(INCS) -MMD -MP
@@ -115,6 +116,16 @@ $(O)/fuzz/%.t: $(O)/t/fuzz/fuzz_%.o $(O)/t/fuzz/replay.o $(call libs_of,all)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDLIBS)
 
+# The same targets with libFuzzer: make fuzz T=name, CC=clang MODE=fuzz.
+$(O)/fuzz/%.fuzzer: $(O)/t/fuzz/fuzz_%.o $(call libs_of,all)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+BENCHES := $(patsubst t/bench/bench_%.c,%,$(wildcard t/bench/bench_*.c))
+$(O)/bench/%: $(O)/t/bench/bench_%.o $(call libs_of,all)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDLIBS)
+
 PROMQLTEST_OBJ := $(patsubst t/promql/%.c,$(O)/t/promql/%.o,$(wildcard t/promql/*.c))
 $(O)/promqltest: $(PROMQLTEST_OBJ) $(call libs_of,promql)
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDLIBS)
@@ -171,7 +182,7 @@ check-tsan:
 	$(Q)prove --nocolor --exec '' $(patsubst $(B)/gcc-opt/%,$(B)/gcc-tsan/%,$(CONCURRENT))
 
 run: setup-run
-	$(Q)$(MAKE) --no-print-directory module
+	$(Q)$(MAKE) --no-print-directory -s module
 	$(Q)tools/run
 
 setup-run:
@@ -185,6 +196,24 @@ t: module programs
 
 tidy:
 	$(Q)tools/tidy
+
+format:
+	$(Q)clang-format-14 -i $$(git ls-files -co --exclude-standard -- 'core/*.[ch]' 't/*.[ch]' 'tools/*.[ch]')
+
+# New inputs go to build/fuzz/T, what crashes to build/fuzz/T-crash-*.
+S ?= 60
+fuzz:
+	$(Q)[ -e "t/fuzz/fuzz_$(T).c" ] || { echo "make fuzz T=name, one of:" \
+	    $(patsubst t/fuzz/fuzz_%.c,%,$(wildcard t/fuzz/fuzz_*.c)) >&2; exit 2; }
+	$(Q)$(MAKE) --no-print-directory CC=clang MODE=fuzz $(B)/clang-fuzz/fuzz/$(T).fuzzer
+	@mkdir -p $(B)/fuzz/$(T)
+	$(Q)$(B)/clang-fuzz/fuzz/$(T).fuzzer -max_total_time=$(S) -timeout=20 \
+	    -artifact_prefix=$(B)/fuzz/$(T)- -print_final_stats=1 \
+	    $(B)/fuzz/$(T) t/fuzz/corpus/$(T)
+
+# One JSON line a figure; T=name runs one of them.
+bench: $(addprefix $(O)/bench/,$(or $(T),$(BENCHES)))
+	$(Q)for b in $^; do $$b || exit 1; done
 
 # One prove run a part; tools/test adds the parts up for the closing line.
 test: setup
