@@ -157,8 +157,9 @@ $(M)/ngx_http_nightlight_module.so: $(M)/Makefile $(MODULE_DEPS)
 $(B):
 	@mkdir -p $(B)
 
+# By rename: a running nginx has the old file mapped.
 $(B)/ngx_http_nightlight_module.so: $(M)/ngx_http_nightlight_module.so
-	$(Q)cp $< $@
+	$(Q)cp $< $@.tmp && mv -f $@.tmp $@
 
 module: $(B)/ngx_http_nightlight_module.so
 module-only: $(M)/ngx_http_nightlight_module.so
