@@ -152,7 +152,7 @@ $(M)/Makefile: config | $(B)
 	    || { tail -n 5 $(CURDIR)/$(M)/configure.log; exit 1; }
 
 $(M)/ngx_http_nightlight_module.so: $(M)/Makefile $(MODULE_DEPS)
-	$(Q)$(MAKE) --no-print-directory -s -C $(NGX_SRC) -f $(CURDIR)/$(M)/Makefile modules
+	$(Q)$(MAKE) --no-print-directory -s -j$(shell nproc) -C $(NGX_SRC) -f $(CURDIR)/$(M)/Makefile modules
 
 $(B):
 	@mkdir -p $(B)
