@@ -51,8 +51,13 @@ typedef struct {
     const char *head_path; /* directory of the head files */
     uint64_t memory_bytes;
     int64_t retention_ms;
-    int64_t wal_sync_ms;   /* interval > 0, or one of the two above */
-    int64_t arena_age_ms;  /* rotate an arena that is older; 2 h */
+    /*
+     * Interval > 0: the helper syncs the logs of all processes that often.
+     * NLT_WAL_SYNC_ALWAYS: who writes calls nlt_ingest_sync() before it
+     * acknowledges; the helper does not sync.
+     */
+    int64_t wal_sync_ms;
+    int64_t arena_age_ms; /* rotate an arena that is older; 2 h */
 } nlt_store_conf_t;
 
 /*
@@ -78,9 +83,10 @@ NLT_CHECKED nlt_rc_t nlt_store_open(const nlt_env_t *env,
 void nlt_store_close(nlt_store_t *s);
 
 /*
- * Housekeeping of a process: attach, map and unmap arenas, load the
- * manifest when its generation moved, interval sync of the log.  Called from
- * a timer about every 100 ms until ready, then every second, and cheap.
+ * Housekeeping of a process: attach, map and unmap arenas, load the manifest
+ * when its generation moved; let a dead head go as soon as no request and no
+ * view holds it, and attach the new one.  Called from a timer about every
+ * 100 ms until ready, then every second, and cheap.
  */
 void nlt_store_tick(nlt_store_t *s);
 
@@ -89,7 +95,7 @@ typedef struct {
     nlt_head_state_t state;
     uint64_t replay_done; /* bytes */
     uint64_t replay_total;
-    char reason[200];     /* why not ready; a sentence */
+    char reason[200]; /* why not ready; a sentence */
 } nlt_store_status_t;
 
 void nlt_store_status(nlt_store_t *s, nlt_store_status_t *out);
@@ -110,7 +116,7 @@ typedef struct {
     uint64_t blocks;
     uint64_t block_bytes;
     uint64_t block_samples;
-    int64_t oldest_ms;     /* of all data; 0 when none */
+    int64_t oldest_ms; /* of all data; 0 when none */
     int64_t newest_ms;
 } nlt_store_gauges_t;
 
@@ -120,7 +126,10 @@ void nlt_store_gauges(nlt_store_t *s, nlt_store_gauges_t *out);
  * A view for one query: pins arenas first, blocks second, until close.  The
  * source merges both: per series, samples in time order, equal timestamps
  * once, the first written (older block, older arena) winning.  Samples older
- * than the retention are not served.  NLT_ENOTREADY.  [any thread]
+ * than the retention are not served.  Sets must be closed before the view.
+ * The source points into *out, which must therefore stay where it is.
+ * NLT_ENOTREADY (err says why), NLT_EIO, NLT_EDATA (list of blocks),
+ * NLT_ENOMEM.  [any thread]
  */
 typedef struct {
     nlt_source_t source;

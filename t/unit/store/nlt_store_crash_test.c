@@ -182,16 +182,18 @@ kill_9_loses_nothing(void)
     for (unsigned round = 0; round < 12; round++) {
         unsigned want =
             atomic_load(&sh->acked) + 20 + (unsigned) nlt_test_below(400);
-        int status;
+        int status, polls = 0;
         pid_t pid = fork();
 
         if (pid == 0) {
             child(&fx, sh);
         }
-        while (atomic_load(&sh->acked) < want
+        /* A deadline of ten seconds, should the child hang. */
+        while (atomic_load(&sh->acked) < want && ++polls < 50000
                && waitpid(pid, &status, WNOHANG) == 0) {
             usleep(200);
         }
+        NLT_CHECK(polls < 50000);
         (void) kill(pid, SIGKILL);
         (void) waitpid(pid, &status, 0);
         /* One more than was acknowledged may have been written. */

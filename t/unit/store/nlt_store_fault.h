@@ -12,10 +12,10 @@
 #include "nlt_io.h"
 
 typedef struct {
-    long calls;
+    _Atomic long calls;
     long fail_at;   /* number of the first call that fails; 0: none */
     bool transient; /* only that one fails */
-    bool hit;
+    _Atomic bool hit;
 } fx_fault_t;
 
 static inline bool
@@ -26,7 +26,9 @@ fx_trip(void *ctx)
     bool fails =
         f->fail_at != 0 && (f->transient ? n == f->fail_at : n >= f->fail_at);
 
-    f->hit |= fails;
+    if (fails) {
+        f->hit = true;
+    }
     return fails;
 }
 

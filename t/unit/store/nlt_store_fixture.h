@@ -38,7 +38,7 @@ typedef struct {
     nlt_io_t io;
     fx_fault_t fault;
     int64_t now_ms;
-    int64_t mono_ns;
+    _Atomic int64_t mono_ns;
     char root[48];
     char path[64];
     char head_path[64];
@@ -83,7 +83,7 @@ fx_clock(void *ctx)
 static inline int64_t
 fx_mono(void *ctx)
 {
-    return ((fx_t *) ctx)->mono_ns += 1000;
+    return atomic_fetch_add(&((fx_t *) ctx)->mono_ns, 1000);
 }
 
 static inline void
