@@ -87,6 +87,7 @@ void nlt_helper_detach(nlt_helper_t *h);
 
 /* ---- nlt_helper_arena.c ---- */
 
+/* Control page of the head, which must be there. */
 nlt_head_ctl_t *nlt_helper_ctl(const nlt_helper_t *h);
 
 /* Is there a head, and is it open? */
@@ -149,10 +150,20 @@ nlt_rc_t nlt_helper_make_room_cb(void *ctx, nlt_err_t *err);
 
 /* ---- nlt_helper_recover.c: one step of a stage each ---- */
 
+/* Reads the MANIFEST and removes what it does not know. */
 NLT_CHECKED nlt_rc_t nlt_helper_load(nlt_helper_t *h, nlt_err_t *err);
+
+/* Takes the head that is there, or decides on another. */
 NLT_CHECKED nlt_rc_t nlt_helper_attach(nlt_helper_t *h, nlt_err_t *err);
+
+/* Have the others let go of the dead head, or had their time?  Then so do
+ * we. */
 bool nlt_helper_drained(nlt_helper_t *h);
+
+/* Makes an empty head whose arena numbers were never used. */
 NLT_CHECKED nlt_rc_t nlt_helper_create(nlt_helper_t *h, nlt_err_t *err);
+
+/* Replays one log; when there is none left, opens the head. */
 NLT_CHECKED nlt_rc_t nlt_helper_settle(nlt_helper_t *h, nlt_err_t *err);
 
 #endif

@@ -98,6 +98,7 @@ typedef struct {
     char reason[200]; /* why not ready; a sentence */
 } nlt_store_status_t;
 
+/* Is it ready, and if not, why?  [any] */
 void nlt_store_status(nlt_store_t *s, nlt_store_status_t *out);
 
 /* NULL while not ready.  The event loop's; not thread-safe. */
@@ -120,7 +121,18 @@ typedef struct {
     int64_t newest_ms;
 } nlt_store_gauges_t;
 
+/* Fills out; zeros of what is not there yet.  [any] */
 void nlt_store_gauges(nlt_store_t *s, nlt_store_gauges_t *out);
+
+/* What one query reads; see nlt_view_open(). */
+typedef struct {
+    nlt_source_t source;
+    nlt_store_t *store;
+    uint32_t tenant;
+    nlt_head_view_t head;
+    void *blocks; /* the list that was current */
+    int64_t t_oldest_ms;
+} nlt_view_t;
 
 /*
  * A view for one query: pins arenas first, blocks second, until close.  The
@@ -131,18 +143,11 @@ void nlt_store_gauges(nlt_store_t *s, nlt_store_gauges_t *out);
  * NLT_ENOTREADY (err says why), NLT_EIO, NLT_EDATA (list of blocks),
  * NLT_ENOMEM.  [any thread]
  */
-typedef struct {
-    nlt_source_t source;
-    nlt_store_t *store;
-    uint32_t tenant;
-    nlt_head_view_t head;
-    void *blocks; /* the list that was current */
-    int64_t t_oldest_ms;
-} nlt_view_t;
-
 NLT_CHECKED nlt_rc_t nlt_view_open(nlt_store_t *s, uint32_t tenant,
                                    const int *cancel, nlt_view_t *out,
                                    nlt_err_t *err);
+
+/* Lets go of arenas and blocks.  All sets are closed.  [any thread] */
 void nlt_view_close(nlt_view_t *v);
 
 /* ---- the helper ---- */

@@ -32,6 +32,7 @@ NLT_CHECKED nlt_rc_t nlt_store_dir_open(const nlt_env_t *env,
                                         const nlt_store_conf_t *conf,
                                         nlt_store_dir_t *d, nlt_err_t *err);
 
+/* Closes what is open; d may be opened again. */
 void nlt_store_dir_close(const nlt_env_t *env, nlt_store_dir_t *d);
 
 /*
