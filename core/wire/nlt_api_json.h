@@ -22,8 +22,11 @@
 #include "nlt_buf.h"
 #include "nlt_value.h"
 
-/* Longest single element: one label set at its limit, all bytes escaped. */
-#define NLT_JSON_ELEMENT_MAX (1u << 20)
+/*
+ * Longest single element.  A stored label set needs 360 KiB with all its bytes
+ * escaped; label_join() and count_values() can make longer ones.
+ */
+#define NLT_JSON_ELEMENT_MAX (64u << 20)
 
 typedef enum {
     NLT_JSON_TEXT,  /* bytes that are complete already */

@@ -1,0 +1,238 @@
+/*
+ * nlt_api_json_test.c - the JSON that Prometheus's clients see, byte for byte.
+ */
+#include "nlt_api_json.h"
+#include "nlt_test.h"
+
+static nlt_buf_t buf;
+
+static nlt_str_t
+text(void)
+{
+    return nlt_buf_str(&buf);
+}
+
+static void
+begin(void)
+{
+    nlt_buf_init(&buf, &nlt_mem_libc, 1u << 20);
+}
+
+static void
+strings_of_results_escape_only_what_json_demands(void)
+{
+    begin();
+    nlt_json_string(&buf, NLT_STR("a\"b\\c\n\r\t\x01<>&\xc3\xa9\xe2\x80\xa8"),
+                    false);
+    NLT_CHECK_STR(text(), "\"a\\\"b\\\\c\\n\\r\\t\\u0001<>&\xc3\xa9"
+                          "\xe2\x80\xa8\"");
+    nlt_buf_deinit(&buf);
+}
+
+static void
+strings_of_lists_escape_html_too(void)
+{
+    begin();
+    nlt_json_string(&buf, NLT_STR("<a&b>\xe2\x80\xa8\xe2\x80\xa9\xff\xc3\xa9"),
+                    true);
+    NLT_CHECK_STR(text(), "\"\\u003ca\\u0026b\\u003e\\u2028\\u2029\\ufffd"
+                          "\xc3\xa9\"");
+    nlt_buf_deinit(&buf);
+}
+
+static void
+time_of(int64_t t_ms, const char *want)
+{
+    nlt_buf_reset(&buf);
+    nlt_json_time(&buf, t_ms);
+    NLT_CHECK_STR(text(), want);
+}
+
+static void
+times_have_three_decimals_or_none(void)
+{
+    begin();
+    time_of(0, "0");
+    time_of(1435781451781, "1435781451.781");
+    time_of(1435781451230, "1435781451.230");
+    time_of(1435781451000, "1435781451");
+    time_of(-1, "-0.001");
+    time_of(-1500, "-1.500");
+    time_of(INT64_MIN, "-9223372036854775.808");
+    time_of(INT64_MAX, "9223372036854775.807");
+    nlt_buf_deinit(&buf);
+}
+
+static void
+errors_have_the_order_of_keys(void)
+{
+    begin();
+    nlt_json_error(&buf, "bad_data", NLT_STR("a < \"b\""));
+    NLT_CHECK_STR(text(), "{\"status\":\"error\",\"errorType\":\"bad_data\","
+                          "\"error\":\"a \\u003c \\\"b\\\"\"}");
+    nlt_buf_deinit(&buf);
+}
+
+/* Takes a whole stream in parts of `part` bytes into buf. */
+static void
+drain(nlt_json_stream_t *s, size_t part)
+{
+    char out[4096];
+    size_t n;
+    nlt_rc_t rc;
+
+    nlt_buf_reset(&buf);
+    nlt_json_stream_init(s, &nlt_mem_libc);
+    do {
+        rc = nlt_json_stream_take(s, out, part, &n);
+        NLT_CHECK(n <= part);
+        NLT_CHECK(rc == NLT_OK || n == part);
+        nlt_buf_add(&buf, out, n);
+    } while (rc == NLT_AGAIN);
+    NLT_CHECK_INT(rc, NLT_OK);
+    nlt_json_stream_deinit(s);
+}
+
+static const nlt_label_t job[] = {{NLT_STR("__name__"), NLT_STR("m")},
+                                  {NLT_STR("job"), NLT_STR("<x>")}};
+
+static void
+a_matrix_leaves_out_absent_points(void)
+{
+    double v[] = {1, 2, 0.5};
+    uint64_t present[] = {5};
+    nlt_value_series_t series[] = {
+        {.labels = {job, 2}, .v = v, .present = present, .n = 3},
+        {.labels = {job, 0}, .v = v, .n = 1}};
+    nlt_value_t value = {.type = NLT_VALUE_MATRIX,
+                         .t_start_ms = 1000,
+                         .step_ms = 500,
+                         .n_steps = 3,
+                         .series = series,
+                         .n_series = 2};
+    nlt_annot_t info = {NULL, NLT_STR("PromQL info: <i>")};
+    nlt_annots_t annots = {.infos = &info};
+    nlt_json_stream_t s
+        = {.kind = NLT_JSON_VALUE, .value = &value, .annots = &annots};
+
+    begin();
+    for (size_t part = 1; part < 400; part += 13) {
+        drain(&s, part);
+        NLT_CHECK_STR(
+            text(),
+            "{\"status\":\"success\",\"data\":{\"resultType\":\"matrix\","
+            "\"result\":[{\"metric\":{\"__name__\":\"m\",\"job\":\"<x>\"},"
+            "\"values\":[[1,\"1\"],[2,\"0.5\"]]},"
+            "{\"metric\":{},\"values\":[[1,\"1\"]]}]},"
+            "\"infos\":[\"PromQL info: \\u003ci\\u003e\"]}");
+    }
+    nlt_buf_deinit(&buf);
+}
+
+static void
+a_vector_has_one_value_and_an_empty_one_no_null(void)
+{
+    double v[] = {nlt_double_of(NLT_NORMAL_NAN_BITS)};
+    nlt_value_series_t series = {.labels = {job, 1}, .v = v, .n = 1};
+    nlt_value_t value = {.type = NLT_VALUE_VECTOR,
+                         .t_start_ms = 1230,
+                         .n_steps = 1,
+                         .series = &series,
+                         .n_series = 1};
+    nlt_json_stream_t s = {.kind = NLT_JSON_VALUE, .value = &value};
+
+    begin();
+    drain(&s, 4096);
+    NLT_CHECK_STR(text(),
+                  "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\""
+                  ",\"result\":[{\"metric\":{\"__name__\":\"m\"},\"value\":"
+                  "[1.230,\"NaN\"]}]}}");
+    value.n_series = 0;
+    drain(&s, 4096);
+    NLT_CHECK_STR(text(),
+                  "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\""
+                  ",\"result\":[]}}");
+    nlt_buf_deinit(&buf);
+}
+
+static void
+scalars_are_plain_and_their_time_is_short(void)
+{
+    double v[] = {1e21};
+    nlt_value_series_t series = {.v = v, .n = 1};
+    nlt_value_t value = {.type = NLT_VALUE_SCALAR,
+                         .t_start_ms = 1230,
+                         .n_steps = 1,
+                         .series = &series,
+                         .n_series = 1};
+    nlt_json_stream_t s = {.kind = NLT_JSON_VALUE, .value = &value};
+
+    begin();
+    drain(&s, 7);
+    NLT_CHECK_STR(text(),
+                  "{\"status\":\"success\",\"data\":{\"resultType\":\"scalar\""
+                  ",\"result\":[1.23,\"1000000000000000000000\"]}}");
+    value.type = NLT_VALUE_STRING;
+    value.string = NLT_STR("a<b");
+    drain(&s, 7);
+    NLT_CHECK_STR(text(),
+                  "{\"status\":\"success\",\"data\":{\"resultType\":\"string\""
+                  ",\"result\":[1.23,\"a\\u003cb\"]}}");
+    nlt_buf_deinit(&buf);
+}
+
+static void
+lists_and_label_sets(void)
+{
+    nlt_str_t list[] = {NLT_STR("a"), NLT_STR("<")};
+    nlt_labels_t sets[] = {{job, 2}, {job, 1}};
+    nlt_annot_t w = {NULL, NLT_STR("cut")};
+    nlt_annots_t annots = {.warnings = &w};
+    nlt_json_stream_t s = {.kind = NLT_JSON_LIST, .list = list, .n = 2};
+
+    begin();
+    drain(&s, 5);
+    NLT_CHECK_STR(text(), "{\"status\":\"success\",\"data\":[\"a\","
+                          "\"\\u003c\"]}");
+    s.kind = NLT_JSON_LABELS;
+    s.sets = sets;
+    s.annots = &annots;
+    drain(&s, 5);
+    NLT_CHECK_STR(text(), "{\"status\":\"success\",\"data\":[{\"__name__\":"
+                          "\"m\",\"job\":\"<x>\"},{\"__name__\":\"m\"}],"
+                          "\"warnings\":[\"cut\"]}");
+    nlt_buf_deinit(&buf);
+}
+
+static void
+an_element_over_the_maximum_ends_the_stream_with_its_code(void)
+{
+    size_t len = 11u << 20;
+    char *big = calloc(1, len); /* each byte escapes to six */
+    nlt_str_t list[] = {{len, big}};
+    nlt_json_stream_t s = {.kind = NLT_JSON_LIST, .list = list, .n = 1};
+    char out[4096];
+    size_t n;
+    nlt_rc_t rc;
+
+    nlt_json_stream_init(&s, &nlt_mem_libc);
+    rc = nlt_json_stream_take(&s, out, sizeof(out), &n);
+    NLT_CHECK_INT(rc, NLT_ETOOBIG);
+    nlt_json_stream_deinit(&s);
+    free(big);
+}
+
+int
+main(void)
+{
+    NLT_TEST(strings_of_results_escape_only_what_json_demands);
+    NLT_TEST(strings_of_lists_escape_html_too);
+    NLT_TEST(times_have_three_decimals_or_none);
+    NLT_TEST(errors_have_the_order_of_keys);
+    NLT_TEST(a_matrix_leaves_out_absent_points);
+    NLT_TEST(a_vector_has_one_value_and_an_empty_one_no_null);
+    NLT_TEST(scalars_are_plain_and_their_time_is_short);
+    NLT_TEST(lists_and_label_sets);
+    NLT_TEST(an_element_over_the_maximum_ends_the_stream_with_its_code);
+    return nlt_test_done();
+}
