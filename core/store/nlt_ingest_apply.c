@@ -125,10 +125,15 @@ static nlt_rc_t
 log_series(nlt_ingest_t *in, const nlt_arena_t *a, uint32_t series,
            nlt_pool_t *pool, nlt_buf_t *canonical, nlt_err_t *err)
 {
-    nlt_pool_mark_t mark = nlt_pool_mark(pool);
+    nlt_pool_mark_t mark;
     nlt_labels_t labels;
     nlt_rc_t rc;
 
+    if (pool->page == NULL) {
+        /* In front of the mark, or each rewind would give the page back. */
+        (void) nlt_pool_alloc(pool, 1);
+    }
+    mark = nlt_pool_mark(pool);
     rc = nlt_arena_labels(a, series, pool, &labels);
     if (rc == NLT_OK) {
         nlt_buf_reset(canonical);
