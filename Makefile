@@ -31,7 +31,8 @@ WARN    := -Wall -Wextra -Wshadow -Wvla -Wundef -Wcast-qual -Wstrict-prototypes 
 OPT     := -O2 -g -ffp-contract=off -fno-math-errno -fPIC
 SAN-opt  :=
 SAN-asan := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-SAN-tsan := -fsanitize=thread
+# gcc only says that it does not model fences, which the seqlocks have
+SAN-tsan := -fsanitize=thread $(if $(findstring gcc,$(CC)),-Wno-tsan)
 SAN-fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 SAN     := $(SAN-$(MODE))
 INCS    := $(addprefix -Icore/,$(FLOORS)) -Icore -I$(GEN)

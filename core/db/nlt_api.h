@@ -123,6 +123,7 @@ void nlt_api_run_rules(nlt_api_t *a);
 void nlt_api_run_alerts(nlt_api_t *a);
 void nlt_api_run_healthy(nlt_api_t *a);
 void nlt_api_run_ready(nlt_api_t *a);
+void nlt_api_run_flush(nlt_api_t *a);
 void nlt_api_run_metrics(nlt_api_t *a);
 void nlt_api_run_admin(nlt_api_t *a);
 

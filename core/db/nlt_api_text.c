@@ -90,6 +90,18 @@ nlt_api_run_ready(nlt_api_t *a)
 }
 
 void
+nlt_api_run_flush(nlt_api_t *a)
+{
+    nlt_err_t err;
+
+    if (nlt_store_flush_soon(a->store, &err) != NLT_OK) {
+        nlt_api_fail_rc(a, &err);
+        return;
+    }
+    a->answer.status = 204;
+}
+
+void
 nlt_api_run_metrics(nlt_api_t *a)
 {
     nlt_self_metric_t m[NLT_SELF_METRICS_MAX];

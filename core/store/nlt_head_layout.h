@@ -164,6 +164,7 @@ typedef struct {
     _Atomic uint32_t crash_episodes;
     uint32_t zero;
     _Atomic int64_t crash_mono_ms[NLT_HEAD_CRASHES];
+    _Atomic uint32_t flush_asked; /* set by anybody, cleared by the helper */
     nlt_head_arena_slot_t arenas[NLT_HEAD_ARENAS];
     nlt_head_counters_t counters;
     nlt_head_process_t processes[NLT_HEAD_PROCESSES];

@@ -273,7 +273,8 @@ nlt_helper_housekeep(nlt_helper_t *h)
     }
     nlt_helper_update_border(h);
     nlt_head_prefault(h->head);
-    if (atomic_exchange(&h->flush_soon, 0)) {
+    if (atomic_exchange(&nlt_helper_ctl(h)->flush_asked, 0)
+        || atomic_exchange(&h->flush_soon, 0)) {
         h->rotate_now = true;
     }
     rc = prepare_next(h, &err);

@@ -290,3 +290,15 @@ nlt_store_gauges(nlt_store_t *s, nlt_store_gauges_t *out)
         out->newest_ms = 0;
     }
 }
+
+nlt_rc_t
+nlt_store_flush_soon(nlt_store_t *s, nlt_err_t *err)
+{
+    nlt_head_ctl_t *ctl = nlt_store_ctl(s);
+
+    if (ctl == NULL) {
+        return nlt_err_set(err, NLT_ENOTREADY, "the store is not ready");
+    }
+    atomic_store(&ctl->flush_asked, 1);
+    return NLT_OK;
+}

@@ -124,6 +124,13 @@ typedef struct {
 /* Fills out; zeros of what is not there yet.  [any] */
 void nlt_store_gauges(nlt_store_t *s, nlt_store_gauges_t *out);
 
+/*
+ * Asks the helper, whichever process it is, to seal the active arena and
+ * write it as blocks; it does so within about a second, and the samples are
+ * served all the time.  NLT_ENOTREADY.  [any]
+ */
+NLT_CHECKED nlt_rc_t nlt_store_flush_soon(nlt_store_t *s, nlt_err_t *err);
+
 /* What one query reads; see nlt_view_open(). */
 typedef struct {
     nlt_source_t source;
