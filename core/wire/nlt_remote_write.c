@@ -179,27 +179,49 @@ series_field(series_walk_t *w, const uint8_t *at, const nlt_pb_field_t *f,
     }
 }
 
+/*
+ * The usual series, as far as it goes: short labels in one run, then samples
+ * of both fields.  Returns where the unusual begins; the general walk goes on
+ * from there.
+ */
+static const uint8_t *
+series_usual(series_walk_t *w, nlt_rw_series_t *out)
+{
+    const uint8_t *start = (const uint8_t *) out->body.data;
+    const uint8_t *p = start, *end = start + out->body.len;
+    uint32_t n = 0;
+
+    while (end - p >= 2 && p[0] == TAG_LABEL && p[1] < 0x80
+           && end - p - 2 >= p[1]) {
+        p += 2 + p[1];
+        n++;
+    }
+    if (n) {
+        w->run = start;
+        w->run_end = p;
+        out->n_labels = n;
+    }
+    out->samples_off = (size_t) (p - start);
+    for (n = 0; end - p >= 2 && p[0] == TAG_SAMPLE && end - p - 2 >= p[1];
+         n++) {
+        if (!sample_usual(p + 2, p[1], &out->t_ms, &out->v_bits)) {
+            break;
+        }
+        p += 2 + p[1];
+    }
+    out->n_samples = n;
+    return p;
+}
+
 /* out->body and out->idx are set, the rest of *out is zero. */
 static nlt_rc_t
 series_walk(series_walk_t *w, nlt_rw_series_t *out, nlt_err_t *err)
 {
-    const uint8_t *p = (const uint8_t *) out->body.data;
-    const uint8_t *end = p + out->body.len;
+    const uint8_t *end = (const uint8_t *) out->body.data + out->body.len;
+    const uint8_t *p = series_usual(w, out);
     nlt_pb_field_t f;
     nlt_pb_t pb;
     nlt_rc_t rc;
-
-    /* The usual run of short labels at the front. */
-    w->run = p;
-    while (end - p >= 2 && p[0] == TAG_LABEL && p[1] < 0x80
-           && end - p - 2 >= p[1]) {
-        p += 2 + p[1];
-        out->n_labels++;
-    }
-    w->run_end = p;
-    if (out->n_labels == 0) {
-        w->run = NULL;
-    }
 
     for (;;) {
         const uint8_t *at = p;
