@@ -6,8 +6,8 @@
 
 #include "nlt_api.h"
 
-/* Beside the evaluation: the request, parameters, label sets of answers. */
-#define POOL_EXTRA (16u << 20)
+/* Beside the evaluation: parameters, quoted texts, the plan. */
+#define POOL_EXTRA (1u << 20)
 
 /* Texts of one answer. */
 #define TEXT_MAX (1u << 20)
@@ -30,6 +30,8 @@ static const nlt_api_route_t routes[] = {
     {NLT_API_QUERY, "alerts", NLT_API_M_GET, true, nlt_api_run_alerts},
     {NLT_API_STATUS, "healthy", GET_HEAD, true, nlt_api_run_healthy},
     {NLT_API_STATUS, "ready", GET_HEAD, true, nlt_api_run_ready},
+    {NLT_API_STATUS, "flush", NLT_API_M_POST | NLT_API_M_PUT, true,
+     nlt_api_run_flush},
     {NLT_API_METRICS, "*", GET_HEAD, true, nlt_api_run_metrics},
     {NLT_API_ADMIN, "*", NLT_API_M_POST | NLT_API_M_PUT, true,
      nlt_api_run_admin},
@@ -93,7 +95,9 @@ nlt_api_create(const nlt_env_t *env, nlt_store_t *s,
     a->conf = *conf;
     a->req = *req;
     a->start_ns = nlt_mono_ns(env);
-    nlt_pool_init(&a->pool, env->mem, conf->memory_max + POOL_EXTRA);
+    /* the request, its copy unescaped, and what is parsed of it */
+    nlt_pool_init(&a->pool, env->mem,
+                  conf->memory_max + 4 * bytes + POOL_EXTRA);
     nlt_buf_init(&a->text, env->mem, TEXT_MAX);
     nlt_json_stream_init(&a->json, env->mem);
 
@@ -306,12 +310,20 @@ nlt_api_fail_rc(nlt_api_t *a, const nlt_err_t *err)
         const char *type;
         int status;
     } map[] = {
-        {NLT_EINVAL, "bad_data", 400},    {NLT_EEXEC, "execution", 422},
-        {NLT_ELIMIT, "execution", 422},   {NLT_ENOMEM, "execution", 422},
-        {NLT_ETOOBIG, "execution", 422},  {NLT_ETIMEOUT, "timeout", 503},
-        {NLT_ECANCELED, "canceled", 499}, {NLT_ENOTREADY, "unavailable", 503},
+        {NLT_EINVAL, "bad_data", 400},       {NLT_EEXEC, "execution", 422},
+        {NLT_ELIMIT, "execution", 422},      {NLT_ETOOBIG, "execution", 422},
+        {NLT_ETIMEOUT, "timeout", 503},      {NLT_ECANCELED, "canceled", 499},
+        {NLT_ENOTREADY, "unavailable", 503},
     };
 
+    if (err->rc == NLT_ENOMEM) {
+        /* of whichever floor: the pool's budget is the operator's limit */
+        nlt_api_fail(a, "execution", 422,
+                     "query needs more memory than "
+                     "nightlight_query_memory allows (%zu bytes)",
+                     a->conf.memory_max);
+        return;
+    }
     for (size_t i = 0; i < NLT_COUNT(map); i++) {
         if (map[i].rc == err->rc) {
             nlt_api_fail(a, map[i].type, map[i].status, "%s", err->text);

@@ -16,15 +16,15 @@ hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Decodes %XX and + into the pool; data NULL: bad escape or no memory. */
-static nlt_str_t
-unescape(nlt_pool_t *pool, nlt_str_t s)
+/* Decodes %XX and + into the pool.  NLT_EINVAL: bad escape; NLT_ENOMEM. */
+static nlt_rc_t
+unescape(nlt_pool_t *pool, nlt_str_t s, nlt_str_t *to)
 {
     char *out = nlt_pool_alloc(pool, s.len + 1);
     size_t n = 0;
 
     if (out == NULL) {
-        return (nlt_str_t){0, NULL};
+        return NLT_ENOMEM;
     }
     for (size_t i = 0; i < s.len; i++) {
         char c = s.data[i];
@@ -34,7 +34,7 @@ unescape(nlt_pool_t *pool, nlt_str_t s)
             int lo = i + 2 < s.len ? hex_digit(s.data[i + 2]) : -1;
 
             if (hi < 0 || lo < 0) {
-                return (nlt_str_t){0, NULL};
+                return NLT_EINVAL;
             }
             c = (char) (hi * 16 + lo);
             i += 2;
@@ -43,7 +43,8 @@ unescape(nlt_pool_t *pool, nlt_str_t s)
         }
         out[n++] = c;
     }
-    return (nlt_str_t){n, out};
+    *to = (nlt_str_t){n, out};
+    return NLT_OK;
 }
 
 static size_t
@@ -57,13 +58,19 @@ count_params(nlt_str_t s)
     return n;
 }
 
-/* Go says what it cannot unescape: invalid URL escape "%zz". */
+/* Go says why it cannot take a pair: invalid URL escape "%zz". */
 static void
-bad_escape(nlt_api_t *a, nlt_str_t s)
+bad_pair(nlt_api_t *a, nlt_str_t s)
 {
     const char *at = s.len ? memchr(s.data, '%', s.len) : NULL;
     nlt_str_t part = {0, ""};
 
+    if (s.len && memchr(s.data, ';', s.len) != NULL) {
+        nlt_api_fail(a, "bad_data", 400,
+                     "error parsing form values: invalid semicolon separator "
+                     "in query");
+        return;
+    }
     while (at != NULL) {
         size_t left = s.len - (size_t) (at - s.data);
 
@@ -74,11 +81,33 @@ bad_escape(nlt_api_t *a, nlt_str_t s)
         at = memchr(at + 3, '%', left - 3);
     }
     nlt_api_fail(a, "bad_data", 400,
-                 "error parsing form values: invalid URL escape \"%.*s\"",
-                 NLT_FMT(part));
+                 "error parsing form values: invalid URL escape %.*s",
+                 NLT_FMT(nlt_api_quote(a, part)));
 }
 
-/* Adds the pairs of one urlencoded string. */
+/* One name=value; NLT_EINVAL: Go would not take it. */
+static nlt_rc_t
+parse_pair(nlt_pool_t *pool, nlt_str_t pair, nlt_api_param_t *out)
+{
+    const char *eq = memchr(pair.data, '=', pair.len);
+    size_t name_len = eq != NULL ? (size_t) (eq - pair.data) : pair.len;
+    nlt_str_t value = {0, ""};
+    nlt_rc_t rc;
+
+    if (eq != NULL) {
+        value = (nlt_str_t){pair.len - name_len - 1, eq + 1};
+    }
+    if (memchr(pair.data, ';', pair.len) != NULL) {
+        return NLT_EINVAL;
+    }
+    rc = unescape(pool, (nlt_str_t){name_len, pair.data}, &out->name);
+    return rc == NLT_OK ? unescape(pool, value, &out->value) : rc;
+}
+
+/*
+ * Adds the pairs of one urlencoded string.  A pair that cannot be decoded is
+ * left out; only `series` looks at that error, as in Prometheus.
+ */
 static bool
 add_params(nlt_api_t *a, nlt_str_t s)
 {
@@ -87,30 +116,23 @@ add_params(nlt_api_t *a, nlt_str_t s)
         size_t len = amp != NULL ? (size_t) (amp - s.data) : s.len;
         nlt_str_t pair = {len, s.data};
         size_t skip = len + (amp != NULL);
+        nlt_rc_t rc;
 
         s.data += skip;
         s.len -= skip;
         if (pair.len == 0) {
             continue;
         }
-
-        const char *eq = memchr(pair.data, '=', pair.len);
-        size_t name_len = eq != NULL ? (size_t) (eq - pair.data) : pair.len;
-        nlt_str_t value = {0, ""};
-
-        if (eq != NULL) {
-            value = (nlt_str_t){pair.len - name_len - 1, eq + 1};
-        }
-
-        nlt_api_param_t *p = &a->params[a->n_params];
-
-        p->name = unescape(&a->pool, (nlt_str_t){name_len, pair.data});
-        p->value = unescape(&a->pool, value);
-        if (p->name.data == NULL || p->value.data == NULL) {
-            bad_escape(a, pair);
+        rc = parse_pair(&a->pool, pair, &a->params[a->n_params]);
+        if (rc == NLT_OK) {
+            a->n_params++;
+        } else if (rc != NLT_EINVAL) {
+            nlt_api_fail(a, "execution", 422, "out of memory");
+            return false;
+        } else if (a->route->run == nlt_api_run_series) {
+            bad_pair(a, pair);
             return false;
         }
-        a->n_params++;
     }
     return true;
 }
