@@ -135,10 +135,13 @@ spill(nlt_arena_t *a, nlt_arena_series_t *e, nlt_arena_piece_t *tail,
     nlt_arena_piece_t *piece;
     nlt_off_t off;
 
+    if (from > old_cap || n > total) {
+        return false; /* corrupt */
+    }
     cap = cap < PIECE_BYTES_MAX ? cap : PIECE_BYTES_MAX;
     off = nlt_arena_alloc(a, sizeof(*piece) + cap, 8, a->size);
     piece = nlt_arena_at(a, off.u, sizeof(*piece) + cap);
-    if (piece == NULL || from > old_cap || n > total) {
+    if (piece == NULL) {
         return false;
     }
     buf[0] = n ? tail->data[from] : 0;

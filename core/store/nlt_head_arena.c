@@ -101,7 +101,8 @@ nlt_arena_alloc(nlt_arena_t *a, uint64_t bytes, uint64_t align, uint64_t limit)
     do {
         begin = nlt_align_u64(used, align);
         end = begin + nlt_align_u64(bytes, 8);
-        if (nlt_unlikely(end > limit || end < begin)) {
+        if (nlt_unlikely(end > limit || end < begin
+                         || begin < NLT_ARENA_HEAP)) {
             return (nlt_off_t){0};
         }
         if (nlt_unlikely(end > atomic_load_explicit(&a->hdr->reserved_bytes,
@@ -247,7 +248,7 @@ static nlt_rc_t
 init_arena(nlt_arena_t *a, const nlt_head_t *h, nlt_err_t *err)
 {
     nlt_arena_header_t *hdr = a->hdr;
-    uint64_t begin = nlt_align_u64(sizeof(*hdr), 64);
+    uint64_t begin = NLT_ARENA_HEAP;
 
     if (h->env->io->allocate(h->env->io->ctx, a->fd, 0, (int64_t) begin) < 0) {
         return nlt_err_set(err, NLT_EFULL, "no memory for a new arena");

@@ -224,6 +224,9 @@ nlt_ooo_add(nlt_arena_t *a, nlt_arena_series_t *e, int64_t t_ms,
         return NLT_APPEND_PENDING;
     }
     n = atomic_load_explicit(&o->n, RELAXED);
+    if (nlt_unlikely(n >= o->cap || n >= NLT_OOO_RAW_MAX)) {
+        return NLT_APPEND_PENDING; /* corrupt */
+    }
     o->raw[n].t_ms = t_ms;
     o->raw[n].v_bits = v_bits;
     atomic_store_explicit(&o->n, n + 1, RELEASE);

@@ -65,7 +65,9 @@ scan_pairs(const nlt_arena_t *a, uint32_t tenant, nlt_str_t name,
            const nlt_str_t *value)
 {
     uint32_t n = atomic_load_explicit(&a->hdr->n_pairs, ACQUIRE);
+    uint32_t max = (NLT_PAIR_SEG_MAX << NLT_PAIR_SEG_BITS) - 1;
 
+    n = n < max ? n : max;
     for (uint32_t i = 1; i <= n; i++) {
         const nlt_arena_pair_t *p = nlt_arena_pair(a, i);
 

@@ -134,6 +134,9 @@ nlt_arena_limit_series(const nlt_arena_t *a)
     return a->size - a->size / 10;
 }
 
+/* Where the heap begins: no offset may reach into the header and its locks. */
+#define NLT_ARENA_HEAP ((sizeof(nlt_arena_header_t) + 63) / 64 * 64)
+
 /* Loads used_bytes again; is `end` inside? */
 bool nlt_arena_covers(const nlt_arena_t *a, uint64_t end);
 
@@ -151,7 +154,7 @@ nlt_arena_at(const nlt_arena_t *a, uint32_t off, uint64_t size)
         && !nlt_arena_covers(a, begin + size)) {
         return NULL;
     }
-    return nlt_likely(off != 0) ? a->base + begin : NULL;
+    return nlt_likely(begin >= NLT_ARENA_HEAP) ? a->base + begin : NULL;
 }
 
 /* Entry of a series number, NULL when there is none. */

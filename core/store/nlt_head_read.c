@@ -23,11 +23,14 @@ typedef struct {
     nlt_chunk_scratch_t *scratch;
 } read_t;
 
-/* Longest chain that fits in an arena: a bound against circles. */
-static size_t
-chain_max(const nlt_arena_t *a)
+/* The chunk behind one: older, so it lies before it.  False: corrupt. */
+static bool
+older_chunk(const nlt_arena_chunk_t *c, uint32_t *off)
 {
-    return (size_t) (a->size / sizeof(nlt_arena_chunk_t));
+    bool ok = c->next.u < *off;
+
+    *off = c->next.u;
+    return ok;
 }
 
 /* Decodes one chunk behind what out has and keeps what is in the range. */
@@ -82,16 +85,16 @@ static nlt_rc_t
 note_chunks(const read_t *r, uint32_t off, nlt_chunk_pub_t pub, noted_t *noted,
             size_t *n, size_t *total, size_t want_from)
 {
-    size_t seen = 0, steps = 0, max = chain_max(r->a);
+    size_t seen = 0, steps = 0;
 
     *n = 0;
     while (off) {
         const nlt_arena_chunk_t *c = nlt_chunk_at(r->a, off);
 
-        if (c == NULL || ++steps > max) {
+        if (c == NULL) {
             return NLT_EDATA;
         }
-        if (steps > 1) {
+        if (steps++ > 0) {
             pub = nlt_chunk_pub_unpack(atomic_load_explicit(&c->pub, ACQUIRE));
             if (c->t_max_ms < r->t_min_ms) {
                 break;
@@ -104,7 +107,9 @@ note_chunks(const read_t *r, uint32_t off, nlt_chunk_pub_t pub, noted_t *noted,
             }
             seen++;
         }
-        off = c->next.u;
+        if (!older_chunk(c, &off)) {
+            return NLT_EDATA;
+        }
     }
     *total = seen;
     return NLT_OK;
@@ -146,16 +151,16 @@ read_newest_in_order(read_t *r, const nlt_arena_series_t *e)
 {
     nlt_chunk_scratch_t *s = r->scratch;
     nlt_chunk_pub_t pub;
-    size_t steps = 0, max = chain_max(r->a);
+    size_t steps = 0;
     uint32_t off = nlt_chunk_newest(r->a, e, &pub);
 
     while (off) {
         const nlt_arena_chunk_t *c = nlt_chunk_at(r->a, off);
 
-        if (c == NULL || ++steps > max) {
+        if (c == NULL) {
             return NLT_EDATA;
         }
-        if (steps > 1) {
+        if (steps++ > 0) {
             pub = nlt_chunk_pub_unpack(atomic_load_explicit(&c->pub, ACQUIRE));
             if (c->t_max_ms < r->t_min_ms) {
                 return NLT_OK;
@@ -182,7 +187,9 @@ read_newest_in_order(read_t *r, const nlt_arena_series_t *e)
             r->out->v[r->out->n++] = s->v[n - 1];
             return NLT_OK;
         }
-        off = c->next.u;
+        if (!older_chunk(c, &off)) {
+            return NLT_EDATA;
+        }
     }
     return NLT_OK;
 }
@@ -261,13 +268,13 @@ collect_old(const read_t *r, const nlt_arena_series_t *e, olds_t *olds)
 {
     nlt_chunk_scratch_t *s = r->scratch;
     old_t raw[NLT_OOO_RAW_MAX];
-    size_t n, steps = 0, max = chain_max(r->a);
+    size_t n, tries = 0;
     uint32_t off;
     nlt_rc_t rc;
 
     do {
         rc = copy_raw(r, e, raw, &n, &off);
-    } while (rc == NLT_AGAIN && ++steps < 1000);
+    } while (rc == NLT_AGAIN && ++tries < 1000);
     if (rc != NLT_OK) {
         return NLT_EDATA;
     }
@@ -275,11 +282,11 @@ collect_old(const read_t *r, const nlt_arena_series_t *e, olds_t *olds)
         n--;
         rc = add_old(r, olds, raw[n].t_ms, raw[n].v_bits);
     }
-    for (steps = 0; off && rc == NLT_OK; steps++) {
+    while (off && rc == NLT_OK) {
         const nlt_arena_chunk_t *c = nlt_chunk_at(r->a, off);
         nlt_chunk_pub_t pub;
 
-        if (c == NULL || steps > max) {
+        if (c == NULL) {
             return NLT_EDATA;
         }
         if (c->t_min_ms <= r->t_max_ms && c->t_max_ms >= r->t_min_ms) {
@@ -291,7 +298,9 @@ collect_old(const read_t *r, const nlt_arena_series_t *e, olds_t *olds)
                     add_old(r, olds, s->t_ms[i - 1], nlt_bits_of(s->v[i - 1]));
             }
         }
-        off = c->next.u;
+        if (!older_chunk(c, &off)) {
+            return NLT_EDATA;
+        }
     }
     return rc;
 }

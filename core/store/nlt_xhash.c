@@ -140,14 +140,17 @@ nlt_xhash_prefetch(const nlt_arena_t *a, nlt_xhash_root_t *root,
     }
 }
 
-/* Into a segment with a free slot. */
+/* Into a segment with a free slot (also a corrupt one: then nowhere). */
 static void
 put(nlt_xhash_seg_t *seg, nlt_xhash_key_t key, uint32_t number)
 {
-    uint32_t i = first_slot(key.hi);
+    uint32_t i = first_slot(key.hi), probes = 0;
 
     while (atomic_load_explicit(&seg->slot[i].number, RELAXED)) {
         i = i + 1 < NLT_XHASH_SLOTS ? i + 1 : 0;
+        if (++probes == NLT_XHASH_SLOTS) {
+            return;
+        }
     }
     atomic_store_explicit(&seg->slot[i].lo, key.lo, RELAXED);
     atomic_store_explicit(&seg->slot[i].hi, key.hi, RELAXED);

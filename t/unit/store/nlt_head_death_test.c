@@ -135,28 +135,38 @@ run_child(work_t work, void *ctx, uintptr_t site)
     return false;
 }
 
-/* Adds what the last child was stepped through and is not there yet. */
+static bool
+has_site(const sites_t *sites, uintptr_t at)
+{
+    for (unsigned i = 0; i < sites->n; i++) {
+        if (sites->at[i] == at) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Adds what the last child was stepped through and is not known yet, nor
+ * in `but`. */
 static void
-add_sites(sites_t *to)
+add_sites(sites_t *to, const sites_t *but)
 {
     for (unsigned i = 0; i < stepped->n; i++) {
-        unsigned k = 0;
+        uintptr_t at = stepped->at[i];
 
-        while (k < to->n && to->at[k] != stepped->at[i]) {
-            k++;
-        }
-        if (k == to->n && k < SITES_MAX) {
-            to->at[to->n++] = stepped->at[i];
+        if (!has_site(to, at) && (but == NULL || !has_site(but, at))) {
+            to->at[to->n++] = at;
         }
     }
 }
 
 /*
  * Steps through work if it is told to or knows no instruction of it yet;
- * otherwise has it die at one.  True: it died.
+ * otherwise has it die at one that is not in `but`.  True: it died.
  */
 static bool
-die_somewhere(work_t work, void *ctx, sites_t *sites, bool step)
+die_somewhere(work_t work, void *ctx, sites_t *sites, const sites_t *but,
+              bool step)
 {
     bool died;
 
@@ -165,7 +175,7 @@ die_somewhere(work_t work, void *ctx, sites_t *sites, bool step)
     }
     stepped->n = 0;
     died = run_child(work, ctx, 0);
-    add_sites(sites);
+    add_sites(sites, but);
     return died;
 }
 
@@ -240,8 +250,20 @@ enum {
     IN_ORDER,
     NEW_CHUNK,
     OUT_OF_ORDER,
+    RAW_FULL,
     KINDS
 };
+
+/* Is the raw buffer full, so that the next old sample empties it? */
+static bool
+raw_is_full(const append_t *w)
+{
+    const nlt_arena_series_t *e = nlt_arena_series(w->a, w->series);
+    const nlt_arena_ooo_t *o =
+        nlt_arena_at(w->a, atomic_load(&e->ooo), sizeof(*o));
+
+    return o && atomic_load(&o->n) == NLT_OOO_RAW_MAX;
+}
 
 static void
 next_sample(append_t *w, int kind)
@@ -261,7 +283,8 @@ next_sample(append_t *w, int kind)
 static void
 samples_survive_death_at_any_instruction(void)
 {
-    sites_t *sites[KINDS] = {new_sites(), new_sites(), new_sites()};
+    sites_t *sites[KINDS] = {new_sites(), new_sites(), new_sites(),
+                             new_sites()};
     unsigned deaths = 0;
     fixture_t f;
     nlt_head_t *h;
@@ -281,9 +304,20 @@ samples_survive_death_at_any_instruction(void)
         int kind = (int) nlt_test_below(20);
         bool died;
 
-        kind = kind < 10 ? IN_ORDER : kind < 12 ? NEW_CHUNK : OUT_OF_ORDER;
+        kind = kind < 8    ? IN_ORDER
+               : kind < 12 ? NEW_CHUNK
+               : kind < 15 ? OUT_OF_ORDER
+                           : RAW_FULL;
+        while (kind == RAW_FULL && !raw_is_full(&w)) {
+            next_sample(&w, OUT_OF_ORDER);
+            append_cb(&w);
+            model_insert(w.t_ms, w.v);
+        }
+        if (raw_is_full(&w) && kind == OUT_OF_ORDER) {
+            kind = RAW_FULL;
+        }
         next_sample(&w, kind);
-        died = die_somewhere(append_cb, &w, sites[kind], i % 250 < 3);
+        died = die_somewhere(append_cb, &w, sites[kind], NULL, i % 250 < 3);
         deaths += died;
         NLT_CHECK(read_series(&w, &out));
         if (out.n == model_n + 1) {
@@ -300,9 +334,9 @@ samples_survive_death_at_any_instruction(void)
         NLT_CHECK(read_series(&w, &out));
         NLT_CHECK(equals_model(&out));
     }
-    printf("# %u deaths at up to %u + %u + %u places, %llu recoveries\n",
+    printf("# %u deaths at %u + %u + %u + %u places, %llu recoveries\n",
            deaths, sites[IN_ORDER]->n, sites[NEW_CHUNK]->n,
-           sites[OUT_OF_ORDER]->n,
+           sites[OUT_OF_ORDER]->n, sites[RAW_FULL]->n,
            (unsigned long long) atomic_load(
                &nlt_head_ctl(h)->counters.recoveries));
     NLT_CHECK(deaths > 500);
@@ -395,26 +429,37 @@ check_registered(newcomer_t *w, unsigned n, unsigned *extra)
     NLT_CHECK_INT(atomic_load(&nlt_arena_header(w->a)->n_series), n + *extra);
 }
 
-/*
- * Fills an arena to where the next one splits a hash segment, so that also
- * that is died in.
- */
+enum {
+    PLAIN,
+    SPLIT_PAIRS,
+    SPLIT_HASHES,
+    FILLS
+};
+
+/* Registers some series, or so many that the next one splits a segment. */
 static unsigned
-fill(newcomer_t *w, unsigned to)
+fill(newcomer_t *w, int kind)
 {
-    for (w->i = 0; w->i < to; w->i++) {
+    const nlt_arena_header_t *hdr = nlt_arena_header(w->a);
+    unsigned some = (unsigned) nlt_test_below(20);
+
+    for (w->i = 0;
+         kind == PLAIN         ? w->i < some
+         : kind == SPLIT_PAIRS ? hdr->by_pair.n < NLT_XHASH_SLOTS_MAX
+                               : hdr->by_hash.n < NLT_XHASH_SLOTS_MAX;
+         w->i++) {
         register_cb(w);
         NLT_CHECK_INT(w->rc, NLT_OK);
         NLT_CHECK_INT(w->series, w->i + 1);
     }
-    return to;
+    return w->i;
 }
 
 static void
 registration_survives_death_at_any_instruction(void)
 {
     unsigned deaths = 0, broken = 0;
-    sites_t *sites = new_sites();
+    sites_t *sites[FILLS] = {new_sites(), new_sites(), new_sites()};
     fixture_t f;
     newcomer_t w;
     nlt_err_t err;
@@ -423,16 +468,17 @@ registration_survives_death_at_any_instruction(void)
     fixture_open(&f, NLT_HEAD_MEMORY_MIN);
     NLT_CHECK_INT(nlt_head_create(&f.conf, 1, &w.h, &err), NLT_OK);
     for (int round = 0; round < 240; round++) {
-        /* The 216th key splits by_pair or by_hash. */
-        unsigned n = round % 3 ? (unsigned) nlt_test_below(20)
-                               : 190 + (unsigned) nlt_test_below(30);
+        int kind = round % FILLS;
+        unsigned n;
         unsigned extra;
         bool died, is_broken;
 
         w.a = nlt_head_active(w.h);
         NLT_CHECK(w.a != NULL);
-        w.i = n = fill(&w, n);
-        died = die_somewhere(register_cb, &w, sites, round % 120 < 2);
+        n = fill(&w, kind);
+        died = die_somewhere(register_cb, &w, sites[kind],
+                             kind == PLAIN ? NULL : sites[PLAIN],
+                             round < 2 * FILLS);
         deaths += died;
 
         check_registered(&w, n, &extra);
@@ -461,9 +507,10 @@ registration_survives_death_at_any_instruction(void)
         NLT_CHECK_INT(nlt_head_retire(w.h, sealed, &err), NLT_OK);
         (void) nlt_head_reap(w.h);
     }
-    printf("# %u deaths at up to %u places, %u left the registration "
+    printf("# %u deaths at %u + %u + %u places, %u left the registration "
            "broken\n",
-           deaths, sites->n, broken);
+           deaths, sites[PLAIN]->n, sites[SPLIT_PAIRS]->n,
+           sites[SPLIT_HASHES]->n, broken);
     NLT_CHECK(deaths > 50);
     NLT_CHECK(broken > 20);
     nlt_head_detach(w.h);
