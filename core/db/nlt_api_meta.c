@@ -172,6 +172,56 @@ unique_strings(nlt_str_t *v, size_t n)
 }
 
 /*
+ * Has series i of the set a sample in the range?  Blocks know that of whole
+ * series, the head does not, and its arenas take samples of any age.
+ */
+static nlt_rc_t
+in_range(const nlt_series_set_t *set, size_t i, const nlt_select_t *sel,
+         nlt_samples_t *room, bool *yes, nlt_err_t *err)
+{
+    nlt_rc_t rc = NLT_OK;
+
+    *yes = true;
+    if (sel->t_min_ms > TIME_MIN || sel->t_max_ms < TIME_MAX) {
+        rc = set->source->ops->read(set, i, NLT_READ_NEWEST, sel->t_min_ms,
+                                    sel->t_max_ms, room, err);
+        *yes = rc == NLT_OK && room->n > 0;
+    }
+    return rc;
+}
+
+/* Adds the label sets of one set; out has room for them. */
+static nlt_rc_t
+add_set(nlt_api_t *a, const nlt_series_set_t *set, const nlt_select_t *sel,
+        nlt_labels_t *out, size_t *n, nlt_err_t *err)
+{
+    nlt_samples_t room = {.pool = &a->pool};
+
+    for (size_t i = 0; i < set->n; i++) {
+        nlt_labels_t labels;
+        bool yes;
+        nlt_rc_t rc = in_range(set, i, sel, &room, &yes, err);
+
+        if (rc != NLT_OK) {
+            return rc;
+        }
+        if (!yes) {
+            continue;
+        }
+        rc = set->source->ops->labels(set, i, &a->pool, &labels);
+        if (rc == NLT_OK && !nlt_labels_copy(&a->pool, labels, &out[*n])) {
+            rc = NLT_ENOMEM;
+        }
+        if (rc != NLT_OK) {
+            return nlt_err_set(err, rc, "labels of a series: %s",
+                               nlt_rc_text(rc));
+        }
+        ++*n;
+    }
+    return NLT_OK;
+}
+
+/*
  * Label sets of all selectors.  Strings are borrowed from the set, which the
  * view keeps until the job ends: sets are closed by then, so they are copied.
  */
@@ -194,20 +244,12 @@ collect_series(nlt_api_t *a, const selects_t *sels, nlt_labels_t **out,
         *out = nlt_pool_grow(&a->pool, *out, cap * sizeof(**out),
                              (cap + set->n) * sizeof(**out));
         cap += set->n;
-        for (size_t j = 0; j < set->n && *out != NULL && rc == NLT_OK; j++) {
-            nlt_labels_t l;
-
-            rc = src->ops->labels(set, j, &a->pool, &l);
-            if (rc == NLT_OK
-                && !nlt_labels_copy(&a->pool, l, &(*out)[(*n)++])) {
-                rc = NLT_ENOMEM;
-            }
-        }
+        rc = *out == NULL
+                 ? nlt_err_set(err, NLT_ENOMEM, "series: out of memory")
+                 : add_set(a, set, &sels->v[i], *out, n, err);
         src->ops->close(set);
-        if (*out == NULL || rc != NLT_OK) {
-            return nlt_err_set(err, rc == NLT_OK ? NLT_ENOMEM : rc,
-                               "series: over the memory limit "
-                               "(nightlight_query_memory)");
+        if (rc != NLT_OK) {
+            return rc;
         }
     }
     return NLT_OK;
