@@ -89,18 +89,19 @@ nlt_rc_t nlt_ingest_run(nlt_ingest_req_t *req, nlt_ingest_result_t *result);
 /* Gives up between two calls of run.  NULL is allowed. */
 void nlt_ingest_cancel(nlt_ingest_req_t *req);
 
-/*
- * Appends samples of series given by labels: the store's own metrics.
- * Same order of apply, log, done.  n small.  NLT_ENOTREADY (no open head or
- * an arena is just being sealed: try again), NLT_EFULL (memory or disk),
- * NLT_EIO, NLT_ENOMEM; what was appended before a failure stays.
- */
+/* A sample of the store's own metrics. */
 typedef struct {
     nlt_labels_t labels; /* sorted, valid */
     int64_t t_ms;
     double v;
 } nlt_ingest_own_t;
 
+/*
+ * Appends samples of series given by labels: the store's own metrics.
+ * Same order of apply, log, done.  n small.  NLT_ENOTREADY (no open head or
+ * an arena is just being sealed: try again), NLT_EFULL (memory or disk),
+ * NLT_EIO, NLT_ENOMEM; what was appended before a failure stays.
+ */
 NLT_CHECKED nlt_rc_t nlt_ingest_own(nlt_ingest_t *in, uint32_t tenant,
                                     const nlt_ingest_own_t *s, size_t n,
                                     nlt_err_t *err);

@@ -115,7 +115,10 @@ struct nlt_ingest_req_s {
 
 /* ---- nlt_ingest.c ---- */
 
+/* Empty buffers, the kept ones if there are; NULL: out of memory. */
 nlt_ingest_scratch_t *nlt_ingest_scratch_take(nlt_ingest_t *in);
+
+/* Keeps them for the next request, or frees them. */
 void nlt_ingest_scratch_give(nlt_ingest_t *in, nlt_ingest_scratch_t *s);
 
 /* Room for n more series and samples; false: out of memory. */

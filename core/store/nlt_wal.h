@@ -45,12 +45,12 @@
 #include "nlt_env.h"
 #include "nlt_labels.h"
 
-#define NLT_WAL_MARK        0x574c4e9bu
-#define NLT_WAL_VERSION     1
-#define NLT_WAL_HEADER_LEN  24
-#define NLT_WAL_FRAME_MAX   65536
-#define NLT_WAL_BODY_MAX    (NLT_WAL_FRAME_MAX - NLT_WAL_HEADER_LEN)
-#define NLT_WAL_ID_BYTES    16 /* of a store id */
+#define NLT_WAL_MARK       0x574c4e9bu
+#define NLT_WAL_VERSION    1
+#define NLT_WAL_HEADER_LEN 24
+#define NLT_WAL_FRAME_MAX  65536
+#define NLT_WAL_BODY_MAX   (NLT_WAL_FRAME_MAX - NLT_WAL_HEADER_LEN)
+#define NLT_WAL_ID_BYTES   16 /* of a store id */
 
 /* A batch is written out in between when this much of it is waiting. */
 #define NLT_WAL_BATCH_BYTES (1u << 20)
@@ -74,9 +74,8 @@ typedef struct nlt_wal_s nlt_wal_t;
  * of the same arena is left alone.  NLT_EIO, NLT_EFULL (ENOSPC).
  */
 NLT_CHECKED nlt_rc_t nlt_wal_create(const nlt_env_t *env, int dir_fd,
-                                    const uint8_t *store_id,
-                                    uint64_t arena_no, int64_t now_ms,
-                                    nlt_err_t *err);
+                                    const uint8_t *store_id, uint64_t arena_no,
+                                    int64_t now_ms, nlt_err_t *err);
 
 /*
  * Opens the log of an arena for appending.  NLT_ENOENT, NLT_EIO; NLT_EDATA
@@ -86,8 +85,10 @@ NLT_CHECKED nlt_rc_t nlt_wal_open(const nlt_env_t *env, int dir_fd,
                                   uint64_t arena_no, nlt_wal_t **out,
                                   nlt_err_t *err);
 
+/* NULL is allowed. */
 void nlt_wal_close(nlt_wal_t *w);
 
+/* Number of the arena it belongs to. */
 uint64_t nlt_wal_arena(const nlt_wal_t *w);
 
 typedef struct {
@@ -139,7 +140,7 @@ typedef struct {
 } nlt_wal_read_cb_t;
 
 typedef struct {
-    uint64_t bytes;         /* of the file */
+    uint64_t bytes; /* of the file */
     uint64_t frames;
     uint64_t series;
     uint64_t samples;

@@ -86,6 +86,7 @@ typedef struct {
     const uint8_t *end;
 } nlt_rw_samples_t;
 
+/* Begins at the first sample of s, which must come from a walk. */
 void nlt_rw_samples_init(nlt_rw_samples_t *it, const nlt_rw_series_t *s);
 
 /* The next sample; false at the end (the walk has checked the bytes). */

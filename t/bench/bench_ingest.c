@@ -203,8 +203,8 @@ main(int argc, char **argv)
     nlt_head_conf_t conf = {.env = &env,
                             .memory_bytes = UINT64_C(3) << 30,
                             .role = NLT_ROLE_HELPER};
-    nlt_ingest_t *in;
-    nlt_head_t *head;
+    nlt_ingest_t *in = NULL;
+    nlt_head_t *head = NULL;
     nlt_err_t err;
 
     env.now_ms = test_now;

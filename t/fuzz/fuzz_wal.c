@@ -79,9 +79,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         nlt_wal_frame_put(file, (nlt_wal_type_t) (1 + (data[0] >> 1 & 3)),
                           data[0] >> 3 & NLT_WAL_F_SNAPPY, (uint32_t) size - 1,
                           records, nlt_wal_seed(store_id));
-        (void) nlt_wal_read(&nlt_env_posix, file,
-                            size - 1 + NLT_WAL_HEADER_LEN, store_id, &cb,
-                            &stats, &err);
+        rc = nlt_wal_read(&nlt_env_posix, file, size - 1 + NLT_WAL_HEADER_LEN,
+                          store_id, &cb, &stats, &err);
+        /* EDATA: a header frame of another store. */
+        if (rc != NLT_OK && rc != NLT_EVERSION && rc != NLT_EDATA) {
+            abort();
+        }
     }
     return 0;
 }

@@ -290,7 +290,8 @@ random_samples_keep_every_bit(void)
             if (nlt_wal_sample_get(&get, &rd, &s) != NLT_OK
                 || s.series != want[i].series || s.t_ms != want[i].t_ms
                 || s.v_bits != want[i].v_bits) {
-                NLT_CHECK(!"a sample came back changed");
+                nlt_test_fail(__FILE__, __LINE__,
+                              "a sample came back changed");
                 return;
             }
         }
@@ -488,7 +489,7 @@ large_batches_are_split_into_frames(void)
     for (uint32_t i = 1; i <= seen.n_samples; i++) {
         if (seen.samples[i - 1].series != i
             || seen.samples[i - 1].v_bits != nlt_bits_of(i / 7.0)) {
-            NLT_CHECK(!"samples in order");
+            nlt_test_fail(__FILE__, __LINE__, "samples in order");
             break;
         }
     }
@@ -581,7 +582,7 @@ a_short_write_is_continued_with_a_whole_frame(void)
     NLT_CHECK_INT(seen.n_samples, n);
     for (uint32_t i = 1; i <= seen.n_samples; i++) {
         if (seen.samples[i - 1].series != i) {
-            NLT_CHECK(!"samples in order, each once");
+            nlt_test_fail(__FILE__, __LINE__, "samples in order, each once");
             break;
         }
     }
