@@ -135,6 +135,10 @@ nlt_arena_t *nlt_head_previous(nlt_head_t *h);
 /* Number of a mapped arena. */
 uint64_t nlt_arena_no(const nlt_arena_t *a);
 
+/*
+ * Its header, in the mapping: counters, times, whether it is sealed.  Valid
+ * as long as the arena is pinned, or until the owner's next refresh.
+ */
 const nlt_arena_header_t *nlt_arena_header(const nlt_arena_t *a);
 
 /*
@@ -226,7 +230,12 @@ typedef struct {
     bool complete; /* false: one could not be mapped (no memory) */
 } nlt_head_view_t;
 
+/*
+ * Fills view.  An arena that had to be mapped and could not is left out and
+ * complete is false: the answer of a query would lack its samples.
+ */
 void nlt_head_pin(nlt_head_t *h, nlt_head_view_t *view);
+/* Lets go of them; retired ones may then be unmapped.  view is empty. */
 void nlt_head_unpin(nlt_head_t *h, nlt_head_view_t *view);
 
 /* Pins one arena by number; NULL when it is not there. */
@@ -251,6 +260,7 @@ NLT_CHECKED nlt_rc_t nlt_arena_labels(const nlt_arena_t *a, uint32_t series,
 nlt_str_t
 nlt_arena_label(const nlt_arena_t *a, uint32_t series, nlt_str_t name);
 
+/* Tenant number of a series; 0 also when there is no such series.  [any] */
 uint32_t nlt_arena_tenant(const nlt_arena_t *a, uint32_t series);
 
 /*

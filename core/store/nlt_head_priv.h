@@ -112,6 +112,11 @@ nlt_arena_create(nlt_head_t *h, size_t i, uint64_t no, nlt_err_t *err);
 /* Maps the arena of slot i. */
 nlt_rc_t nlt_arena_map(nlt_head_t *h, size_t i, uint64_t no, nlt_err_t *err);
 
+/*
+ * Unmaps it, closes its file, and takes it off the list of what this process
+ * maps, so that the helper may free the slot.  Nothing mapped: does nothing.
+ * Nobody has it pinned.
+ */
 void nlt_arena_unmap(nlt_head_t *h, size_t i);
 
 /*
@@ -244,6 +249,7 @@ typedef struct {
     uint32_t next_block;
 } nlt_arena_walk_t;
 
+/* At the first of the postings that are published now; no lock. */
 void nlt_arena_walk_begin(nlt_arena_walk_t *w, const nlt_arena_t *a,
                           const nlt_arena_pair_t *p);
 
