@@ -15,6 +15,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Looks at the arenas until two agree; changes are seconds apart. */
+#define STABLE_TRIES 100
+
 uint32_t
 nlt_head_layout_crc(void)
 {
@@ -335,6 +338,7 @@ nlt_head_refresh(nlt_head_t *h, nlt_err_t *err)
     uint64_t generation =
         atomic_load_explicit(&h->ctl->generation, memory_order_acquire);
     nlt_arena_t *active, *previous;
+    unsigned tries = 0;
     nlt_rc_t rc;
 
     if (nlt_likely(generation == h->owner_generation)) {
@@ -343,9 +347,13 @@ nlt_head_refresh(nlt_head_t *h, nlt_err_t *err)
     if (pthread_mutex_lock(&h->lock) != 0) {
         return nlt_err_set(err, NLT_EBUG, "the head's handle cannot lock");
     }
-    rc = map_new(h, err);
-    active = highest(h, UINT64_MAX, true);
-    previous = active ? highest(h, active->no, false) : NULL;
+    do {
+        generation = atomic_load(&h->ctl->generation);
+        rc = map_new(h, err);
+        active = highest(h, UINT64_MAX, true);
+        previous = active ? highest(h, active->no, false) : NULL;
+    } while (rc == NLT_OK && ++tries < STABLE_TRIES
+             && atomic_load(&h->ctl->generation) != generation);
     move_pin(&h->active, active);
     move_pin(&h->previous, previous);
     unmap_gone(h);
@@ -388,33 +396,47 @@ nlt_head_bytes(const nlt_head_t *h)
 
 /* ---- pins ---- */
 
+/* Oldest first what holds samples; nothing is pinned yet. */
+static void
+look(nlt_head_t *h, nlt_head_view_t *view)
+{
+    nlt_arena_t *found[NLT_HEAD_ARENAS], *a;
+    uint64_t below = UINT64_MAX;
+    size_t n = 0;
+
+    while (n < NLT_HEAD_ARENAS && (a = highest(h, below, false)) != NULL) {
+        below = a->no;
+        found[n++] = a;
+    }
+    view->n = n;
+    for (size_t i = 0; i < n; i++) {
+        view->arena[i] = found[n - 1 - i];
+    }
+}
+
 void
 nlt_head_pin(nlt_head_t *h, nlt_head_view_t *view)
 {
-    nlt_arena_t *a;
-    uint64_t below = UINT64_MAX;
+    uint64_t generation;
+    unsigned tries = 0;
 
     *view = (nlt_head_view_t){.n = 0, .complete = false};
     if (pthread_mutex_lock(&h->lock) != 0) {
         return;
     }
-    view->complete =
-        atomic_load(&h->ctl->generation) == atomic_load(&h->generation)
-        || map_new(h, NULL) == NLT_OK;
-    while (view->n < NLT_HEAD_ARENAS
-           && (a = highest(h, below, false)) != NULL) {
-        a->pins++;
-        below = a->no;
-        view->arena[view->n++] = a;
+    /* What was found is a view only if nothing changed meanwhile: between two
+     * looks one arena may have left and the next not be mapped yet. */
+    do {
+        generation = atomic_load(&h->ctl->generation);
+        view->complete = generation == atomic_load(&h->generation)
+                         || map_new(h, NULL) == NLT_OK;
+        look(h, view);
+    } while (view->complete && ++tries < STABLE_TRIES
+             && atomic_load(&h->ctl->generation) != generation);
+    for (size_t i = 0; i < view->n; i++) {
+        view->arena[i]->pins++;
     }
     (void) pthread_mutex_unlock(&h->lock);
-    /* Oldest first. */
-    for (size_t i = 0, k = view->n; i + 1 < k; i++) {
-        k--;
-        a = view->arena[i];
-        view->arena[i] = view->arena[k];
-        view->arena[k] = a;
-    }
 }
 
 void

@@ -82,9 +82,13 @@ void nlt_head_detach(nlt_head_t *h);
 nlt_head_ctl_t *nlt_head_ctl(const nlt_head_t *h);
 
 /*
- * Looks for arenas that came or went, maps and unmaps.  Cheap when nothing
- * changed (one load).  Called by a worker before each batch and from a
- * timer, by the helper each tick.  [any]
+ * Looks for arenas that came or went, maps and unmaps, and moves the two
+ * arenas of nlt_head_active() and _previous() on; pointers got from those
+ * hold until then.  Cheap when nothing changed (one load).  Called by a worker
+ * before each batch and from a timer (an idle worker would keep a retired
+ * arena in memory), by the helper each tick; always by the same thread, the
+ * one that writes.  NLT_ENOMEM, NLT_EIO, NLT_EDATA: an arena cannot be
+ * mapped.
  */
 NLT_CHECKED nlt_rc_t nlt_head_refresh(nlt_head_t *h, nlt_err_t *err);
 
@@ -126,10 +130,17 @@ uint64_t nlt_head_bytes(const nlt_head_t *h);
 
 /* ---- writers ---- */
 
-/* The active arena, mapped; NULL when there is none. */
+/*
+ * The active arena, mapped; NULL when there is none, or when it cannot be
+ * mapped, or when a helper died between sealing and activating: 503.
+ */
 nlt_arena_t *nlt_head_active(nlt_head_t *h);
 
-/* The arena before it, if it is still mapped, to carry series from. */
+/*
+ * The arena before it, to carry series from, until it is retired: a helper
+ * that retires late (a scrape interval or two) saves senders' first samples
+ * the parsing.  NULL when there is none.
+ */
 nlt_arena_t *nlt_head_previous(nlt_head_t *h);
 
 /* Number of a mapped arena. */
@@ -139,6 +150,7 @@ uint64_t nlt_arena_no(const nlt_arena_t *a);
  * Its header, in the mapping: counters, times, whether it is sealed.  Valid
  * as long as the arena is pinned, or until the owner's next refresh.
  */
+/* What its file begins with: counts, bounds, used bytes.  [any] */
 const nlt_arena_header_t *nlt_arena_header(const nlt_arena_t *a);
 
 /*
@@ -165,7 +177,9 @@ void nlt_arena_prefetch_series(const nlt_arena_t *a, uint32_t series);
  *   NLT_EFULL     no room for new series (a tenth is kept for samples of
  *                 existing ones), or registration_broken
  *   NLT_EEXIST    sealed: ask nlt_head_active() again
- * About 2 us for a new series.
+ *   NLT_EINVAL    more than 10,000 labels
+ * Counts series_created, _refused and aliases_created.  About 1 us for a new
+ * series, holding the registration lock.
  */
 NLT_CHECKED nlt_rc_t nlt_arena_register(nlt_arena_t *a, uint32_t tenant,
                                         nlt_labels_t labels,
@@ -209,7 +223,11 @@ size_t nlt_arena_check(const nlt_arena_t *a, const nlt_head_sample_t *s,
  * counts those that have one.  Runs of the same stripe share one lock.
  *   NLT_EEXIST  sealed meanwhile: resolve and append the rest elsewhere
  *   NLT_EFULL   no room
- * About 20 ns a sample when the lines are in the cache.
+ * Counts
+ * samples_appended, _ooo, _duplicate and _conflict, and moves t_newest_ms.
+ * About 25 ns a sample when the lines are in the cache, 40 for a hundred
+ * thousand series in order of their numbers, 25 more where each sample has
+ * another stripe.
  */
 NLT_CHECKED nlt_rc_t nlt_arena_append(nlt_arena_t *a, nlt_head_sample_t *s,
                                       size_t n, size_t *done);
@@ -261,6 +279,7 @@ nlt_str_t
 nlt_arena_label(const nlt_arena_t *a, uint32_t series, nlt_str_t name);
 
 /* Tenant number of a series; 0 also when there is no such series.  [any] */
+/* Tenant of a series, 0 when there is no such series.  [any] */
 uint32_t nlt_arena_tenant(const nlt_arena_t *a, uint32_t series);
 
 /*

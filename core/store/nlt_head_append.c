@@ -6,7 +6,7 @@
  *   stripe.in_flight   who it is, for the next holder if we die
  *   tail piece         bits behind the published ones; assigned, not ORed
  *   [new piece]        filled first, then linked
- *   entry.tail, .xor   writer's state
+ *   entry.tail, .enc   writer's state
  *   entry.pub          one 64-bit store: the sample is there
  *
  * and when it begins a chunk: the old chunk's own pub and t_max, the new
@@ -34,6 +34,7 @@
 /* How far ahead entries and tails are fetched. */
 #define AHEAD_ENTRY 16
 #define AHEAD_TAIL  8
+#define RING        32
 
 /* ---- recovery ---- */
 
@@ -74,18 +75,18 @@ rebuild(nlt_arena_t *a, nlt_arena_series_t *e)
 
     if (off == 0) {
         atomic_store_explicit(&e->chunk, 0, RELEASE);
-        nlt_xor_state_init(&e->xor);
+        nlt_xor_state_init(&e->enc);
         return;
     }
-    if (nlt_chunk_decode(a, off, pub, c.bytes, c.t_ms, c.v, &e->xor, &n_bits)
+    if (nlt_chunk_decode(a, off, pub, c.bytes, c.t_ms, c.v, &e->enc, &n_bits)
             != NLT_OK
         || n_bits != pub.n_bits || !find_tail(a, e, off, n_bits)) {
         /* Nothing to go on from: the next sample begins a new chunk. */
         const nlt_arena_chunk_t *chunk = nlt_chunk_at(a, off);
 
-        nlt_xor_state_init(&e->xor);
-        e->xor.t_ms = chunk ? chunk->t_min_ms : 0;
-        e->xor.count = NLT_CHUNK_SAMPLES_MAX;
+        nlt_xor_state_init(&e->enc);
+        e->enc.t_ms = chunk ? chunk->t_min_ms : 0;
+        e->enc.count = NLT_CHUNK_SAMPLES_MAX;
         return;
     }
     atomic_store_explicit(&e->chunk, off, RELEASE);
@@ -181,7 +182,7 @@ open_chunk(nlt_arena_t *a, nlt_arena_series_t *e, int64_t t_ms,
         if (old == NULL) {
             return false;
         }
-        old->t_max_ms = e->xor.t_ms;
+        old->t_max_ms = e->enc.t_ms;
         atomic_store_explicit(&old->pub, pub, RELEASE);
     }
     nlt_xor_state_init(&x);
@@ -197,17 +198,40 @@ open_chunk(nlt_arena_t *a, nlt_arena_series_t *e, int64_t t_ms,
     e->tail.u = off.u + (uint32_t) (sizeof(*c) >> 3);
     e->tail_start = 0;
     e->tail_cap = PIECE_BYTES_FIRST / 8;
-    e->xor = x;
+    e->enc = x;
     atomic_store_explicit(&e->pub, nlt_chunk_pub_pack(bits.n_bits, 1, seq),
                           RELEASE);
     return true;
 }
 
+/* What nlt_arena_append() works on. */
+typedef struct {
+    nlt_arena_t *a;
+    nlt_head_sample_t *s;
+    size_t n;
+    nlt_arena_series_t *entry[RING]; /* of sample i at i % RING */
+    uint64_t stretch; /* where the 2 hours begin that times lie in of late */
+    uint64_t counts[NLT_APPEND_CONFLICT + 1];
+} batch_t;
+
+/* nlt_chunk_border() of both is the same?  Mostly without a division. */
 static inline bool
-append_in_order(nlt_arena_t *a, nlt_arena_series_t *e, int64_t t_ms,
+same_border(batch_t *b, int64_t t_ms, int64_t last_ms)
+{
+    if (nlt_likely((uint64_t) t_ms - b->stretch < NLT_BORDER_MS
+                   && (uint64_t) last_ms - b->stretch < NLT_BORDER_MS)) {
+        return true;
+    }
+    b->stretch = (uint64_t) nlt_chunk_border(t_ms) * NLT_BORDER_MS;
+    return (uint64_t) last_ms - b->stretch < NLT_BORDER_MS;
+}
+
+static inline bool
+append_in_order(batch_t *b, nlt_arena_series_t *e, int64_t t_ms,
                 uint64_t v_bits)
 {
-    nlt_xor_state_t x = e->xor ;
+    nlt_arena_t *a = b->a;
+    nlt_xor_state_t x = e->enc;
     nlt_chunk_pub_t pub =
         nlt_chunk_pub_unpack(atomic_load_explicit(&e->pub, RELAXED));
     nlt_arena_piece_t *tail;
@@ -215,7 +239,7 @@ append_in_order(nlt_arena_t *a, nlt_arena_series_t *e, int64_t t_ms,
     uint64_t pos;
 
     if (nlt_unlikely(x.count == 0 || x.count >= NLT_CHUNK_SAMPLES_MAX
-                     || nlt_chunk_border(t_ms) != nlt_chunk_border(x.t_ms))) {
+                     || !same_border(b, t_ms, x.t_ms))) {
         return open_chunk(a, e, t_ms, v_bits);
     }
     tail = nlt_arena_at(a, e->tail.u, sizeof(*tail) + e->tail_cap * 8u);
@@ -229,7 +253,7 @@ append_in_order(nlt_arena_t *a, nlt_arena_series_t *e, int64_t t_ms,
     } else if (!spill(a, e, tail, pos, &bits)) {
         return false;
     }
-    e->xor = x;
+    e->enc = x;
     atomic_store_explicit(&e->pub,
                           nlt_chunk_pub_pack(pub.n_bits + bits.n_bits,
                                              pub.n_samples + 1u, pub.seq),
@@ -239,17 +263,17 @@ append_in_order(nlt_arena_t *a, nlt_arena_series_t *e, int64_t t_ms,
 
 /* PENDING: no room. */
 static inline nlt_append_result_t
-append_one(nlt_arena_t *a, nlt_arena_series_t *e, const nlt_head_sample_t *s)
+append_one(batch_t *b, nlt_arena_series_t *e, const nlt_head_sample_t *s)
 {
-    if (nlt_likely(e->xor.count == 0 || s->t_ms > e->xor.t_ms)) {
-        return append_in_order(a, e, s->t_ms, s->v_bits) ? NLT_APPEND_OK
+    if (nlt_likely(e->enc.count == 0 || s->t_ms > e->enc.t_ms)) {
+        return append_in_order(b, e, s->t_ms, s->v_bits) ? NLT_APPEND_OK
                                                          : NLT_APPEND_PENDING;
     }
-    if (s->t_ms == e->xor.t_ms) {
-        return s->v_bits == e->xor.v_bits ? NLT_APPEND_DUPLICATE
+    if (s->t_ms == e->enc.t_ms) {
+        return s->v_bits == e->enc.v_bits ? NLT_APPEND_DUPLICATE
                                           : NLT_APPEND_CONFLICT;
     }
-    return nlt_ooo_add(a, e, s->t_ms, s->v_bits);
+    return nlt_ooo_add(b->a, e, s->t_ms, s->v_bits);
 }
 
 /* ---- batches ---- */
@@ -276,57 +300,65 @@ raise_i64(_Atomic int64_t *mark, int64_t to)
     }
 }
 
+/* Finds the entry of sample i and has it fetched. */
 static inline void
-prefetch_tail(const nlt_arena_t *a, uint32_t series)
+look_ahead(batch_t *b, size_t i)
 {
-    const nlt_arena_series_t *e = nlt_arena_series(a, series);
+    nlt_arena_series_t *e = nlt_arena_series(b->a, b->s[i].series);
+
+    b->entry[i % RING] = e;
+    __builtin_prefetch(e, 1);
+}
+
+/* Has the bytes fetched that sample i, looked ahead for, will go to. */
+static inline void
+prefetch_tail(const batch_t *b, size_t i)
+{
+    const nlt_arena_series_t *e = b->entry[i % RING];
 
     if (nlt_likely(e != NULL)) {
-        uint32_t bytes =
+        /* A hint only: it may be anything while others write. */
+        uint64_t at = ((uint64_t) e->tail.u << 3) - e->tail_start;
+
+        at +=
             nlt_chunk_pub_unpack(atomic_load_explicit(&e->pub, RELAXED)).n_bits
             / 8;
-        const nlt_arena_piece_t *tail =
-            nlt_arena_at(a, e->tail.u, sizeof(*tail));
-
-        if (tail && bytes >= e->tail_start) {
-            __builtin_prefetch(tail->data + (bytes - e->tail_start), 1);
-        }
+        __builtin_prefetch((const void *) ((uintptr_t) b->a->base + at + 8),
+                           1);
     }
 }
 
 /*
- * Appends s[0..n), all of one stripe, whose lock is held.  Returns how many
- * have a result; *rc says what stopped it.
+ * Appends samples [i, end), all of one stripe, whose lock is held.  Returns
+ * the first that has no result; *rc says what stopped it.
  */
 static size_t
-append_run(nlt_arena_t *a, nlt_head_sample_t *s, size_t n, size_t n_ahead,
-           uint64_t *counts, nlt_rc_t *rc)
+append_run(batch_t *b, size_t i, size_t end, nlt_rc_t *rc)
 {
-    nlt_stripe_t *st = &a->hdr->stripes[nlt_stripe_of(s[0].series)];
-    size_t i;
+    nlt_stripe_t *st = &b->a->hdr->stripes[nlt_stripe_of(b->s[i].series)];
 
-    for (i = 0; i < n; i++) {
-        nlt_arena_series_t *e = nlt_arena_series(a, s[i].series);
+    for (; i < end; i++) {
+        nlt_arena_series_t *e = b->entry[i % RING];
         nlt_append_result_t result;
 
-        if (nlt_likely(i + AHEAD_ENTRY < n_ahead)) {
-            nlt_arena_prefetch_series(a, s[i + AHEAD_ENTRY].series);
-            prefetch_tail(a, s[i + AHEAD_TAIL].series);
+        if (nlt_likely(i + AHEAD_ENTRY < b->n)) {
+            look_ahead(b, i + AHEAD_ENTRY);
+            prefetch_tail(b, i + AHEAD_TAIL);
         }
         if (nlt_unlikely(e == NULL)) {
             *rc = NLT_EINVAL;
             break;
         }
-        atomic_store_explicit(&st->in_flight, s[i].series, RELAXED);
+        atomic_store_explicit(&st->in_flight, b->s[i].series, RELAXED);
         atomic_signal_fence(memory_order_seq_cst);
-        result = append_one(a, e, &s[i]);
+        result = append_one(b, e, &b->s[i]);
         atomic_signal_fence(memory_order_seq_cst);
         if (nlt_unlikely(result == NLT_APPEND_PENDING)) {
             *rc = NLT_EFULL;
             break;
         }
-        s[i].result = result;
-        counts[result]++;
+        b->s[i].result = result;
+        b->counts[result]++;
     }
     atomic_store_explicit(&st->in_flight, 0, RELAXED);
     return i;
@@ -374,13 +406,13 @@ add_counts(nlt_arena_t *a, const uint64_t *counts, int64_t t_newest)
 nlt_rc_t
 nlt_arena_append(nlt_arena_t *a, nlt_head_sample_t *s, size_t n, size_t *done)
 {
-    uint64_t counts[NLT_APPEND_CONFLICT + 1] = {0};
+    batch_t b = {.a = a, .s = s, .n = n};
     int64_t t_newest = INT64_MIN;
     nlt_rc_t rc = NLT_OK;
     size_t i = 0;
 
     for (size_t k = 0; k < n && k < AHEAD_ENTRY; k++) {
-        nlt_arena_prefetch_series(a, s[k].series);
+        look_ahead(&b, k);
     }
     while (i < n && rc == NLT_OK) {
         int64_t t_min, t_max;
@@ -397,12 +429,12 @@ nlt_arena_append(nlt_arena_t *a, nlt_head_sample_t *s, size_t n, size_t *done)
             /* Before the samples: who dies leaves bounds that hold. */
             lower_i64(&a->hdr->t_min_ms, t_min);
             raise_i64(&a->hdr->t_max_ms, t_max);
-            i += append_run(a, s + i, run, n - i, counts, &rc);
+            i = append_run(&b, i, i + run, &rc);
             t_newest = nlt_max_i64(t_newest, t_max);
         }
         nlt_stripe_unlock(a, stripe);
     }
-    add_counts(a, counts, t_newest);
+    add_counts(a, b.counts, t_newest);
     *done = i;
     return rc;
 }
@@ -416,8 +448,8 @@ newest_locked(nlt_arena_t *a, const nlt_head_sample_t *s, uint64_t *v_bits)
     bool same = false;
 
     if (e && nlt_stripe_lock(a, stripe)) {
-        same = e->xor.count > 0 && e->xor.t_ms == s->t_ms;
-        *v_bits = e->xor.v_bits;
+        same = e->enc.count > 0 && e->enc.t_ms == s->t_ms;
+        *v_bits = e->enc.v_bits;
         nlt_stripe_unlock(a, stripe);
     }
     return same;
@@ -440,9 +472,9 @@ nlt_arena_check(const nlt_arena_t *a, const nlt_head_sample_t *s, size_t n,
         /* A peek at the writer's state, perhaps torn: what looks like a
          * conflict is looked at again under the lock, and one that is not
          * seen here is seen by the append. */
-        t_ms = __atomic_load_n(&e->xor.t_ms, __ATOMIC_RELAXED);
+        t_ms = __atomic_load_n(&e->enc.t_ms, __ATOMIC_RELAXED);
         if (nlt_unlikely(t_ms == s[i].t_ms)
-            && __atomic_load_n(&e->xor.v_bits, __ATOMIC_RELAXED)
+            && __atomic_load_n(&e->enc.v_bits, __ATOMIC_RELAXED)
                    != s[i].v_bits) {
             /* The mapping is writable; const is about what is stored. */
             nlt_arena_t self = *a;

@@ -92,12 +92,12 @@ remove_old(const nlt_head_conf_t *conf, bool alone, nlt_err_t *err)
     return NLT_OK;
 }
 
-/* Can the file system hold memory_bytes more? */
+/* Can the file system, and the control group, hold memory_bytes? */
 static nlt_rc_t
 check_room(const nlt_head_conf_t *conf, nlt_err_t *err)
 {
+    uint64_t room, limit = nlt_head_memory_limit(conf->env);
     struct statvfs fs;
-    uint64_t room;
 
     if (fstatvfs(conf->dir_fd, &fs) < 0) {
         return nlt_err_set_errno(err, NLT_EIO, errno,
@@ -110,6 +110,13 @@ check_room(const nlt_head_conf_t *conf, nlt_err_t *err)
                            "only %llu MiB free",
                            (unsigned long long) (conf->memory_bytes >> 20),
                            (unsigned long long) (room >> 20));
+    }
+    if (limit < conf->memory_bytes) {
+        return nlt_err_set(err, NLT_EFULL,
+                           "the head needs %llu MiB, but the memory limit of "
+                           "the control group is %llu MiB",
+                           (unsigned long long) (conf->memory_bytes >> 20),
+                           (unsigned long long) (limit >> 20));
     }
     return NLT_OK;
 }

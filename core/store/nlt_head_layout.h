@@ -283,7 +283,8 @@ typedef struct {
  * blocks like as well, and few enough to decode whole for one instant.
  */
 #define NLT_CHUNK_SAMPLES_MAX 480
-#define NLT_CHUNK_BYTES_MAX   (NLT_CHUNK_SAMPLES_MAX * NLT_XOR_SAMPLE_BYTES_MAX)
+#define NLT_CHUNK_BYTES_MAX                                                   \
+    (NLT_CHUNK_SAMPLES_MAX * NLT_XOR_SAMPLE_BYTES_MAX)
 
 /* What is published of the newest chunk, in one 64-bit store. */
 typedef struct {
@@ -342,7 +343,7 @@ typedef struct {
 /* One series: exactly one cache line. */
 typedef struct {
     _Atomic uint64_t pub;   /* nlt_chunk_pub_t of the newest chunk */
-    nlt_xor_state_t xor ;   /* of the newest chunk; writer only */
+    nlt_xor_state_t enc;    /* of the newest chunk; writer only */
     _Atomic uint32_t chunk; /* nlt_off_t of the newest chunk */
     nlt_off_t tail;         /* piece being written; writer only */
     nlt_off_t labels;       /* nlt_arena_labels_t */

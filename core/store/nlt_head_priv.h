@@ -67,6 +67,12 @@ uint32_t nlt_head_layout_crc(void);
 /* Reads this boot's id; zeros when the kernel has none. */
 void nlt_head_boot_id(const nlt_env_t *env, uint8_t *id);
 
+/*
+ * Bytes of memory that the cgroup (version 2) of this process may use,
+ * UINT64_MAX without a limit.  Pages of the head count against it.
+ */
+uint64_t nlt_head_memory_limit(const nlt_env_t *env);
+
 /* Is there a process pid that began at start (0: any)?  Zombies are not. */
 bool
 nlt_head_process_lives(const nlt_env_t *env, uint64_t pid, uint64_t start);
@@ -117,6 +123,7 @@ nlt_rc_t nlt_arena_map(nlt_head_t *h, size_t i, uint64_t no, nlt_err_t *err);
  * maps, so that the helper may free the slot.  Nothing mapped: does nothing.
  * Nobody has it pinned.
  */
+/* The opposite; nothing when slot i is not mapped. */
 void nlt_arena_unmap(nlt_head_t *h, size_t i);
 
 /*

@@ -41,6 +41,57 @@ nlt_head_boot_id(const nlt_env_t *env, uint8_t *id)
 }
 
 /*
+ * The limit in one memory.max, UINT64_MAX for "max" and where there is none.
+ */
+static uint64_t
+limit_of(const nlt_env_t *env, const char *path)
+{
+    char buf[64];
+    size_t n = read_small(env, path, buf, sizeof(buf));
+    int64_t limit;
+
+    while (n > 0 && (buf[n - 1] == '\n' || buf[n - 1] == ' ')) {
+        n--;
+    }
+    return n > 0 && nlt_num_parse_i64((nlt_str_t){n, buf}, &limit)
+                   && limit >= 0
+               ? (uint64_t) limit
+               : UINT64_MAX;
+}
+
+uint64_t
+nlt_head_memory_limit(const nlt_env_t *env)
+{
+    static const char root[] = "/sys/fs/cgroup", leaf[] = "/memory.max";
+    char own[1024], path[1024 + sizeof(root) + sizeof(leaf)];
+    size_t n = read_small(env, "/proc/self/cgroup", own, sizeof(own) - 1);
+    char *at, *end;
+    uint64_t least = UINT64_MAX;
+
+    /* Version 2 has the line "0::/path of our group". */
+    own[n] = '\0';
+    at = strncmp(own, "0::/", 4) == 0 ? own : strstr(own, "\n0::/");
+    if (at == NULL) {
+        return UINT64_MAX;
+    }
+    at = strchr(at, '/');
+    end = at + strcspn(at, "\n");
+    /* Each group on the way up has a say. */
+    while (end > at) {
+        uint64_t limit;
+
+        (void) snprintf(path, sizeof(path), "%s%.*s%s", root, (int) (end - at),
+                        at, leaf);
+        limit = limit_of(env, path);
+        least = limit < least ? limit : least;
+        do {
+            end--;
+        } while (end > at && *end != '/');
+    }
+    return least;
+}
+
+/*
  * State letter and start time from "pid (name) S ppid ... start ...": fields
  * 3 and 22.  The name may hold anything, so it is skipped from its last ')'.
  */

@@ -166,7 +166,7 @@ publish(nlt_arena_t *a, const nlt_arena_labels_t *l, nlt_off_t off,
         return 0;
     }
     memset(e, 0, sizeof(*e));
-    nlt_xor_state_init(&e->xor);
+    nlt_xor_state_init(&e->enc);
     e->labels = off;
     for (uint32_t i = 0; i < l->n; i++) {
         nlt_arena_postings_add(a, l->pair[i], series);

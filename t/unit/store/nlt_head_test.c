@@ -4,7 +4,8 @@
 #include "nlt_test.h"
 
 #include "nlt_head_fixture.h"
-#include "nlt_limits.h"
+#include "nlt_head_priv.h"
+#include "nlt_xhash.h"
 
 #define T0 INT64_C(1700000000000)
 
@@ -247,12 +248,154 @@ select_follows_matchers(void)
     fixture_close(&f);
 }
 
+static void
+far_back_the_first_value_wins_on_reading(void)
+{
+    fixture_t f;
+    nlt_head_t *h = make(&f, NLT_HEAD_MEMORY_MIN);
+    nlt_arena_t *a = nlt_head_active(h);
+    nlt_append_result_t result;
+    nlt_pool_t pool;
+    nlt_pool_init(&pool, &nlt_mem_libc, 64 << 20);
+    nlt_samples_t out = {.pool = &pool};
+    uint32_t s = series_of(h, a, "up", "node", "a:9100");
+    size_t n = 0;
+
+    /* More chunks in order than are searched for duplicates, ... */
+    for (int i = 0; i < 70 * 480; i++, n++) {
+        (void) !fixture_append(a, s, T0 + i, 1, &result);
+    }
+    (void) !fixture_append(a, s, T0 + INT64_C(10000000), 1, &result);
+    n++;
+    /* ... and out of order. */
+    for (int i = 0; i < 80 * 32; i++, n++) {
+        (void) !fixture_append(a, s, T0 + 5000000 - i, 2, &result);
+        NLT_CHECK_INT(result, NLT_APPEND_OOO);
+    }
+    (void) !fixture_append(a, s, T0 + 5000000, 3, &result);
+    NLT_CHECK_INT(result, NLT_APPEND_OOO);
+    (void) !fixture_append(a, s, T0, 3, &result);
+    NLT_CHECK_INT(result, NLT_APPEND_OOO);
+    NLT_CHECK_INT(read_all(a, s, INT64_MIN, INT64_MAX, NLT_READ_ALL, &out), n);
+    NLT_CHECK_BITS(out.v[0], 1);
+    NLT_CHECK_INT(read_all(a, s, T0, T0 + 5000000, NLT_READ_NEWEST, &out), 1);
+    NLT_CHECK_BITS(out.v[0], 2);
+    NLT_CHECK_INT(read_all(a, s, T0, T0, NLT_READ_NEWEST, &out), 1);
+    NLT_CHECK_BITS(out.v[0], 1);
+    /* Also when the wrong ones have left the raw buffer for a chunk. */
+    for (int i = 0; i < 32; i++) {
+        (void) !fixture_append(a, s, T0 + 6000000 - i, 2, &result);
+    }
+    NLT_CHECK_INT(read_all(a, s, T0, T0 + 5000000, NLT_READ_NEWEST, &out), 1);
+    NLT_CHECK_BITS(out.v[0], 2);
+
+    nlt_pool_deinit(&pool);
+    nlt_head_detach(h);
+    fixture_close(&f);
+}
+
+static void
+hash_finds_every_key_through_many_splits(void)
+{
+    enum {
+        N = 100000
+    };
+    static nlt_xhash_key_t keys[N];
+    fixture_t f;
+    nlt_head_t *h = make(&f, NLT_HEAD_MEMORY_MIN);
+    nlt_arena_t *a = nlt_head_active(h);
+    nlt_xhash_root_t root;
+    bool settled;
+    uint32_t i;
+
+    NLT_CHECK(nlt_xhash_init(a, &root));
+    for (i = 0; i < N; i++) {
+        keys[i] =
+            (nlt_xhash_key_t){nlt_test_rand(), (uint32_t) nlt_test_rand()};
+        NLT_CHECK(nlt_xhash_insert(a, &root, keys[i], i + 1));
+        if (i % 16 == 0) {
+            uint32_t k = (uint32_t) nlt_test_below(i + 1);
+
+            NLT_CHECK_INT(nlt_xhash_find(a, &root, keys[k]), k + 1);
+        }
+    }
+    NLT_CHECK_INT(root.n, N);
+    NLT_CHECK(root.n_segments > N / NLT_XHASH_SLOTS_MAX);
+    NLT_CHECK(root.n_segments < N / 100);
+    for (i = 0; i < N; i++) {
+        nlt_xhash_key_t other = {keys[i].lo, keys[i].hi + 1};
+
+        NLT_CHECK_INT(nlt_xhash_find(a, &root, keys[i]), i + 1);
+        NLT_CHECK_INT(nlt_xhash_find_settled(a, &root, other, &settled), 0);
+        NLT_CHECK(settled);
+    }
+    /* Keys that no split tells apart: refused, and the rest is unharmed. */
+    for (i = 0; i < 300; i++) {
+        nlt_xhash_key_t same = {42, i};
+
+        if (!nlt_xhash_insert(a, &root, same, i + 1)) {
+            break;
+        }
+    }
+    NLT_CHECK(i >= 100 && i <= NLT_XHASH_SLOTS_MAX);
+    for (i = 0; i < N; i++) {
+        NLT_CHECK_INT(nlt_xhash_find(a, &root, keys[i]), i + 1);
+    }
+    nlt_head_detach(h);
+    fixture_close(&f);
+}
+
+static void
+postings_give_back_what_was_added(void)
+{
+    enum {
+        N = 5000
+    };
+    static uint32_t numbers[N];
+    fixture_t f;
+    nlt_head_t *h = make(&f, NLT_HEAD_MEMORY_MIN);
+    nlt_arena_t *a = nlt_head_active(h);
+
+    /* A tenant's names hang on its root, which registration makes first. */
+    NLT_CHECK(nlt_arena_pair_intern(a, 0, NLT_STR(""), NLT_STR("")) > 0);
+    for (unsigned width = 1; width <= 18; width++) {
+        char text[16];
+        nlt_arena_walk_t w;
+        uint32_t pair, x = 0;
+
+        (void) snprintf(text, sizeof(text), "%u", width);
+        pair = nlt_arena_pair_intern(a, 0, NLT_STR("width"),
+                                     (nlt_str_t){strlen(text), text});
+        NLT_CHECK(pair > 0);
+        for (unsigned i = 0; i < N; i++) {
+            x += 1 + (uint32_t) nlt_test_below(1u << width);
+            numbers[i] = x;
+            NLT_CHECK(nlt_arena_postings_room(a, pair, x));
+            /* Asking twice, as after a failed attempt, does no harm. */
+            NLT_CHECK(nlt_arena_postings_room(a, pair, x));
+            nlt_arena_postings_add(a, pair, x);
+        }
+        nlt_arena_walk_begin(&w, a, nlt_arena_pair(a, pair));
+        for (unsigned i = 0; i < N; i++) {
+            NLT_CHECK_INT(nlt_arena_walk_next(&w), numbers[i]);
+        }
+        NLT_CHECK_INT(nlt_arena_walk_next(&w), 0);
+        NLT_CHECK_INT(nlt_arena_walk_next(&w), 0);
+    }
+    nlt_head_detach(h);
+    fixture_close(&f);
+}
+
 int
 main(void)
 {
+    (void) nlt_test_seed();
     NLT_TEST(append_and_read_back_one_series);
     NLT_TEST(equal_time_keeps_the_first_value);
     NLT_TEST(chunks_are_cut_at_two_hours);
     NLT_TEST(select_follows_matchers);
+    NLT_TEST(far_back_the_first_value_wins_on_reading);
+    NLT_TEST(hash_finds_every_key_through_many_splits);
+    NLT_TEST(postings_give_back_what_was_added);
     return nlt_test_done();
 }
