@@ -28,12 +28,15 @@ FLOORS  := base model codec index wire store promql db
 CSTD    := -std=c11 -D_GNU_SOURCE
 WARN    := -Wall -Wextra -Wshadow -Wvla -Wundef -Wcast-qual -Wstrict-prototypes \
            -Wmissing-prototypes -Wconversion -Werror
+# of clang; nginx's build has it on too
+WARN    += $(if $(findstring clang,$(CC)),-Wconditional-uninitialized)
 OPT     := -O2 -g -ffp-contract=off -fno-math-errno -fPIC
 SAN-opt  :=
 SAN-asan := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # gcc only says that it does not model fences, which the seqlocks have
 SAN-tsan := -fsanitize=thread $(if $(findstring gcc,$(CC)),-Wno-tsan)
-SAN-fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+SAN-fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+            -fsanitize-recover=pointer-overflow
 SAN     := $(SAN-$(MODE))
 INCS    := $(addprefix -Icore/,$(FLOORS)) -Icore -I$(GEN)
 CFLAGS  += $(CSTD) $(OPT) $(WARN) $(SAN) $(INCS) -MMD -MP

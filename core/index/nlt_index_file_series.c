@@ -301,7 +301,7 @@ nlt_index_file_validate(const nlt_index_file_t *ix, nlt_pool_t *pool,
     static const nlt_str_t none = {0, NULL};
     nlt_pool_mark_t mark = nlt_pool_mark(pool);
     uint64_t n_labels = 0;
-    nlt_postings_t all;
+    nlt_postings_t all = {0};
     nlt_rc_t rc = validate_symbols(ix, err);
 
     if (rc == NLT_OK) {

@@ -207,7 +207,7 @@ plan_subquery(planner_t *p, nlt_pql_node_t *ast, nlt_pql_plan_t *n)
 {
     const nlt_pql_subquery_t *s = &ast->u.subquery;
     nlt_pql_grid_t grid;
-    int64_t step_ms;
+    int64_t step_ms = 0;
     nlt_rc_t rc = plan_shift(p, &s->shift, &n->fetch);
 
     if (rc == NLT_OK) {

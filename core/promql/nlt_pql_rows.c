@@ -415,8 +415,8 @@ merge_row(merge_t *m, nlt_pql_row_t *row)
     nlt_pql_ctx_t *ctx = m->op.ctx;
     nlt_pool_mark_t mark = nlt_pool_mark(&ctx->scratch);
     nlt_labels_t labels;
-    uint32_t at;
-    bool added;
+    uint32_t at = 0;
+    bool added = false;
     nlt_rc_t rc;
 
     rc = nlt_pql_row_labels(ctx, row, &ctx->scratch, &labels);

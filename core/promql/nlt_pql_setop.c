@@ -78,7 +78,7 @@ mask_row(setop_t *e, nlt_pql_row_t *row, bool keep)
     nlt_pool_mark_t mark = nlt_pool_mark(&ctx->scratch);
     size_t words = nlt_pql_words(e->op.n);
     nlt_labels_t key;
-    uint32_t at;
+    uint32_t at = 0;
     bool found = false;
     nlt_rc_t rc = match_key(e, row, &key);
 

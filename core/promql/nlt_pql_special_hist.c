@@ -120,7 +120,7 @@ keep_bucket(hist_t *e, nlt_pql_row_t *row, double le)
     nlt_pql_ctx_t *ctx = e->op.ctx;
     nlt_pool_mark_t mark = nlt_pool_mark(&ctx->scratch);
     nlt_labels_t key;
-    uint32_t at;
+    uint32_t at = 0;
     bool added;
     nlt_rc_t rc = hist_key(e, row, &ctx->scratch, &key);
 

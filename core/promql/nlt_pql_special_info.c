@@ -82,8 +82,8 @@ load_infos(info_t *e)
     }
     for (uint32_t i = 0; i < e->infos.n; i++) {
         nlt_label_t v[2];
-        uint32_t at;
-        bool added;
+        uint32_t at = 0;
+        bool added = false;
 
         rc = nlt_pql_row_labels(ctx, &e->infos.v[i], ctx->pool,
                                 &e->info_labels[i]);

@@ -127,8 +127,8 @@ label_next(nlt_pql_iter_t *op, nlt_pql_row_t *row)
 {
     label_t *e = (label_t *) op;
     nlt_pql_edit_t edit;
-    nlt_labels_t l;
-    nlt_str_t value;
+    nlt_labels_t l = {NULL, 0};
+    nlt_str_t value = {0, NULL};
     nlt_rc_t rc = e->child->next(e->child, row);
 
     if (rc == NLT_OK) {

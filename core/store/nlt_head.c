@@ -166,7 +166,7 @@ attach(nlt_head_t *h, nlt_err_t *err)
 {
     const nlt_io_t *io = h->env->io;
     char name[NLT_HEAD_NAME_MAX];
-    uint8_t *base;
+    uint8_t *base = NULL;
     nlt_rc_t rc;
     int fd;
 

@@ -130,7 +130,7 @@ make_control(nlt_head_t *h, const char *name, nlt_err_t *err)
     uint64_t arena =
         (h->conf.memory_bytes - sizeof(nlt_head_ctl_t)) / 3 & ~UINT64_C(4095);
     nlt_head_ctl_t *ctl;
-    uint8_t *base;
+    uint8_t *base = NULL;
     nlt_rc_t rc;
     int fd = io->open(io->ctx, h->conf.dir_fd, name,
                       O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);

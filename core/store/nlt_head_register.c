@@ -238,7 +238,7 @@ nlt_arena_register(nlt_arena_t *a, uint32_t tenant, nlt_labels_t labels,
     nlt_xhash_key_t alias = nlt_xhash_key(raw);
     nlt_arena_labels_t *l;
     uint32_t root;
-    nlt_off_t off;
+    nlt_off_t off = {0};
     nlt_rc_t rc;
 
     if (labels.n > LABELS_MAX) {
@@ -323,7 +323,7 @@ nlt_arena_carry(nlt_arena_t *a, const nlt_arena_t *from, uint32_t from_series,
     nlt_xhash_key_t key, alias = nlt_xhash_key(raw);
     nlt_arena_labels_t *l;
     uint32_t root, *remap, remap_n = 0;
-    nlt_off_t off;
+    nlt_off_t off = {0};
     nlt_rc_t rc;
 
     *series = 0;

@@ -115,7 +115,7 @@ prepare_next(nlt_helper_t *h, nlt_err_t *err)
 nlt_rc_t
 nlt_helper_rotate(nlt_helper_t *h, nlt_err_t *err)
 {
-    uint64_t sealed;
+    uint64_t sealed = 0;
     nlt_head_arena_slot_t *ready;
     nlt_rc_t rc = prepare_next(h, err);
 

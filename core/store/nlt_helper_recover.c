@@ -386,7 +386,7 @@ raise_floor(nlt_helper_t *h, nlt_err_t *err)
 nlt_rc_t
 nlt_helper_settle(nlt_helper_t *h, nlt_err_t *err)
 {
-    uint64_t no;
+    uint64_t no = 0;
     nlt_rc_t rc = ensure_logs(h, err);
 
     if (rc == NLT_OK) {

@@ -80,7 +80,7 @@ value_put(uint8_t *p, uint64_t bits, size_t *n)
     double v = nlt_double_of(bits);
     unsigned raw = bits ? 8 - (unsigned) __builtin_ctzll(bits) / 8 : 0;
     unsigned base, size;
-    int64_t m;
+    int64_t m = 0;
 
     if (fabs(v) < 0x1p62) {
         m = (int64_t) v;
