@@ -121,6 +121,18 @@ nlt_put_uvarint(void *p, uint64_t v)
     return n;
 }
 
+/* How many bytes nlt_put_uvarint() writes. */
+static inline size_t
+nlt_uvarint_len(uint64_t v)
+{
+    size_t n = 1;
+
+    for (; v >= 0x80; v >>= 7) {
+        n++;
+    }
+    return n;
+}
+
 static inline size_t
 nlt_put_varint(void *p, int64_t v)
 {

@@ -277,17 +277,6 @@ read_exponent(nlt_str_t s, int64_t *out)
     return true;
 }
 
-/* Value of a hex digit, -1 for anything else. */
-static int
-hex_value(char c)
-{
-    if (is_digit(c)) {
-        return c - '0';
-    }
-    c = lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* mantissa * 2^exp2, rounded to nearest even; sticky: bits were lost. */
 static double
 round_binary(uint64_t mantissa, int64_t exp2, bool sticky)
@@ -329,7 +318,7 @@ parse_hex(nlt_str_t s, double *v)
     size_t i;
 
     for (i = 0; i < s.len; i++) {
-        int x = hex_value(s.data[i]);
+        int x = nlt_hex_digit(s.data[i]);
 
         if (s.data[i] == '.' && !point) {
             point = true;

@@ -44,6 +44,17 @@ size_t nlt_num_fixed(char *out, double v, unsigned digits);
  * then +-Inf). */
 int nlt_num_parse(nlt_str_t s, double *v);
 
+/* Value of a hexadecimal digit of either case, -1 when c is none. */
+static inline int
+nlt_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    c = (char) (c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* A decimal int64, all of s, optional sign; false on anything else. */
 bool nlt_num_parse_i64(nlt_str_t s, int64_t *v);
 

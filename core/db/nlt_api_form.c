@@ -6,16 +6,6 @@
 #include "nlt_api.h"
 #include "nlt_num.h"
 
-static int
-hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c = (char) (c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Decodes %XX and + into the pool.  NLT_EINVAL: bad escape; NLT_ENOMEM. */
 static nlt_rc_t
 unescape(nlt_pool_t *pool, nlt_str_t s, nlt_str_t *to)
@@ -30,8 +20,8 @@ unescape(nlt_pool_t *pool, nlt_str_t s, nlt_str_t *to)
         char c = s.data[i];
 
         if (c == '%') {
-            int hi = i + 2 < s.len ? hex_digit(s.data[i + 1]) : -1;
-            int lo = i + 2 < s.len ? hex_digit(s.data[i + 2]) : -1;
+            int hi = i + 2 < s.len ? nlt_hex_digit(s.data[i + 1]) : -1;
+            int lo = i + 2 < s.len ? nlt_hex_digit(s.data[i + 2]) : -1;
 
             if (hi < 0 || lo < 0) {
                 return NLT_EINVAL;
@@ -74,7 +64,7 @@ bad_pair(nlt_api_t *a, nlt_str_t s)
     while (at != NULL) {
         size_t left = s.len - (size_t) (at - s.data);
 
-        if (left < 3 || hex_digit(at[1]) < 0 || hex_digit(at[2]) < 0) {
+        if (left < 3 || nlt_hex_digit(at[1]) < 0 || nlt_hex_digit(at[2]) < 0) {
             part = (nlt_str_t){left < 3 ? left : 3, at};
             break;
         }

@@ -688,14 +688,6 @@ emit_batch(nlt_index_writer_t *w, const uint32_t *order, const uint32_t *rank,
     return rc;
 }
 
-static size_t
-uvarint_len(uint64_t v)
-{
-    uint8_t b[NLT_UVARINT_BYTES_MAX];
-
-    return nlt_put_uvarint(b, v);
-}
-
 static nlt_rc_t
 emit_entry(nlt_index_writer_t *w, nlt_str_t name, nlt_str_t value,
            uint64_t off, nlt_err_t *err)
@@ -719,15 +711,15 @@ emit_table(nlt_index_writer_t *w, const uint32_t *order, nlt_err_t *err)
     static const nlt_str_t none = {0, NULL};
     const pair_t *pairs = pairs_of(w);
     size_t n = w->pairs.len / sizeof(pair_t);
-    uint64_t len = 4 + 3 + uvarint_len(w->postings_off);
+    uint64_t len = 4 + 3 + nlt_uvarint_len(w->postings_off);
     nlt_rc_t rc;
 
     for (size_t i = 0; i < n; i++) {
         size_t name = symbol_at(w, pairs[i].name).len;
         size_t value = symbol_at(w, pairs[i].value).len;
 
-        len += 1 + uvarint_len(name) + name + uvarint_len(value) + value
-               + uvarint_len(pairs[i].off);
+        len += 1 + nlt_uvarint_len(name) + name + nlt_uvarint_len(value)
+               + value + nlt_uvarint_len(pairs[i].off);
     }
     rc = emit_padding(w, 4, err);
     w->table_off = w->pos;

@@ -4,6 +4,10 @@
 #include "nlt_labels.h"
 
 #include "nlt_hash.h"
+#include "nlt_sort.h"
+
+/* Up to here insertion sort is as good. */
+#define INSERTION_MAX 24
 
 nlt_str_t
 nlt_labels_get(nlt_labels_t l, nlt_str_t name)
@@ -103,52 +107,33 @@ nlt_labels_copy(nlt_pool_t *pool, nlt_labels_t l, nlt_labels_t *out)
     return true;
 }
 
-/* Moves v[i] down a heap of n whose parents are not before their children. */
-static void
-sift_down(nlt_label_t *v, size_t i, size_t n)
+static bool
+name_less(const nlt_label_t *a, const nlt_label_t *b, const void *ctx)
 {
-    nlt_label_t x = v[i];
-
-    for (size_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n
-            && nlt_str_cmp(v[child].name, v[child + 1].name) < 0) {
-            child++;
-        }
-        if (nlt_str_cmp(x.name, v[child].name) >= 0) {
-            break;
-        }
-        v[i] = v[child];
-    }
-    v[i] = x;
+    (void) ctx;
+    return nlt_str_cmp(a->name, b->name) < 0;
 }
 
-/* In place, no allocation, O(n log n) also for hostile input. */
-static void
-heap_sort(nlt_label_t *v, size_t n)
-{
-    for (size_t i = n / 2; i-- > 0;) {
-        sift_down(v, i, n);
-    }
-    for (size_t end = n; end-- > 1;) {
-        nlt_label_t x = v[0];
+NLT_HEAP_SORT(heap_sort, nlt_label_t, name_less);
 
-        v[0] = v[end];
-        v[end] = x;
-        sift_down(v, 0, end);
-    }
-}
-
-/* Small sets, and sets that are sorted already, are the rule. */
-static void
-insertion_sort(nlt_label_t *v, size_t n)
+void
+nlt_labels_sort(nlt_label_t *v, size_t n)
 {
-    for (size_t i = 1; i < n; i++) {
+    size_t n_sorted = 1;
+
+    while (n_sorted < n && !name_less(&v[n_sorted], &v[n_sorted - 1], NULL)) {
+        n_sorted++;
+    }
+    if (n > INSERTION_MAX && n_sorted < n) {
+        heap_sort(v, n, NULL);
+        return;
+    }
+    for (size_t i = n_sorted; i < n; i++) {
         nlt_label_t x = v[i];
         size_t k = i;
 
-        while (k > 0 && nlt_str_cmp(v[k - 1].name, x.name) > 0) {
+        for (; k > 0 && name_less(&x, &v[k - 1], NULL); k--) {
             v[k] = v[k - 1];
-            k--;
         }
         v[k] = x;
     }
@@ -160,11 +145,7 @@ nlt_labels_normalize(nlt_label_t *v, size_t n, nlt_str_t *dup)
     size_t kept = 0;
 
     *dup = (nlt_str_t){0, NULL};
-    if (n <= 24) {
-        insertion_sort(v, n);
-    } else {
-        heap_sort(v, n);
-    }
+    nlt_labels_sort(v, n);
     for (size_t i = 1; i < n; i++) {
         if (nlt_str_eq(v[i - 1].name, v[i].name)) {
             *dup = v[i].name;

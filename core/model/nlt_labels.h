@@ -43,6 +43,12 @@ NLT_CHECKED bool
 nlt_labels_copy(nlt_pool_t *pool, nlt_labels_t l, nlt_labels_t *out);
 
 /*
+ * Sorts v in place by name; equal names end up side by side in no particular
+ * order.  O(n log n) for any input, O(n) for a sorted one.
+ */
+void nlt_labels_sort(nlt_label_t *v, size_t n);
+
+/*
  * Sorts v in place by name, drops empty values, and returns the new count.
  * *dup is set to the first name that occurs twice (data NULL if none).
  */

@@ -170,4 +170,14 @@ void nlt_rx_prefix(const nlt_rx_node_t *root, nlt_buf_t *out);
 /* Appends the tree in PCRE2's syntax, with its groups or without. */
 void nlt_rx_print(const nlt_rx_node_t *root, bool groups, nlt_buf_t *out);
 
+/* Hands a failure on to the caller. */
+#define NLT_RX_TRY(expr)                                                      \
+    do {                                                                      \
+        nlt_rc_t rc_ = (expr);                                                \
+                                                                              \
+        if (rc_ != NLT_OK) {                                                  \
+            return rc_;                                                       \
+        }                                                                     \
+    } while (0)
+
 #endif

@@ -9,15 +9,6 @@
 
 #include "nlt_utf8.h"
 
-#define TRY(expr)                                                             \
-    do {                                                                      \
-        nlt_rc_t rc_ = (expr);                                                \
-                                                                              \
-        if (rc_ != NLT_OK) {                                                  \
-            return rc_;                                                       \
-        }                                                                     \
-    } while (0)
-
 nlt_rx_class_t *
 nlt_rx_class_new(nlt_rx_parser_t *x)
 {
@@ -121,7 +112,7 @@ add_set(nlt_rx_parser_t *x, nlt_rx_class_t *c, const ascii_set_t *set,
         if (in && from < 0) {
             from = ch;
         } else if (!in && from >= 0) {
-            TRY(add_range(x, c, (uint32_t) from, (uint32_t) ch - 1));
+            NLT_RX_TRY(add_range(x, c, (uint32_t) from, (uint32_t) ch - 1));
             from = -1;
         }
     }
@@ -130,8 +121,8 @@ add_set(nlt_rx_parser_t *x, nlt_rx_class_t *c, const ascii_set_t *set,
     }
     bool has_s = c->fold && bits['s'], has_k = c->fold && bits['k'];
 
-    TRY(add_range(x, c, 128, has_s ? 0x17e : 0x17f));
-    TRY(add_range(x, c, 0x180, has_k ? 0x2129 : 0x212a));
+    NLT_RX_TRY(add_range(x, c, 128, has_s ? 0x17e : 0x17f));
+    NLT_RX_TRY(add_range(x, c, 0x180, has_k ? 0x2129 : 0x212a));
     return add_range(x, c, 0x212b, NLT_RX_RUNE_MAX);
 }
 
@@ -223,7 +214,7 @@ parse_property(nlt_rx_parser_t *x, nlt_rx_class_t *c)
     if (x->p == x->end) {
         return nlt_rx_fail(x, "invalid character class range", from, x->p);
     }
-    TRY(nlt_rx_next_rune(x, &rune));
+    NLT_RX_TRY(nlt_rx_next_rune(x, &rune));
     if (rune != '{') {
         name = (nlt_str_t){(size_t) (x->p - from) - 2, from + 2};
     } else {
@@ -342,12 +333,12 @@ parse_hex(nlt_rx_parser_t *x, uint32_t *rune, bool *ok)
     if (x->p == x->end) {
         return NLT_OK;
     }
-    TRY(nlt_rx_next_rune(x, &c));
+    NLT_RX_TRY(nlt_rx_next_rune(x, &c));
     if (c != '{') {
         int high = hex_value(c), low = -1;
 
         if (x->p < x->end) {
-            TRY(nlt_rx_next_rune(x, &c));
+            NLT_RX_TRY(nlt_rx_next_rune(x, &c));
             low = hex_value(c);
         }
         *ok = high >= 0 && low >= 0;
@@ -355,7 +346,7 @@ parse_hex(nlt_rx_parser_t *x, uint32_t *rune, bool *ok)
         return NLT_OK;
     }
     while (x->p < x->end) {
-        TRY(nlt_rx_next_rune(x, &c));
+        NLT_RX_TRY(nlt_rx_next_rune(x, &c));
         if (c == '}') {
             *ok = digits > 0;
             *rune = v;
@@ -385,9 +376,9 @@ nlt_rx_parse_escape(nlt_rx_parser_t *x, uint32_t *rune)
         return nlt_rx_fail(x, "trailing backslash at end of expression",
                            x->end, x->end);
     }
-    TRY(nlt_rx_next_rune(x, &c));
+    NLT_RX_TRY(nlt_rx_next_rune(x, &c));
     if (c == 'x') {
-        TRY(parse_hex(x, rune, &ok));
+        NLT_RX_TRY(parse_hex(x, rune, &ok));
         if (ok) {
             return NLT_OK;
         }
@@ -466,18 +457,18 @@ nlt_rx_parse_class(nlt_rx_parser_t *x, nlt_rx_class_t **out)
         if (rc != NLT_EOF) {
             return rc;
         }
-        TRY(parse_class_rune(x, bracket, &lo));
+        NLT_RX_TRY(parse_class_rune(x, bracket, &lo));
         hi = lo;
         /* In [a-] the minus is itself. */
         if (x->end - x->p >= 2 && x->p[0] == '-' && x->p[1] != ']') {
             x->p++;
-            TRY(parse_class_rune(x, bracket, &hi));
+            NLT_RX_TRY(parse_class_rune(x, bracket, &hi));
             if (hi < lo) {
                 return nlt_rx_fail(x, "invalid character class range", from,
                                    x->p);
             }
         }
-        TRY(add_range(x, c, lo, hi));
+        NLT_RX_TRY(add_range(x, c, lo, hi));
     }
     x->p++;
     *out = c;

@@ -9,15 +9,6 @@
 
 #include "nlt_utf8.h"
 
-#define TRY(expr)                                                             \
-    do {                                                                      \
-        nlt_rc_t rc_ = (expr);                                                \
-                                                                              \
-        if (rc_ != NLT_OK) {                                                  \
-            return rc_;                                                       \
-        }                                                                     \
-    } while (0)
-
 nlt_rc_t
 nlt_rx_fail(nlt_rx_parser_t *x, const char *text, const char *from,
             const char *to)
@@ -121,7 +112,7 @@ push_literal(nlt_rx_parser_t *x, uint32_t rune)
         top->size++;
         return NLT_OK;
     }
-    TRY(push(x, NLT_RX_LITERAL));
+    NLT_RX_TRY(push(x, NLT_RX_LITERAL));
     top = x->stack;
     top->flags = fold;
     top->bad_rune = bad;
@@ -145,7 +136,7 @@ split_last_rune(nlt_rx_parser_t *x)
     }
     run->u.text.len -= n;
     run->size--;
-    TRY(push(x, NLT_RX_LITERAL));
+    NLT_RX_TRY(push(x, NLT_RX_LITERAL));
     x->stack->flags = run->flags;
     x->stack->u.text = (nlt_str_t){n, text.data + text.len - n};
     return NLT_OK;
@@ -206,7 +197,7 @@ concat(nlt_rx_parser_t *x)
         first = x->stack;
         x->stack = below;
     }
-    TRY(push(x, NLT_RX_CONCAT));
+    NLT_RX_TRY(push(x, NLT_RX_CONCAT));
     joined = x->stack;
     joined->sub = first;
     return measure(x, joined);
@@ -218,7 +209,7 @@ alternate(nlt_rx_parser_t *x)
 {
     nlt_rx_node_t *first = NULL;
 
-    TRY(concat(x));
+    NLT_RX_TRY(concat(x));
     if (x->stack->next == NULL || x->stack->next->type != NLT_RX_BAR) {
         return NLT_OK;
     }
@@ -231,7 +222,7 @@ alternate(nlt_rx_parser_t *x)
         }
         x->stack = below;
     }
-    TRY(push(x, NLT_RX_ALTERNATE));
+    NLT_RX_TRY(push(x, NLT_RX_ALTERNATE));
     x->stack->sub = first;
     return measure(x, x->stack);
 }
@@ -241,7 +232,7 @@ right_paren(nlt_rx_parser_t *x)
 {
     nlt_rx_node_t *inner, *paren;
 
-    TRY(alternate(x));
+    NLT_RX_TRY(alternate(x));
     inner = x->stack;
     paren = inner->next;
     if (paren == NULL) {
@@ -361,18 +352,18 @@ repeat(nlt_rx_parser_t *x, int min, int max, bool braces, const char *before,
                            before, x->p);
     }
     if (x->stack->type == NLT_RX_LITERAL && !x->stack->closed) {
-        TRY(split_last_rune(x));
+        NLT_RX_TRY(split_last_rune(x));
     }
     sub = x->stack;
     x->stack = sub->next;
-    TRY(push(x, NLT_RX_REPEAT));
+    NLT_RX_TRY(push(x, NLT_RX_REPEAT));
     n = x->stack;
     n->sub = sub;
     sub->next = NULL;
     n->greedy = greedy;
     n->min = (int16_t) min;
     n->max = (int16_t) max;
-    TRY(measure(x, n));
+    NLT_RX_TRY(measure(x, n));
     if (braces) {
         /* {n,0} takes part in no product, {n,} with n. */
         uint32_t m = (uint32_t) (max < 0 ? min : max);
@@ -443,7 +434,7 @@ add_name(nlt_rx_parser_t *x, nlt_str_t name)
 static nlt_rc_t
 push_group(nlt_rx_parser_t *x)
 {
-    TRY(push(x, NLT_RX_LEFT_PAREN));
+    NLT_RX_TRY(push(x, NLT_RX_LEFT_PAREN));
     x->stack->capture = ++x->n_captures;
     return NLT_OK;
 }
@@ -469,7 +460,7 @@ named_group(nlt_rx_parser_t *x, const char *name_at)
     if (!is_name(name)) {
         return nlt_rx_fail(x, "invalid named capture", x->p, close + 1);
     }
-    TRY(add_name(x, name));
+    NLT_RX_TRY(add_name(x, name));
     x->p = close + 1;
     return push_group(x);
 }
@@ -492,7 +483,7 @@ perl_group(nlt_rx_parser_t *x)
     while (x->p < x->end) {
         uint32_t c;
 
-        TRY(nlt_rx_next_rune(x, &c));
+        NLT_RX_TRY(nlt_rx_next_rune(x, &c));
         switch (c) {
         case 'i':
             flag = NLT_RX_FOLD;
@@ -519,7 +510,8 @@ perl_group(nlt_rx_parser_t *x)
                 goto bad;
             }
             if (c == ':') {
-                TRY(push(x, NLT_RX_LEFT_PAREN)); /* keeps the old flags */
+                NLT_RX_TRY(
+                    push(x, NLT_RX_LEFT_PAREN)); /* keeps the old flags */
             }
             x->flags = (uint8_t) on;
             return NLT_OK;
@@ -546,8 +538,8 @@ push_quoted(nlt_rx_parser_t *x)
             x->p += 2;
             break;
         }
-        TRY(nlt_rx_next_rune(x, &rune));
-        TRY(push_literal(x, rune));
+        NLT_RX_TRY(nlt_rx_next_rune(x, &rune));
+        NLT_RX_TRY(push_literal(x, rune));
     }
     return NLT_OK;
 }
@@ -555,7 +547,7 @@ push_quoted(nlt_rx_parser_t *x)
 static nlt_rc_t
 push_class(nlt_rx_parser_t *x, nlt_rx_class_t *cls)
 {
-    TRY(push(x, NLT_RX_CLASS));
+    NLT_RX_TRY(push(x, NLT_RX_CLASS));
     x->stack->u.cls = cls;
     return NLT_OK;
 }
@@ -604,7 +596,7 @@ backslash(nlt_rx_parser_t *x)
             return rc == NLT_OK ? push_class(x, cls) : rc;
         }
     }
-    TRY(nlt_rx_parse_escape(x, &rune));
+    NLT_RX_TRY(nlt_rx_parse_escape(x, &rune));
     return push_literal(x, rune);
 }
 
@@ -624,11 +616,11 @@ parse_token(nlt_rx_parser_t *x)
         x->p++;
         return push_group(x);
     case ')':
-        TRY(right_paren(x));
+        NLT_RX_TRY(right_paren(x));
         x->p++;
         return NLT_OK;
     case '|':
-        TRY(concat(x));
+        NLT_RX_TRY(concat(x));
         x->p++;
         return push(x, NLT_RX_BAR);
     case '^':
@@ -642,12 +634,12 @@ parse_token(nlt_rx_parser_t *x)
         return push(x,
                     x->flags & NLT_RX_DOT_NL ? NLT_RX_ANY : NLT_RX_ANY_NOT_NL);
     case '[':
-        TRY(nlt_rx_parse_class(x, &cls));
+        NLT_RX_TRY(nlt_rx_parse_class(x, &cls));
         return push_class(x, cls);
     case '\\':
         return backslash(x);
     default:
-        TRY(nlt_rx_next_rune(x, &rune));
+        NLT_RX_TRY(nlt_rx_next_rune(x, &rune));
         return push_literal(x, rune);
     }
 }
@@ -664,27 +656,27 @@ parse_all(nlt_rx_parser_t *x)
         switch (*x->p) {
         case '*':
             x->p++;
-            TRY(repeat(x, 0, -1, false, before, last));
+            NLT_RX_TRY(repeat(x, 0, -1, false, before, last));
             break;
         case '+':
             x->p++;
-            TRY(repeat(x, 1, -1, false, before, last));
+            NLT_RX_TRY(repeat(x, 1, -1, false, before, last));
             break;
         case '?':
             x->p++;
-            TRY(repeat(x, 0, 1, false, before, last));
+            NLT_RX_TRY(repeat(x, 0, 1, false, before, last));
             break;
         case '{':
-            TRY(repeat_braces(x, last, &literal));
+            NLT_RX_TRY(repeat_braces(x, last, &literal));
             break;
         default:
-            TRY(parse_token(x));
+            NLT_RX_TRY(parse_token(x));
             literal = true;
             break;
         }
         last = literal ? NULL : before;
     }
-    TRY(alternate(x));
+    NLT_RX_TRY(alternate(x));
     if (x->stack->next != NULL) {
         return fail_whole(x, "missing closing )");
     }
@@ -725,7 +717,7 @@ nlt_rx_parse(nlt_rx_parser_t *out, nlt_pool_t *scratch, nlt_str_t pattern,
     if (out->text == NULL) {
         return fail_memory(out);
     }
-    TRY(parse_all(out));
+    NLT_RX_TRY(parse_all(out));
     *root = out->stack;
     return NLT_OK;
 }

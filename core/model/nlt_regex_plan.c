@@ -8,6 +8,7 @@
  */
 #include "nlt_regex_ast.h"
 
+#include "nlt_sort.h"
 #include "nlt_utf8.h"
 
 /* A product or a class may not make more strings than this. */
@@ -257,39 +258,21 @@ expand(nlt_pool_t *pool, const nlt_rx_node_t *n, bool at_start, bool at_end,
     return ok ? one_string(pool, (nlt_str_t){0, ""}, out) : NLT_EOF;
 }
 
-static void
-sift_down(nlt_str_t *v, size_t i, size_t n)
+static bool
+str_less(const nlt_str_t *a, const nlt_str_t *b, const void *ctx)
 {
-    nlt_str_t x = v[i];
-
-    for (size_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && nlt_str_cmp(v[child], v[child + 1]) < 0) {
-            child++;
-        }
-        if (nlt_str_cmp(x, v[child]) >= 0) {
-            break;
-        }
-        v[i] = v[child];
-    }
-    v[i] = x;
+    (void) ctx;
+    return nlt_str_cmp(*a, *b) < 0;
 }
 
-/* Not qsort(): it allocates. */
+NLT_HEAP_SORT(heap_sort, nlt_str_t, str_less);
+
 static void
 sort_unique(nlt_rx_strings_t *s)
 {
     size_t kept = 0;
 
-    for (size_t i = s->n / 2; i-- > 0;) {
-        sift_down(s->v, i, s->n);
-    }
-    for (size_t end = s->n; end-- > 1;) {
-        nlt_str_t x = s->v[0];
-
-        s->v[0] = s->v[end];
-        s->v[end] = x;
-        sift_down(s->v, 0, end);
-    }
+    heap_sort(s->v, s->n, NULL);
     for (size_t i = 0; i < s->n; i++) {
         if (kept == 0 || !nlt_str_eq(s->v[kept - 1], s->v[i])) {
             s->v[kept++] = s->v[i];

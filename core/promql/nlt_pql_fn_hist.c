@@ -7,6 +7,7 @@
  * decides the answer.
  */
 #include "nlt_pql_fn.h"
+#include "nlt_sort.h"
 
 /* Relative difference of counts that float errors explain. */
 #define SMALL_DELTA 1e-12
@@ -24,29 +25,15 @@ NLT_PQL_MAP_FN(histogram_only)
     return false;
 }
 
-/* Heap sort by bound: no memory, no bad case, and n is small. */
-static void
-sift_down(nlt_pql_bucket_t *b, size_t root, size_t n)
+static bool
+bound_less(const nlt_pql_bucket_t *a, const nlt_pql_bucket_t *b,
+           const void *ctx)
 {
-    for (;;) {
-        size_t child = 2 * root + 1;
-
-        if (child >= n) {
-            return;
-        }
-        if (child + 1 < n && b[child].le < b[child + 1].le) {
-            child++;
-        }
-        if (b[root].le >= b[child].le) {
-            return;
-        }
-        nlt_pql_bucket_t t = b[root];
-
-        b[root] = b[child];
-        b[child] = t;
-        root = child;
-    }
+    (void) ctx;
+    return a->le < b->le;
 }
+
+NLT_HEAP_SORT(heap_sort, nlt_pql_bucket_t, bound_less);
 
 static void
 sort_buckets(nlt_pql_bucket_t *b, size_t n)
@@ -56,18 +43,8 @@ sort_buckets(nlt_pql_bucket_t *b, size_t n)
     for (size_t i = 1; i < n; i++) {
         sorted &= b[i - 1].le <= b[i].le;
     }
-    if (sorted) {
-        return;
-    }
-    for (size_t i = n / 2; i-- > 0;) {
-        sift_down(b, i, n);
-    }
-    for (size_t i = n; i-- > 1;) {
-        nlt_pql_bucket_t t = b[0];
-
-        b[0] = b[i];
-        b[i] = t;
-        sift_down(b, 0, i);
+    if (!sorted) {
+        heap_sort(b, n, NULL);
     }
 }
 

@@ -3,6 +3,7 @@
  */
 #include "nlt_num.h"
 #include "nlt_pql_fn.h"
+#include "nlt_sort.h"
 
 void
 nlt_pql_avg_add(nlt_pql_avg_t *a, double term)
@@ -271,37 +272,14 @@ swap(double *a, double *b)
     *b = t;
 }
 
-static void
-sift_down(double *v, size_t root, size_t n)
+static bool
+value_less(const double *a, const double *b, const void *ctx)
 {
-    for (;;) {
-        size_t child = 2 * root + 1;
-
-        if (child >= n) {
-            return;
-        }
-        if (child + 1 < n && v[child] < v[child + 1]) {
-            child++;
-        }
-        if (v[root] >= v[child]) {
-            return;
-        }
-        swap(&v[root], &v[child]);
-        root = child;
-    }
+    (void) ctx;
+    return *a < *b;
 }
 
-static void
-heap_sort(double *v, size_t n)
-{
-    for (size_t i = n / 2; i-- > 0;) {
-        sift_down(v, i, n);
-    }
-    for (size_t i = n; i-- > 1;) {
-        swap(&v[0], &v[i]);
-        sift_down(v, 0, i);
-    }
-}
+NLT_HEAP_SORT(heap_sort, double, value_less);
 
 static void
 insertion_sort(double *v, size_t n)
@@ -360,7 +338,7 @@ select_kth(double *v, size_t n, size_t k)
             n -= gt;
         }
         if (poor > 8) {
-            heap_sort(v, n);
+            heap_sort(v, n, NULL);
             return;
         }
     }

@@ -7,15 +7,6 @@
 
 /* ---- strings ---- */
 
-static int
-hex_value(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    return (c | 0x20) - 'a' + 10;
-}
-
 /* The digits of a numeric escape at s[i]; the lexer has checked them. */
 static uint32_t
 escape_code(nlt_str_t s, size_t i, size_t n, uint32_t base)
@@ -23,7 +14,7 @@ escape_code(nlt_str_t s, size_t i, size_t n, uint32_t base)
     uint32_t code = 0;
 
     for (size_t k = 0; k < n && i + k < s.len; k++) {
-        code = code * base + (uint32_t) hex_value(s.data[i + k]);
+        code = code * base + (uint32_t) nlt_hex_digit(s.data[i + k]);
     }
     return code;
 }
@@ -162,7 +153,7 @@ parse_integer(nlt_str_t s, double *out)
         if (!hex && (c < '0' || c > '9')) {
             return false;
         }
-        unsigned digit = (unsigned) hex_value(c);
+        unsigned digit = (unsigned) nlt_hex_digit(c);
 
         if (digit >= base || v > ((uint64_t) INT64_MAX - digit) / base) {
             return false;

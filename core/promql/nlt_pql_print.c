@@ -13,6 +13,7 @@
 #include "nlt_num.h"
 #include "nlt_pql_func.h"
 #include "nlt_pql_parse.h"
+#include "nlt_sort.h"
 #include "nlt_time.h"
 
 /* arithmetic: does one of + - * / % ^ follow? */
@@ -126,51 +127,17 @@ typedef struct {
     size_t len;
 } piece_t;
 
-static int
-piece_cmp(const char *base, piece_t a, piece_t b)
+static bool
+piece_less(const piece_t *a, const piece_t *b, const void *base)
 {
-    return nlt_str_cmp((nlt_str_t){a.len, base + a.off},
-                       (nlt_str_t){b.len, base + b.off});
+    const char *text = base;
+
+    return nlt_str_cmp((nlt_str_t){a->len, text + a->off},
+                       (nlt_str_t){b->len, text + b->off})
+           < 0;
 }
 
-static void
-sift_down(const char *base, piece_t *v, size_t root, size_t n)
-{
-    for (;;) {
-        size_t child = 2 * root + 1;
-
-        if (child >= n) {
-            return;
-        }
-        if (child + 1 < n && piece_cmp(base, v[child], v[child + 1]) < 0) {
-            child++;
-        }
-        if (piece_cmp(base, v[root], v[child]) >= 0) {
-            return;
-        }
-        piece_t t = v[root];
-
-        v[root] = v[child];
-        v[child] = t;
-        root = child;
-    }
-}
-
-/* Heap sort: no memory, and no input makes it slow. */
-static void
-sort_pieces(const char *base, piece_t *v, size_t n)
-{
-    for (size_t i = n / 2; i-- > 0;) {
-        sift_down(base, v, i, n);
-    }
-    for (size_t i = n; i-- > 1;) {
-        piece_t t = v[0];
-
-        v[0] = v[i];
-        v[i] = t;
-        sift_down(base, v, 0, i);
-    }
-}
+NLT_HEAP_SORT(sort_pieces, piece_t, piece_less);
 
 /* The matcher that the name before the braces stands for. */
 static bool
@@ -202,7 +169,7 @@ print_matchers(nlt_buf_t *b, const nlt_pql_vector_t *v, piece_t *pieces)
             b->rc = scratch.rc;
         }
     } else if (n > 0 || v->name.len == 0) {
-        sort_pieces(scratch.data, pieces, n);
+        sort_pieces(pieces, n, scratch.data);
         nlt_buf_add_byte(b, '{');
         for (size_t i = 0; i < n; i++) {
             if (i > 0) {

@@ -237,16 +237,6 @@ nlt_arena_pair_intern(nlt_arena_t *a, uint32_t tenant, nlt_str_t name,
 
 /* ---- postings ---- */
 
-static inline unsigned
-uvarint_len(uint32_t v)
-{
-    return v < 1u << 7    ? 1
-           : v < 1u << 14 ? 2
-           : v < 1u << 21 ? 3
-           : v < 1u << 28 ? 4
-                          : 5;
-}
-
 static nlt_arena_postings_t *
 block_at(const nlt_arena_t *a, uint32_t off)
 {
@@ -280,7 +270,7 @@ nlt_arena_postings_room(nlt_arena_t *a, uint32_t pair, uint32_t series)
         }
         uint32_t used = atomic_load_explicit(&tail->used, RELAXED);
 
-        if (used + uvarint_len(series - p->last) <= tail->cap) {
+        if (used + nlt_uvarint_len(series - p->last) <= tail->cap) {
             return true;
         }
         cap = (tail->cap + tail->cap / 2u + 8) & ~7u;
@@ -322,7 +312,7 @@ nlt_arena_postings_add(nlt_arena_t *a, uint32_t pair, uint32_t series)
             return;
         }
         used = atomic_load_explicit(&tail->used, RELAXED);
-        if (used + uvarint_len(series - p->last) > tail->cap) {
+        if (used + nlt_uvarint_len(series - p->last) > tail->cap) {
             return; /* cannot be after nlt_arena_postings_room() */
         }
         used +=

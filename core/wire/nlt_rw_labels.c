@@ -15,9 +15,6 @@
 #define TAG_NAME  0x0a
 #define TAG_VALUE 0x12
 
-/* Sets up to this many labels are sorted by insertion. */
-#define INSERTION_MAX 24
-
 /* One Label message; *at is where a fault is. */
 static nlt_pb_t
 label_parse(const nlt_pb_field_t *msg, nlt_label_t *out, nlt_pb_field_t *f,
@@ -46,59 +43,6 @@ label_parse(const nlt_pb_field_t *msg, nlt_label_t *out, nlt_pb_field_t *f,
         }
     }
     return rc;
-}
-
-static void
-sift_down(nlt_label_t *v, size_t root, size_t n)
-{
-    nlt_label_t x = v[root];
-
-    for (;;) {
-        size_t child = 2 * root + 1;
-
-        if (child >= n) {
-            break;
-        }
-        if (child + 1 < n
-            && nlt_str_cmp(v[child].name, v[child + 1].name) < 0) {
-            child++;
-        }
-        if (nlt_str_cmp(x.name, v[child].name) >= 0) {
-            break;
-        }
-        v[root] = v[child];
-        root = child;
-    }
-    v[root] = x;
-}
-
-/* By name; equal names end up side by side in no particular order. */
-static void
-sort_labels(nlt_label_t *v, size_t n)
-{
-    if (n <= INSERTION_MAX) {
-        for (size_t i = 1; i < n; i++) {
-            nlt_label_t x = v[i];
-            size_t j = i;
-
-            for (; j && nlt_str_cmp(v[j - 1].name, x.name) > 0; j--) {
-                v[j] = v[j - 1];
-            }
-            v[j] = x;
-        }
-        return;
-    }
-    /* Heap sort: no worst case, no memory. */
-    for (size_t i = n / 2; i-- > 0;) {
-        sift_down(v, i, n);
-    }
-    for (size_t i = n; i-- > 1;) {
-        nlt_label_t x = v[0];
-
-        v[0] = v[i];
-        v[i] = x;
-        sift_down(v, 0, i);
-    }
 }
 
 static nlt_rw_labels_t
@@ -223,7 +167,7 @@ nlt_rw_labels(const nlt_rw_series_t *s, const nlt_rw_limits_t *limits,
         count++;
     }
     if (!sorted) {
-        sort_labels(out, count);
+        nlt_labels_sort(out, count);
     }
     verdict = check_sorted(out, count, n, err);
     if (verdict == NLT_RW_LABELS_OK
@@ -256,21 +200,10 @@ nlt_rw_labels_peek(const nlt_rw_series_t *s, nlt_label_t *out, size_t max)
 /* ---- canonical bytes ---- */
 
 static size_t
-uvarint_len(uint64_t v)
-{
-    size_t n = 1;
-
-    for (; v >= 0x80; v >>= 7) {
-        n++;
-    }
-    return n;
-}
-
-static size_t
 label_len(const nlt_label_t *l)
 {
-    return 2 + uvarint_len(l->name.len) + l->name.len
-           + uvarint_len(l->value.len) + l->value.len;
+    return 2 + nlt_uvarint_len(l->name.len) + l->name.len
+           + nlt_uvarint_len(l->value.len) + l->value.len;
 }
 
 size_t
@@ -281,7 +214,7 @@ nlt_rw_canonical_len(nlt_labels_t labels)
     for (size_t i = 0; i < labels.n; i++) {
         size_t len = label_len(&labels.v[i]);
 
-        n += 1 + uvarint_len(len) + len;
+        n += 1 + nlt_uvarint_len(len) + len;
     }
     return n;
 }
@@ -325,7 +258,7 @@ read_str(nlt_reader_t *r, uint8_t tag, nlt_str_t *out)
     size_t len = (size_t) (r->p - at);
     const uint8_t *p;
 
-    if (r->failed || got != tag || len != uvarint_len(n)) {
+    if (r->failed || got != tag || len != nlt_uvarint_len(n)) {
         return false;
     }
     p = nlt_read_bytes(r, n);
