@@ -103,6 +103,9 @@ void nlt_api_run(nlt_api_t *a);
 /* Makes a running job end soon with status 499.  Any thread, any time. */
 void nlt_api_cancel(nlt_api_t *a);
 
+/* The same with status 503 and "timeout".  Any thread, any time. */
+void nlt_api_expire(nlt_api_t *a);
+
 typedef struct {
     int status;
     nlt_str_t content_type;

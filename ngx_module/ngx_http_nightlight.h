@@ -13,6 +13,7 @@
  *   write.c    location handler of remote_write
  *   query.c    location handlers of the HTTP API: jobs in the thread pool
  *   send.c     answers on their way out
+ *   exit.c     ends running queries of a process that leaves at once
  *
  * Configuration structures live in the cycle's pool and are thrown away at
  * reload; what a process has open (ngx_http_nightlight_runtime_t) is kept in
@@ -77,6 +78,7 @@ typedef struct {
     u_char                          *file;
     ngx_uint_t                       line;
     ngx_http_nightlight_store_t     *store;
+    ngx_uint_t                       exact;     /* location = uri */
 
     ngx_msec_t                       timeout;
     size_t                           samples_max;
@@ -107,6 +109,7 @@ struct ngx_http_nightlight_runtime_s {
 
 
 extern ngx_module_t  ngx_http_nightlight_module;
+extern ngx_module_t  ngx_nightlight_exit_module;
 
 
 /* Directives and what they share. */
@@ -167,6 +170,15 @@ ngx_err_t ngx_http_nightlight_body_read(ngx_http_request_t *r, u_char *p,
 
 ngx_int_t ngx_http_nightlight_write_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_nightlight_api_handler(ngx_http_request_t *r);
+
+/* Refuses a subrequest: says so in the log, returns 404. */
+ngx_int_t ngx_http_nightlight_subrequest(ngx_http_request_t *r);
+
+/*
+ * Makes all jobs that threads of this process work on end soon.  The process
+ * leaves at once: their requests are not answered.
+ */
+void ngx_http_nightlight_api_exit(void);
 
 /*
  * The answer of a job that has run: header, then the body in parts as the

@@ -118,6 +118,11 @@ ngx_http_nightlight_store_param(ngx_conf_t *cf,
     ngx_int_t  n;
     ngx_str_t  v;
 
+    if (ngx_strlchr(arg->data, arg->data + arg->len, '$')) {
+        return ngx_http_nightlight_param_error(cf, arg,
+                                               "variables cannot be used");
+    }
+
     if (ngx_http_nightlight_param(arg, "path=", &v)) {
         if (v.len == 0) {
             return ngx_http_nightlight_param_error(cf, arg, "empty path");

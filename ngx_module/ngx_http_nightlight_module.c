@@ -12,7 +12,9 @@
 #include "ngx_http_nightlight.h"
 
 
-#define NGX_HTTP_NIGHTLIGHT_BODY_MIN   (64 * 1024)
+#define NGX_HTTP_NIGHTLIGHT_BODY_MIN      (64 * 1024)
+#define NGX_HTTP_NIGHTLIGHT_TIME_MAX      (366LL * 24 * 3600 * 1000)
+#define NGX_HTTP_NIGHTLIGHT_MEMORY_MIN    (64 * 1024)
 
 
 static void *ngx_http_nightlight_create_main_conf(ngx_conf_t *cf);
@@ -20,6 +22,11 @@ static char *ngx_http_nightlight_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_nightlight_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_nightlight_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
+static void ngx_http_nightlight_inherit(ngx_conf_t *cf,
+    ngx_http_nightlight_loc_conf_t *prev,
+    ngx_http_nightlight_loc_conf_t *conf);
+static char *ngx_http_nightlight_check_query(ngx_conf_t *cf,
+    ngx_http_nightlight_loc_conf_t *nlcf);
 static char *ngx_http_nightlight_location(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_nightlight_features(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -340,15 +347,13 @@ ngx_http_nightlight_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_size_value(conf->label_value_max, prev->label_value_max,
                               NLT_LABEL_VALUE_BYTES_DEFAULT);
 
+    ngx_http_nightlight_inherit(cf, prev, conf);
+
     if (conf->handler == NGX_HTTP_NIGHTLIGHT_NONE) {
         return NGX_CONF_OK;
     }
 
-    if (conf->timeout == 0 || conf->lookback == 0) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "nightlight: \"nightlight_query_timeout\" and "
-                      "\"nightlight_lookback\" must not be zero in %s:%ui",
-                      conf->file, conf->line);
+    if (ngx_http_nightlight_check_query(cf, conf) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -396,6 +401,87 @@ ngx_http_nightlight_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     if (conf->handler == NGX_HTTP_NIGHTLIGHT_WRITE) {
         return ngx_http_nightlight_check_body(cf, conf);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/*
+ * "if" and "limit_except" make a location of their own inside of the one they
+ * stand in, and a request is handed over to it: it has to be able to do what
+ * the outer one does.
+ */
+
+static void
+ngx_http_nightlight_inherit(ngx_conf_t *cf,
+    ngx_http_nightlight_loc_conf_t *prev, ngx_http_nightlight_loc_conf_t *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (!clcf->noname) {
+        conf->exact = clcf->exact_match;
+        return;
+    }
+
+    if (conf->handler != NGX_HTTP_NIGHTLIGHT_NONE
+        || prev->handler == NGX_HTTP_NIGHTLIGHT_NONE)
+    {
+        return;
+    }
+
+    conf->handler = prev->handler;
+    conf->store_name = prev->store_name;
+    conf->file = prev->file;
+    conf->line = prev->line;
+    conf->exact = prev->exact;
+
+    if (clcf->lmt_excpt && clcf->handler == NULL) {
+        clcf->handler = conf->handler == NGX_HTTP_NIGHTLIGHT_WRITE
+                        ? ngx_http_nightlight_write_handler
+                        : ngx_http_nightlight_api_handler;
+    }
+}
+
+
+static char *
+ngx_http_nightlight_check_query(ngx_conf_t *cf,
+    ngx_http_nightlight_loc_conf_t *nlcf)
+{
+    if (nlcf->timeout == 0 || nlcf->lookback == 0) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "nightlight: \"nightlight_query_timeout\" and "
+                      "\"nightlight_lookback\" must not be zero in %s:%ui",
+                      nlcf->file, nlcf->line);
+        return NGX_CONF_ERROR;
+    }
+
+    /* later these are nanoseconds in 64 bits */
+
+    if (nlcf->timeout > (ngx_msec_t) NGX_HTTP_NIGHTLIGHT_TIME_MAX
+        || nlcf->lookback > (ngx_msec_t) NGX_HTTP_NIGHTLIGHT_TIME_MAX)
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "nightlight: \"nightlight_query_timeout\" and "
+                      "\"nightlight_lookback\" must not be longer than a "
+                      "year in %s:%ui", nlcf->file, nlcf->line);
+        return NGX_CONF_ERROR;
+    }
+
+    if (nlcf->samples_max == 0) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "nightlight: \"nightlight_query_max_samples\" must not "
+                      "be zero in %s:%ui", nlcf->file, nlcf->line);
+        return NGX_CONF_ERROR;
+    }
+
+    if (nlcf->memory_max < NGX_HTTP_NIGHTLIGHT_MEMORY_MIN) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "nightlight: \"nightlight_query_memory\" must be at "
+                      "least 64k in %s:%ui", nlcf->file, nlcf->line);
+        return NGX_CONF_ERROR;
     }
 
     return NGX_CONF_OK;

@@ -29,12 +29,14 @@
 
 #define NGX_HTTP_NIGHTLIGHT_QUEUE_MAX    1024
 #define NGX_HTTP_NIGHTLIGHT_NICE         5
+#define NGX_HTTP_NIGHTLIGHT_RETRY        100     /* ms */
+#define NGX_HTTP_NIGHTLIGHT_GRACE        50      /* ms */
 
 
 typedef struct ngx_http_nightlight_job_s  ngx_http_nightlight_job_t;
 
 struct ngx_http_nightlight_job_s {
-    ngx_queue_t                      queue;
+    ngx_queue_t                      queue;      /* waiting or running */
     ngx_thread_task_t                task;
     ngx_http_nightlight_out_t        out;        /* request, api, position */
     ngx_http_nightlight_loc_conf_t  *conf;
@@ -52,6 +54,7 @@ static ngx_int_t ngx_http_nightlight_api_start(ngx_http_request_t *r,
     ngx_str_t *form);
 static ngx_int_t ngx_http_nightlight_api_post(ngx_http_nightlight_job_t *job);
 static void ngx_http_nightlight_api_next(void);
+static void ngx_http_nightlight_api_retry(ngx_event_t *ev);
 static void ngx_http_nightlight_api_thread(void *data, ngx_log_t *log);
 static void ngx_http_nightlight_api_done(ngx_event_t *ev);
 static void ngx_http_nightlight_api_timeout(ngx_event_t *ev);
@@ -63,26 +66,49 @@ static void ngx_http_nightlight_api_writer(ngx_http_request_t *r);
 /* Jobs of this worker: event loop only. */
 
 static ngx_queue_t  ngx_http_nightlight_waiting;
+static ngx_queue_t  ngx_http_nightlight_running;
 static ngx_uint_t   ngx_http_nightlight_n_waiting;
 static ngx_uint_t   ngx_http_nightlight_n_running;
+static ngx_event_t  ngx_http_nightlight_retry;
+
+
+ngx_int_t
+ngx_http_nightlight_subrequest(ngx_http_request_t *r)
+{
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                  "nightlight: location \"%V\" cannot answer subrequests of "
+                  "other modules", &r->uri);
+
+    return NGX_HTTP_NOT_FOUND;
+}
 
 
 ngx_int_t
 ngx_http_nightlight_api_handler(ngx_http_request_t *r)
 {
-    ngx_int_t  rc;
-    ngx_str_t  none = ngx_null_string;
+    ngx_int_t                        rc;
+    ngx_str_t                        none = ngx_null_string;
+    ngx_http_nightlight_loc_conf_t  *nlcf;
 
     if (r != r->main) {
-        return NGX_HTTP_NOT_FOUND;
+        return ngx_http_nightlight_subrequest(r);
     }
 
-    if (r->method == NGX_HTTP_POST || r->method == NGX_HTTP_PUT) {
+    nlcf = ngx_http_get_module_loc_conf(r, ngx_http_nightlight_module);
+
+    if ((r->method == NGX_HTTP_POST || r->method == NGX_HTTP_PUT)
+        && (nlcf->handler == NGX_HTTP_NIGHTLIGHT_QUERY
+            || nlcf->handler == NGX_HTTP_NIGHTLIGHT_ADMIN))
+    {
         rc = ngx_http_read_client_request_body(r,
                                                ngx_http_nightlight_api_body);
 
         return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
     }
+
+    /* who waits for "100 Continue" keeps a body that nobody wants */
+
+    r->expect_tested = 1;
 
     rc = ngx_http_discard_request_body(r);
     if (rc != NGX_OK) {
@@ -147,40 +173,60 @@ ngx_http_nightlight_api_body(ngx_http_request_t *r)
 }
 
 
-/* What follows the location's prefix; of an exact location, its last part. */
+/*
+ * What follows the location's prefix.  Where there is none, because the
+ * location is an exact one or the URI was rewritten inside of it: what
+ * follows the last "/v1/", or else the last part.
+ */
 
 static ngx_str_t
 ngx_http_nightlight_suffix(ngx_http_request_t *r)
 {
-    u_char                    *p;
-    ngx_str_t                  suffix;
-    ngx_http_core_loc_conf_t  *clcf;
+    u_char                          *p, *start;
+    ngx_str_t                        suffix;
+    ngx_http_core_loc_conf_t        *clcf;
+    ngx_http_nightlight_loc_conf_t  *nlcf;
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    nlcf = ngx_http_get_module_loc_conf(r, ngx_http_nightlight_module);
 
     suffix = r->uri;
 
-    if (clcf->exact_match) {
+    if (!nlcf->exact && suffix.len >= clcf->name.len
+        && ngx_strncmp(suffix.data, clcf->name.data, clcf->name.len) == 0)
+    {
+        suffix.data += clcf->name.len;
+        suffix.len -= clcf->name.len;
 
-        for (p = suffix.data + suffix.len; p > suffix.data; p--) {
-            if (p[-1] == '/') {
-                break;
-            }
+        if (suffix.len && suffix.data[0] == '/') {
+            suffix.data++;
+            suffix.len--;
         }
 
-        suffix.len -= p - suffix.data;
-        suffix.data = p;
         return suffix;
     }
 
-    if (suffix.len >= clcf->name.len) {
-        suffix.data += clcf->name.len;
-        suffix.len -= clcf->name.len;
+    start = NULL;
+
+    for (p = suffix.data + suffix.len; p > suffix.data; p--) {
+
+        if (p[-1] != '/') {
+            continue;
+        }
+
+        if (start == NULL) {
+            start = p;
+        }
+
+        if (p - suffix.data >= 4 && ngx_strncmp(p - 4, "/v1/", 4) == 0) {
+            start = p;
+            break;
+        }
     }
 
-    if (suffix.len && suffix.data[0] == '/') {
-        suffix.data++;
-        suffix.len--;
+    if (start) {
+        suffix.len -= start - suffix.data;
+        suffix.data = start;
     }
 
     return suffix;
@@ -357,6 +403,7 @@ ngx_http_nightlight_api_post(ngx_http_nightlight_job_t *job)
 
     if (ngx_http_nightlight_waiting.next == NULL) {
         ngx_queue_init(&ngx_http_nightlight_waiting);
+        ngx_queue_init(&ngx_http_nightlight_running);
     }
 
     if (ngx_http_nightlight_n_waiting >= NGX_HTTP_NIGHTLIGHT_QUEUE_MAX) {
@@ -379,9 +426,10 @@ ngx_http_nightlight_api_post(ngx_http_nightlight_job_t *job)
         ngx_post_event(r->connection->read, &ngx_posted_events);
     }
 
-    /* core ends the query itself; this keeps the worker and is a backstop */
+    /* core looks at the time too; this also keeps the worker from leaving */
 
-    ngx_add_timer(&job->timer, job->conf->timeout + 1000);
+    ngx_add_timer(&job->timer,
+                  job->conf->timeout + NGX_HTTP_NIGHTLIGHT_GRACE);
 
     ngx_http_nightlight_api_next();
 
@@ -412,11 +460,19 @@ ngx_http_nightlight_api_next(void)
 
         if (ngx_thread_task_post(job->threads, &job->task) != NGX_OK) {
 
-            /* the pool's queue is full of others' tasks: at the next end */
+            /* the pool's queue is full: after our next end, or if it is
+             * full of others' tasks, a little later */
 
-            if (ngx_http_nightlight_n_running == 0) {
-                nlt_api_cancel(job->out.api);
-                ngx_add_timer(&job->timer, 100);
+            if (ngx_http_nightlight_n_running == 0
+                && !ngx_http_nightlight_retry.timer_set)
+            {
+                ngx_http_nightlight_retry.handler =
+                                               ngx_http_nightlight_api_retry;
+                ngx_http_nightlight_retry.log = ngx_cycle->log;
+                ngx_http_nightlight_retry.cancelable = 1;
+
+                ngx_add_timer(&ngx_http_nightlight_retry,
+                              NGX_HTTP_NIGHTLIGHT_RETRY);
             }
 
             return;
@@ -428,7 +484,35 @@ ngx_http_nightlight_api_next(void)
 
         job->running = 1;
         job->out.request->main->blocked++;
+        ngx_queue_insert_tail(&ngx_http_nightlight_running, &job->queue);
         ngx_http_nightlight_n_running++;
+    }
+}
+
+
+static void
+ngx_http_nightlight_api_retry(ngx_event_t *ev)
+{
+    ngx_http_nightlight_api_next();
+}
+
+
+void
+ngx_http_nightlight_api_exit(void)
+{
+    ngx_queue_t                *q;
+    ngx_http_nightlight_job_t  *job;
+
+    if (ngx_http_nightlight_running.next == NULL) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&ngx_http_nightlight_running);
+         q != ngx_queue_sentinel(&ngx_http_nightlight_running);
+         q = ngx_queue_next(q))
+    {
+        job = ngx_queue_data(q, ngx_http_nightlight_job_t, queue);
+        nlt_api_cancel(job->out.api);
     }
 }
 
@@ -464,6 +548,7 @@ ngx_http_nightlight_api_done(ngx_event_t *ev)
 
     ngx_http_set_log_request(c->log, r);
 
+    ngx_queue_remove(&job->queue);
     job->running = 0;
     r->main->blocked--;
     ngx_http_nightlight_n_running--;
@@ -483,8 +568,6 @@ ngx_http_nightlight_api_done(ngx_event_t *ev)
         return;
     }
 
-    r->read_event_handler = ngx_http_block_reading;
-
     rc = ngx_http_nightlight_send(&job->out);
 
     if (rc != NGX_AGAIN) {
@@ -503,9 +586,8 @@ ngx_http_nightlight_api_timeout(ngx_event_t *ev)
     ngx_connection_t    *c;
     ngx_http_request_t  *r;
 
-    nlt_api_cancel(job->out.api);
-
     if (job->running) {
+        nlt_api_expire(job->out.api);
         ngx_add_timer(ev, 1000);
         return;
     }

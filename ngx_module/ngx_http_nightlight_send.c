@@ -76,6 +76,10 @@ ngx_http_nightlight_send_text(ngx_http_request_t *r, ngx_uint_t status,
     ngx_buf_t    *b;
     ngx_chain_t   out;
 
+    /* who waits for "100 Continue" keeps a body that nobody wants */
+
+    r->expect_tested = 1;
+
     rc = ngx_http_discard_request_body(r);
     if (rc != NGX_OK) {
         return rc;
@@ -105,14 +109,32 @@ ngx_http_nightlight_send_text(ngx_http_request_t *r, ngx_uint_t status,
 
     rc = ngx_http_send_header(r);
 
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-        return rc;
+    if (rc != NGX_ERROR && rc <= NGX_OK && !r->header_only) {
+        out.buf = b;
+        out.next = NULL;
+
+        rc = ngx_http_output_filter(r, &out);
     }
 
-    out.buf = b;
-    out.next = NULL;
+    /* what the client has not taken yet is sent after finalization */
 
-    return ngx_http_output_filter(r, &out);
+    return rc == NGX_AGAIN ? NGX_OK : rc;
+}
+
+
+static void
+ngx_http_nightlight_content_type(ngx_http_request_t *r, nlt_str_t type)
+{
+    size_t  len;
+
+    for (len = 0; len < type.len && type.data[len] != ';'; len++) {
+        /* void */
+    }
+
+    r->headers_out.content_type.len = type.len;
+    r->headers_out.content_type.data = (u_char *) type.data;
+    r->headers_out.content_type_len = len;
+    r->headers_out.content_type_lowcase = NULL;
 }
 
 
@@ -132,11 +154,7 @@ ngx_http_nightlight_send(ngx_http_nightlight_out_t *out)
     r->headers_out.content_length_n = -1;
 
     if (answer->content_type.len) {
-        r->headers_out.content_type.len = answer->content_type.len;
-        r->headers_out.content_type.data =
-                                         (u_char *) answer->content_type.data;
-        r->headers_out.content_type_len = answer->content_type.len;
-        r->headers_out.content_type_lowcase = NULL;
+        ngx_http_nightlight_content_type(r, answer->content_type);
     }
 
     if ((answer->allow.len
@@ -173,7 +191,10 @@ ngx_http_nightlight_send(ngx_http_nightlight_out_t *out)
     rc = ngx_http_send_header(r);
 
     if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-        return rc;
+
+        /* a header that has to wait is sent after finalization */
+
+        return rc == NGX_AGAIN ? NGX_OK : rc;
     }
 
     rc = ngx_http_nightlight_send_output(out);
@@ -246,6 +267,7 @@ ngx_http_nightlight_send_render(ngx_http_nightlight_out_t *out,
     out->last = (rv == NLT_OK);
 
     b->last += len;
+    b->temporary = (len != 0);  /* nothing at all is a special buffer */
     b->flush = 1;
     b->last_buf = out->last;
     b->last_in_chain = out->last;
@@ -313,6 +335,12 @@ ngx_http_nightlight_send_wait(ngx_http_request_t *r)
     wev = r->connection->write;
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
+    /* a client that leaves is noticed also if it takes nothing any more */
+
+    r->read_event_handler = r->discard_body
+                            ? ngx_http_discarded_request_body_handler
+                            : ngx_http_test_reading;
+
     if (!wev->delayed) {
         ngx_add_timer(wev, clcf->send_timeout);
     }
@@ -339,6 +367,14 @@ ngx_http_nightlight_send_more(ngx_http_nightlight_out_t *out)
                       "client timed out");
         r->connection->timedout = 1;
         ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
+        return;
+    }
+
+    if (wev->delayed) {
+
+        /* limit_rate: the timer is its own and says when to go on */
+
+        ngx_http_nightlight_send_wait(r);
         return;
     }
 

@@ -209,9 +209,9 @@ ngx_http_nightlight_store_tick(ngx_event_t *ev)
         }
     }
 
-    if (!ngx_exiting) {
-        ngx_add_timer(ev, next);
-    }
+    /* also while the worker shuts down: its last requests need it */
+
+    ngx_add_timer(ev, next);
 }
 
 

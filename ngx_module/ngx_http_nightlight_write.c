@@ -23,6 +23,9 @@ typedef struct {
     u_char                          *copy;
     size_t                           size;
     ngx_err_t                        err;
+
+    unsigned                         reading:1;  /* in a thread */
+    unsigned                         gone:1;     /* cleanup has run */
 } ngx_http_nightlight_write_ctx_t;
 
 
@@ -82,7 +85,7 @@ ngx_http_nightlight_write_handler(ngx_http_request_t *r)
     ngx_str_t  type, encoding;
 
     if (r != r->main) {
-        return NGX_HTTP_NOT_FOUND;
+        return ngx_http_nightlight_subrequest(r);
     }
 
     if (r->method != NGX_HTTP_POST) {
@@ -180,12 +183,16 @@ ngx_http_nightlight_write_body(ngx_http_request_t *r)
     ctx->task->event.handler = ngx_http_nightlight_write_read_done;
 
     if (ngx_thread_task_post(nmcf->threads, ctx->task) != NGX_OK) {
-        ngx_http_finalize_request(r, NGX_HTTP_SERVICE_UNAVAILABLE);
+        ngx_http_finalize_request(r, ngx_http_nightlight_send_text(r,
+                                  NGX_HTTP_SERVICE_UNAVAILABLE,
+                                  NLT_STR("too many bodies are being read"),
+                                  1));
         return;
     }
 
     /* keeps request and worker alive until the thread is done */
 
+    ctx->reading = 1;
     r->main->blocked++;
     r->write_event_handler = ngx_http_request_empty_handler;
     r->read_event_handler = ngx_http_block_reading;
@@ -217,15 +224,16 @@ ngx_http_nightlight_write_read_done(ngx_event_t *ev)
 
     ngx_http_set_log_request(c->log, r);
 
+    ctx->reading = 0;
     r->main->blocked--;
 
     if (ctx->event.timer_set) {
         ngx_del_timer(&ctx->event);
     }
 
-    if (c->error) {
+    if (ctx->gone) {
 
-        /* nginx has run the cleanup and swapped in its finalizer meanwhile */
+        /* nginx has swapped in its finalizer meanwhile */
 
         ngx_free(ctx->copy);
         ctx->copy = NULL;
@@ -385,6 +393,15 @@ ngx_http_nightlight_write_cleanup(void *data)
 {
     ngx_http_nightlight_write_ctx_t *ctx = data;
 
+    ctx->gone = 1;
+
+    if (ctx->reading) {
+
+        /* the timer keeps the worker until the thread is done */
+
+        return;
+    }
+
     if (ctx->event.timer_set) {
         ngx_del_timer(&ctx->event);
     }
@@ -392,7 +409,7 @@ ngx_http_nightlight_write_cleanup(void *data)
     nlt_ingest_cancel(ctx->ingest);
     ctx->ingest = NULL;
 
-    if (ctx->copy && ctx->request->main->blocked == 0) {
+    if (ctx->copy) {
         ngx_free(ctx->copy);
         ctx->copy = NULL;
     }

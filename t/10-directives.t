@@ -116,6 +116,35 @@ refused('unknown feature', qr/unknown feature/,
 refused('zero lookback', qr/must not be zero/, $store,
     'location / { nightlight_query main; nightlight_lookback 0; }');
 
+for my $bad ('nightlight_query_timeout 0', 'nightlight_query_timeout 400d',
+    'nightlight_lookback 400d', 'nightlight_query_max_samples 0',
+    'nightlight_query_memory 0', 'nightlight_query_memory 1k')
+{
+    refused($bad, qr/must (?:not )?be/, $store,
+        "location / { nightlight_query main; $bad; }");
+}
+refused('a variable in a parameter', qr/variables/,
+    'nightlight_store main path=$document_root/store;');
+for my $d ('nightlight_query main', 'nightlight_write main',
+    'nightlight_status main', 'nightlight_metrics main')
+{
+    refused("$d outside of a location", qr/not allowed here/, "$store $d;");
+    refused("$d in if", qr/not allowed here/, $store,
+        "location / { if (\$arg_a) { $d; } }");
+    refused("$d in limit_except", qr/not allowed here/, $store,
+        "location / { limit_except GET { $d; } }");
+}
+refused('a store in a server', qr/not allowed here/, '', $store);
+refused('a handler in a named location', qr/named location/, $store,
+    'location @x { nightlight_query main; }');
+accepted('conditions in a location', $store, <<'EOF');
+    location / {
+        nightlight_query main;
+        if ($arg_a) { set $b 1; }
+        limit_except GET { deny all; }
+    }
+EOF
+
 # the documented defaults are those of the code
 my $doc = $t->read_file("$Nightlight::Test::ROOT/docs/DIRECTIVES.md");
 for my $d (qw(nightlight_query_timeout nightlight_query_max_samples

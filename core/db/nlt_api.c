@@ -172,6 +172,28 @@ allow_text(unsigned methods)
     }
 }
 
+/* Counts a query; the view keeps the head, and so the counters, mapped. */
+static void
+count_query(nlt_api_t *a)
+{
+    nlt_head_ctl_t *ctl = nlt_store_ctl(a->store);
+
+    if (ctl == NULL) {
+        return;
+    }
+    atomic_fetch_add_explicit(&ctl->counters.queries, 1,
+                              memory_order_relaxed);
+    atomic_fetch_add_explicit(&ctl->counters.query_samples,
+                              a->answer.samples_read, memory_order_relaxed);
+    atomic_fetch_add_explicit(&ctl->counters.query_ns,
+                              (uint64_t) a->answer.elapsed_ns,
+                              memory_order_relaxed);
+    if (a->answer.status >= 400) {
+        atomic_fetch_add_explicit(&ctl->counters.query_errors, 1,
+                                  memory_order_relaxed);
+    }
+}
+
 void
 nlt_api_run(nlt_api_t *a)
 {
@@ -190,29 +212,32 @@ nlt_api_run(nlt_api_t *a)
         a->answer.has_body = false;
     }
     a->answer.elapsed_ns = nlt_mono_ns(a->env) - a->start_ns;
-
-    nlt_head_ctl_t *ctl = nlt_store_ctl(a->store);
-
-    if (ctl != NULL && a->route != NULL && !a->route->quick) {
-        atomic_fetch_add_explicit(&ctl->counters.queries, 1,
-                                  memory_order_relaxed);
-        atomic_fetch_add_explicit(&ctl->counters.query_samples,
-                                  a->answer.samples_read,
-                                  memory_order_relaxed);
-        atomic_fetch_add_explicit(&ctl->counters.query_ns,
-                                  (uint64_t) a->answer.elapsed_ns,
-                                  memory_order_relaxed);
-        if (a->answer.status >= 400) {
-            atomic_fetch_add_explicit(&ctl->counters.query_errors, 1,
-                                      memory_order_relaxed);
-        }
+    if (a->view_open) {
+        count_query(a);
+        /*
+         * The answer is complete and lies in the pool: a client that takes
+         * it slowly must not keep arenas and blocks.
+         */
+        nlt_view_close(&a->view);
+        a->view_open = false;
     }
 }
 
 void
 nlt_api_cancel(nlt_api_t *a)
 {
-    __atomic_store_n(&a->cancel, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&a->cancel, NLT_API_CANCELED, __ATOMIC_RELAXED);
+}
+
+void
+nlt_api_expire(nlt_api_t *a)
+{
+    int running = 0;
+
+    /* who canceled first is right */
+    (void) __atomic_compare_exchange_n(&a->cancel, &running, NLT_API_EXPIRED,
+                                       false, __ATOMIC_RELAXED,
+                                       __ATOMIC_RELAXED);
 }
 
 const nlt_api_answer_t *
@@ -232,9 +257,6 @@ nlt_api_destroy(nlt_api_t *a)
 {
     if (a == NULL) {
         return;
-    }
-    if (a->view_open) {
-        nlt_view_close(&a->view);
     }
     nlt_json_stream_deinit(&a->json);
     nlt_buf_deinit(&a->text);
@@ -322,6 +344,12 @@ nlt_api_fail_rc(nlt_api_t *a, const nlt_err_t *err)
                      "query needs more memory than "
                      "nightlight_query_memory allows (%zu bytes)",
                      a->conf.memory_max);
+        return;
+    }
+    if (err->rc == NLT_ECANCELED
+        && __atomic_load_n(&a->cancel, __ATOMIC_RELAXED) == NLT_API_EXPIRED) {
+        nlt_api_fail(a, "timeout", 503,
+                     "query timed out in query execution");
         return;
     }
     for (size_t i = 0; i < NLT_COUNT(map); i++) {

@@ -28,6 +28,10 @@ typedef struct {
     nlt_str_t value;
 } nlt_api_param_t;
 
+/* Why a job has to end. */
+#define NLT_API_CANCELED 1 /* nobody waits for the answer */
+#define NLT_API_EXPIRED  2 /* its time is up */
+
 typedef struct nlt_api_route_s nlt_api_route_t;
 
 struct nlt_api_s {
@@ -38,7 +42,7 @@ struct nlt_api_s {
     const nlt_api_route_t *route;
     nlt_str_t path_arg; /* <name> of label/<name>/values */
     nlt_pool_t pool;
-    int cancel; /* set by another thread */
+    int cancel; /* 0, or one of below, set by another thread */
     nlt_api_param_t *params;
     size_t n_params;
     nlt_self_conn_t conn;
