@@ -36,12 +36,6 @@ static const char *const names[] = {"__name__", "code", "env",
                                     "instance", "job",  "z\xc3\xa9"};
 static char values[LABELS_MAX][80][24];
 
-static nlt_str_t
-str_of(const char *c)
-{
-    return (nlt_str_t){strlen(c), c};
-}
-
 /* Value k of label l: few of some labels, many of others. */
 static nlt_str_t
 value_of(size_t l, uint64_t k)
@@ -52,7 +46,7 @@ value_of(size_t l, uint64_t k)
 
     snprintf(s, sizeof(values[l][0]), "%c%u-%s", (int) ('a' + i % 7), i,
              names[l]);
-    return str_of(s);
+    return nlt_test_str(s);
 }
 
 static double
@@ -89,8 +83,8 @@ make_series(series_t *s)
     s->n_labels = 0;
     for (size_t l = 0; l < LABELS_MAX; l++) {
         if (l == 0 || nlt_test_below(3) > 0) {
-            s->labels[s->n_labels++] =
-                (nlt_label_t){str_of(names[l]), value_of(l, nlt_test_rand())};
+            s->labels[s->n_labels++] = (nlt_label_t){
+                nlt_test_str(names[l]), value_of(l, nlt_test_rand())};
         }
     }
     s->n = 1 + nlt_test_below(SAMPLES_MAX);
@@ -221,9 +215,11 @@ check_series(const nlt_block_t *b, nlt_pool_t *pool, uint32_t id,
     for (size_t l = 0; l < LABELS_MAX; l++) {
         nlt_str_t got;
 
-        NLT_CHECK_INT(nlt_block_label(b, id, str_of(names[l]), &got, &err),
-                      NLT_OK);
-        NLT_CHECK(nlt_str_eq(got, nlt_labels_get(labels, str_of(names[l]))));
+        NLT_CHECK_INT(
+            nlt_block_label(b, id, nlt_test_str(names[l]), &got, &err),
+            NLT_OK);
+        NLT_CHECK(
+            nlt_str_eq(got, nlt_labels_get(labels, nlt_test_str(names[l]))));
     }
     for (int k = 0; k < 4; k++) {
         int64_t lo = k ? (int64_t) nlt_test_below(DAY_MS) : INT64_MIN;
@@ -261,7 +257,7 @@ make_matcher(nlt_matcher_t *m, char *text, size_t size)
 
     m->re = NULL;
     m->op = (nlt_match_op_t) nlt_test_below(4);
-    m->name = nlt_test_below(12) ? str_of(names[l]) : NLT_STR("nosuch");
+    m->name = nlt_test_below(12) ? nlt_test_str(names[l]) : NLT_STR("nosuch");
     if (m->op == NLT_MATCH_RE || m->op == NLT_MATCH_NRE) {
         switch (nlt_test_below(7)) {
         case 0:
@@ -289,7 +285,7 @@ make_matcher(nlt_matcher_t *m, char *text, size_t size)
     } else {
         snprintf(text, size, "%s", nlt_test_below(5) ? v.data : "");
     }
-    m->value = str_of(text);
+    m->value = nlt_test_str(text);
 }
 
 static void
@@ -346,8 +342,9 @@ check_names_and_values(const nlt_block_t *b, nlt_pool_t *pool)
 
         for (size_t i = 0; i < twin.n; i++) {
             const series_t *s = &twin.series[i];
-            nlt_str_t x = nlt_labels_get(
-                (nlt_labels_t){s->labels, s->n_labels}, str_of(names[l]));
+            nlt_str_t x =
+                nlt_labels_get((nlt_labels_t){s->labels, s->n_labels},
+                               nlt_test_str(names[l]));
 
             if (x.len > 0) {
                 size_t idx = (size_t) atoi(x.data + 1);
@@ -356,9 +353,9 @@ check_names_and_values(const nlt_block_t *b, nlt_pool_t *pool)
                 has[idx] = true;
             }
         }
-        NLT_CHECK_INT(
-            nlt_block_label_values(b, str_of(names[l]), pool, &v, &k, &err),
-            NLT_OK);
+        NLT_CHECK_INT(nlt_block_label_values(b, nlt_test_str(names[l]), pool,
+                                             &v, &k, &err),
+                      NLT_OK);
         NLT_CHECK_INT(k, want);
         for (size_t i = 1; i < k; i++) {
             NLT_CHECK(nlt_str_cmp(v[i - 1], v[i]) < 0);
@@ -367,7 +364,8 @@ check_names_and_values(const nlt_block_t *b, nlt_pool_t *pool)
             NLT_CHECK(has[atoi(v[i].data + 1)]);
         }
         if (k > 0) {
-            NLT_CHECK(total < n && nlt_str_eq(got[total], str_of(names[l])));
+            NLT_CHECK(total < n
+                      && nlt_str_eq(got[total], nlt_test_str(names[l])));
             total++;
         }
     }

@@ -38,12 +38,6 @@ typedef struct {
     size_t idx[SERIES_MAX];
 } set_t;
 
-static nlt_str_t
-c_str(const char *s)
-{
-    return (nlt_str_t){strlen(s), s};
-}
-
 static size_t
 labels_of(const int *l, nlt_label_t *out)
 {
@@ -51,7 +45,8 @@ labels_of(const int *l, nlt_label_t *out)
 
     for (int i = 0; i < N_LABELS; i++) {
         if (l[i]) {
-            out[n++] = (nlt_label_t){c_str(names[i]), c_str(values[i][l[i]])};
+            out[n++] = (nlt_label_t){nlt_test_str(names[i]),
+                                     nlt_test_str(values[i][l[i]])};
         }
     }
     return n;
@@ -90,8 +85,8 @@ static nlt_str_t
 src_label(const nlt_series_set_t *set, size_t idx, nlt_str_t name)
 {
     for (int i = 0; i < N_LABELS; i++) {
-        if (nlt_str_eq(name, c_str(names[i]))) {
-            return c_str(values[i][series_at(set, idx)->l[i]]);
+        if (nlt_str_eq(name, nlt_test_str(names[i]))) {
+            return nlt_test_str(values[i][series_at(set, idx)->l[i]]);
         }
     }
     return (nlt_str_t){0, NULL};

@@ -27,6 +27,13 @@
 
 #include "nlt_types.h"
 
+/* A NUL-terminated string as a counted one. */
+static inline nlt_str_t
+nlt_test_str(const char *c)
+{
+    return (nlt_str_t){strlen(c), c};
+}
+
 static int nlt_test_count, nlt_test_failed_tests, nlt_test_failed_checks;
 static uint64_t nlt_test_rand_state;
 
@@ -61,8 +68,7 @@ nlt_test_fail(const char *file, int line, const char *what)
         nlt_str_t nlt_g_ = (got);                                             \
         const char *nlt_w_ = (want);                                          \
         if (nlt_g_.len != strlen(nlt_w_)                                      \
-            || (nlt_g_.len && memcmp(nlt_g_.data, nlt_w_, nlt_g_.len)))       \
-        {                                                                     \
+            || (nlt_g_.len && memcmp(nlt_g_.data, nlt_w_, nlt_g_.len))) {     \
             printf("# got  '%.*s'\n# want '%s'\n", (int) nlt_g_.len,          \
                    nlt_g_.len ? nlt_g_.data : "", nlt_w_);                    \
             nlt_test_fail(__FILE__, __LINE__, #got " == " #want);             \

@@ -8,12 +8,6 @@
 
 #include <math.h>
 
-static nlt_str_t
-str(const char *c)
-{
-    return (nlt_str_t){strlen(c), c};
-}
-
 /* ---- layouts ---- */
 
 static const struct {
@@ -211,7 +205,7 @@ reading_equals_strtod(void)
         if (isnan(want)) {
             continue;
         }
-        int rc = nlt_num_parse(str(s), &got);
+        int rc = nlt_num_parse(nlt_test_str(s), &got);
         NLT_CHECK_INT(rc, isinf(want) ? 2 : 0);
         NLT_CHECK_BITS(got, want);
         if (nlt_bits_of(got) != nlt_bits_of(want)) {
@@ -365,7 +359,7 @@ syntax_is_that_of_go(void)
     double v;
 
     for (size_t i = 0; i < NLT_COUNT(parses); i++) {
-        int rc = nlt_num_parse(str(parses[i].text), &v);
+        int rc = nlt_num_parse(nlt_test_str(parses[i].text), &v);
 
         if (rc != parses[i].rc) {
             printf("# %s\n", parses[i].text);
@@ -406,7 +400,8 @@ integers_are_read_whole(void)
     for (size_t i = 0; i < NLT_COUNT(ints); i++) {
         int64_t v = 0;
 
-        NLT_CHECK_INT(nlt_num_parse_i64(str(ints[i].text), &v), ints[i].ok);
+        NLT_CHECK_INT(nlt_num_parse_i64(nlt_test_str(ints[i].text), &v),
+                      ints[i].ok);
         NLT_CHECK_INT(v, ints[i].v);
     }
 }

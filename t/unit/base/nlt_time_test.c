@@ -2,12 +2,6 @@
 #include "nlt_time.h"
 #include "nlt_test.h"
 
-static nlt_str_t
-str(const char *c)
-{
-    return (nlt_str_t){strlen(c), c};
-}
-
 #define NOT_VALID(s) "not a valid duration string: \"" s "\""
 
 static const struct {
@@ -46,8 +40,8 @@ durations_are_read_as_prometheus_reads_them(void)
     for (size_t i = 0; i < NLT_COUNT(durations); i++) {
         int64_t ms = -1;
         nlt_err_t err;
-        nlt_rc_t rc =
-            nlt_time_parse_duration(str(durations[i].text), &ms, &err);
+        nlt_rc_t rc = nlt_time_parse_duration(nlt_test_str(durations[i].text),
+                                              &ms, &err);
 
         NLT_CHECK_INT(rc, durations[i].error ? NLT_EINVAL : NLT_OK);
         NLT_CHECK_INT(ms, durations[i].ms);
@@ -138,8 +132,9 @@ instants_are_read_as_prometheus_reads_them(void)
     for (size_t i = 0; i < NLT_COUNT(instants); i++) {
         int64_t ms = -1;
 
-        NLT_CHECK_INT(nlt_time_parse_instant(str(instants[i].text), &ms),
-                      instants[i].rc);
+        NLT_CHECK_INT(
+            nlt_time_parse_instant(nlt_test_str(instants[i].text), &ms),
+            instants[i].rc);
         NLT_CHECK_INT(ms, instants[i].ms);
         if (ms != instants[i].ms) {
             printf("# %s\n", instants[i].text);
@@ -183,7 +178,7 @@ steps_are_seconds_or_durations(void)
     for (size_t i = 0; i < NLT_COUNT(steps); i++) {
         int64_t ms = -1;
 
-        NLT_CHECK_INT(nlt_time_parse_step(str(steps[i].text), &ms),
+        NLT_CHECK_INT(nlt_time_parse_step(nlt_test_str(steps[i].text), &ms),
                       steps[i].rc);
         NLT_CHECK_INT(ms, steps[i].ms);
     }

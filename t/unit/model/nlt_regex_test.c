@@ -7,12 +7,6 @@
 #include "nlt_test.h"
 #include "nlt_test_mem.h"
 
-static nlt_str_t
-str(const char *c)
-{
-    return (nlt_str_t){strlen(c), c};
-}
-
 /* ---- errors ---- */
 
 static const char *
@@ -23,7 +17,7 @@ error_of(const char *pattern)
     nlt_regex_t *re;
 
     nlt_pool_init(&pool, &nlt_mem_libc, 64 << 20);
-    nlt_rc_t rc = nlt_regex_compile(&pool, str(pattern), &re, &err);
+    nlt_rc_t rc = nlt_regex_compile(&pool, nlt_test_str(pattern), &re, &err);
     nlt_regex_destroy(re);
     nlt_pool_deinit(&pool);
     if (rc == NLT_OK) {
@@ -99,7 +93,7 @@ errors_have_the_texts_of_re2(void)
         if (strcmp(got, errors[i][1]) != 0) {
             printf("# pattern %s\n", errors[i][0]);
         }
-        NLT_CHECK_STR(str(got), errors[i][1]);
+        NLT_CHECK_STR(nlt_test_str(got), errors[i][1]);
     }
 }
 
@@ -112,23 +106,24 @@ deep_and_large_patterns_are_refused(void)
     memset(deep, '(', 3000);
     memset(deep + 3000, ')', 3000);
     deep[6000] = '\0';
-    text = str(error_of(deep));
+    text = nlt_test_str(error_of(deep));
     NLT_CHECK(text.len > 20
               && memcmp(text.data, "expression nests too deeply", 27) == 0);
     memset(deep, '(', 900);
     memset(deep + 900, ')', 900);
     deep[1800] = '\0';
-    NLT_CHECK_STR(str(error_of(deep)), "ok");
+    NLT_CHECK_STR(nlt_test_str(error_of(deep)), "ok");
     /* 8000 / 7 times 1000 times nothing small: Go's own bound is far. */
     deep[0] = '\0';
     for (int i = 0; i < 1000; i++) {
         strcat(deep, "(ab.){9}");
     }
-    text = str(error_of(deep));
+    text = nlt_test_str(error_of(deep));
     NLT_CHECK(text.len >= 2);
     free(deep);
-    NLT_CHECK_STR(str(error_of("((((a{10}){10}){10}b{1000}){1}.{1000}){1}")),
-                  "ok");
+    NLT_CHECK_STR(
+        nlt_test_str(error_of("((((a{10}){10}){10}b{1000}){1}.{1000}){1}")),
+        "ok");
 }
 
 /* ---- matching ---- */
@@ -143,8 +138,8 @@ matches(const char *pattern, const char *s)
     int answer = -1;
 
     nlt_pool_init(&pool, &nlt_mem_libc, 16 << 20);
-    if (nlt_regex_compile(&pool, str(pattern), &re, &err) == NLT_OK) {
-        nlt_rc_t rc = nlt_regex_match(re, str(s));
+    if (nlt_regex_compile(&pool, nlt_test_str(pattern), &re, &err) == NLT_OK) {
+        nlt_rc_t rc = nlt_regex_match(re, nlt_test_str(s));
 
         answer = rc == NLT_OK ? 1 : rc == NLT_EOF ? 0 : -1;
     } else {
@@ -469,13 +464,14 @@ check_plan(const char *pattern, const char *literals, const char *prefix)
     char text[200] = "";
 
     nlt_pool_init(&pool, &nlt_mem_libc, 16 << 20);
-    NLT_CHECK_INT(nlt_regex_compile(&pool, str(pattern), &re, NULL), NLT_OK);
+    NLT_CHECK_INT(nlt_regex_compile(&pool, nlt_test_str(pattern), &re, NULL),
+                  NLT_OK);
     size_t n = nlt_regex_literals(re, &v);
     for (size_t i = 0; i < n; i++) {
         strncat(text, v[i].data, v[i].len);
         strcat(text, i + 1 < n ? "," : "");
     }
-    NLT_CHECK_STR(str(text), literals);
+    NLT_CHECK_STR(nlt_test_str(text), literals);
     NLT_CHECK_STR(nlt_regex_prefix(re), prefix);
     nlt_regex_destroy(re);
     nlt_pool_deinit(&pool);
@@ -536,7 +532,7 @@ every_failing_allocation_is_an_error(void)
             nlt_test_mem_init(&mem, fail);
             nlt_pool_init(&pool, &mem.mem, 16 << 20);
             nlt_rc_t rc =
-                nlt_regex_compile(&pool, str(patterns[i]), &re, &err);
+                nlt_regex_compile(&pool, nlt_test_str(patterns[i]), &re, &err);
             if (rc == NLT_OK) {
                 nlt_captures_t g;
 

@@ -4,12 +4,6 @@
 #include "nlt_pql_func.h"
 #include "nlt_test.h"
 
-static nlt_str_t
-str(const char *c)
-{
-    return (nlt_str_t){strlen(c), c};
-}
-
 static void
 table_is_sorted_and_complete(void)
 {
@@ -30,10 +24,10 @@ every_name_is_found_and_no_other(void)
     const char *strangers[] = {"", "Rate", "rat", "ratee", "zzz", "aaa"};
 
     for (size_t i = 0; i < n; i++) {
-        NLT_CHECK(nlt_pql_func_find(str(t[i].name)) == &t[i]);
+        NLT_CHECK(nlt_pql_func_find(nlt_test_str(t[i].name)) == &t[i]);
     }
     for (size_t i = 0; i < NLT_COUNT(strangers); i++) {
-        NLT_CHECK(nlt_pql_func_find(str(strangers[i])) == NULL);
+        NLT_CHECK(nlt_pql_func_find(nlt_test_str(strangers[i])) == NULL);
     }
 }
 
@@ -119,7 +113,8 @@ signatures_are_prometheus_ones(void)
     };
 
     for (size_t i = 0; i < NLT_COUNT(want); i++) {
-        const nlt_pql_func_t *f = nlt_pql_func_find(str(want[i].name));
+        const nlt_pql_func_t *f =
+            nlt_pql_func_find(nlt_test_str(want[i].name));
 
         NLT_CHECK(f != NULL);
         if (f != NULL) {
@@ -135,8 +130,9 @@ signatures_are_prometheus_ones(void)
 static void
 edges_are_refused_by_name(void)
 {
-    const nlt_pql_func_t *avg = nlt_pql_func_find(str("avg_over_time"));
-    const nlt_pql_func_t *changes = nlt_pql_func_find(str("changes"));
+    const nlt_pql_func_t *avg =
+        nlt_pql_func_find(nlt_test_str("avg_over_time"));
+    const nlt_pql_func_t *changes = nlt_pql_func_find(nlt_test_str("changes"));
     nlt_err_t err;
 
     NLT_CHECK_INT(nlt_pql_func_edges(avg, false, false, &err), NLT_OK);

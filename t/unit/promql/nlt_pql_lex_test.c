@@ -6,12 +6,6 @@
 #include "nlt_pql_lex.h"
 #include "nlt_test.h"
 
-static nlt_str_t
-str(const char *c)
-{
-    return (nlt_str_t){strlen(c), c};
-}
-
 /* The kinds of all tokens as letters of their text, for short tables. */
 static const char *
 name_of(nlt_pql_token_kind_t kind)
@@ -34,14 +28,14 @@ check_tokens(const char *text, const char *want)
     nlt_pql_lex_t lex;
     nlt_pql_token_t tok;
 
-    nlt_pql_lex_init(&lex, str(text));
+    nlt_pql_lex_init(&lex, nlt_test_str(text));
     do {
         tok = nlt_pql_lex_next(&lex);
         n += (size_t) snprintf(got + n, sizeof(got) - n, "%s%s@%d",
                                n ? " " : "", name_of(tok.kind), (int) tok.pos);
     } while (tok.kind != NLT_PQL_T_END && tok.kind != NLT_PQL_T_ERROR
              && n < sizeof(got) - 64);
-    NLT_CHECK_STR(str(got), want);
+    NLT_CHECK_STR(nlt_test_str(got), want);
 }
 
 /* The first error of a text and where it is. */
@@ -97,7 +91,7 @@ every_word_of_the_list_is_found(void)
         nlt_pql_lex_t lex;
 
         if (info->word) {
-            nlt_pql_lex_init(&lex, str(info->text));
+            nlt_pql_lex_init(&lex, nlt_test_str(info->text));
             NLT_CHECK_INT(nlt_pql_lex_next(&lex).kind, k);
             NLT_CHECK_INT(nlt_pql_lex_next(&lex).kind, NLT_PQL_T_END);
         }

@@ -13,12 +13,6 @@
 #include "nlt_test.h"
 #include "nlt_test_mem.h"
 
-static nlt_str_t
-str(const char *c)
-{
-    return (nlt_str_t){strlen(c), c};
-}
-
 typedef struct {
     const char *text;
     const char *error; /* without ": parse error" */
@@ -38,9 +32,9 @@ check_wrong(const wrong_t *w, size_t n, unsigned features)
         snprintf(want, sizeof(want), "%.*s: parse error%s",
                  (int) (text - w[i].error), w[i].error, text);
         nlt_pool_init(&pool, &nlt_mem_libc, 1 << 20);
-        NLT_CHECK_INT(
-            nlt_pql_parse(&pool, str(w[i].text), features, &tree, &err),
-            NLT_EINVAL);
+        NLT_CHECK_INT(nlt_pql_parse(&pool, nlt_test_str(w[i].text), features,
+                                    &tree, &err),
+                      NLT_EINVAL);
         NLT_CHECK(tree == NULL);
         NLT_CHECK_STR(((nlt_str_t){err.len, err.text}), want);
         nlt_pool_deinit(&pool);
@@ -333,7 +327,7 @@ parse(const char *text)
 {
     nlt_pql_node_t *tree;
 
-    if (nlt_pql_parse(&pool, str(text), NLT_PQL_F_ALL, &tree, &err)
+    if (nlt_pql_parse(&pool, nlt_test_str(text), NLT_PQL_F_ALL, &tree, &err)
         != NLT_OK) {
         printf("# %s: %s\n", text, err.text);
         nlt_test_fail(__FILE__, __LINE__, "parses");
@@ -561,7 +555,7 @@ info_may_select_everything(void)
     NLT_CHECK_INT(n->u.call.n_args, 2);
     NLT_CHECK_INT(n->u.call.args[1]->u.vector.n_matchers, 0);
     NLT_CHECK_INT(parse("start()")->type, NLT_PQL_SCALAR);
-    NLT_CHECK_STR(str(parse("STEP()")->u.call.func->name), "step");
+    NLT_CHECK_STR(nlt_test_str(parse("STEP()")->u.call.func->name), "step");
     nlt_pool_deinit(&pool);
 }
 
@@ -607,7 +601,8 @@ duration_expressions_are_resolved(void)
         nlt_pql_node_t *n;
         int64_t ms = 77;
 
-        if (nlt_pql_parse(&pool, str(t[i].text), NLT_PQL_F_ALL, &n, &err)
+        if (nlt_pql_parse(&pool, nlt_test_str(t[i].text), NLT_PQL_F_ALL, &n,
+                          &err)
             != NLT_OK) {
             NLT_CHECK(t[i].error && strstr(t[i].error, "out of range"));
             continue;
@@ -743,9 +738,9 @@ lone_selectors(void)
 
     nlt_pool_init(&pool, &nlt_mem_libc, 1 << 20);
     for (size_t i = 0; i < NLT_COUNT(t); i++) {
-        NLT_CHECK_INT(
-            nlt_pql_parse_selector(&pool, str(t[i].text), &m, &n, &err),
-            NLT_EINVAL);
+        NLT_CHECK_INT(nlt_pql_parse_selector(&pool, nlt_test_str(t[i].text),
+                                             &m, &n, &err),
+                      NLT_EINVAL);
         NLT_CHECK_STR(((nlt_str_t){err.len, err.text}), t[i].error);
         NLT_CHECK_INT(n, 0);
     }

@@ -11,12 +11,6 @@
 
 #define SCRIPTS "../shared/promqltest"
 
-static nlt_str_t
-str(const char *c)
-{
-    return (nlt_str_t){strlen(c), c};
-}
-
 /*
  * Parses and prints text into out; the printed text must parse to an equal
  * tree and print the same.  false: text does not parse, err says why.
@@ -110,7 +104,7 @@ text_is_canonical(void)
         nlt_buf_t b;
 
         nlt_buf_init(&b, &nlt_mem_libc, 1 << 20);
-        NLT_CHECK(round_trip(str(canonical[i][0]), &b, &err));
+        NLT_CHECK(round_trip(nlt_test_str(canonical[i][0]), &b, &err));
         NLT_CHECK_STR(nlt_buf_str(&b), canonical[i][1]);
         nlt_buf_deinit(&b);
     }
@@ -434,7 +428,7 @@ check_script(const char *name)
             continue;
         }
         nlt_buf_init(&b, &nlt_mem_libc, 1 << 20);
-        if (!round_trip(str(text), &b, &err)) {
+        if (!round_trip(nlt_test_str(text), &b, &err)) {
             printf("# %s: %s\n# %s\n", name, text, err.text);
             nlt_test_fail(__FILE__, __LINE__,
                           "every expression of the scripts parses");
