@@ -242,10 +242,12 @@ glob_match(nlt_str_t glob, nlt_str_t s)
     if (s.len < n || (n > 0 && memcmp(s.data, glob.data, n) != 0)) {
         return false;
     }
-    glob.data += n;
-    glob.len -= n;
-    s.data += n;
-    s.len -= n;
+    if (n > 0) { /* the data of an empty string may be NULL */
+        glob.data += n;
+        glob.len -= n;
+        s.data += n;
+        s.len -= n;
+    }
     while (glob.len > 0) {
         /* One gap or several; each .+ takes a rune at least. */
         while (glob.len > 0 && is_gap(glob.data[0])) {
