@@ -35,8 +35,7 @@ SAN-opt  :=
 SAN-asan := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # gcc only says that it does not model fences, which the seqlocks have
 SAN-tsan := -fsanitize=thread $(if $(findstring gcc,$(CC)),-Wno-tsan)
-SAN-fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
-            -fsanitize-recover=pointer-overflow
+SAN-fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 SAN     := $(SAN-$(MODE))
 INCS    := $(addprefix -Icore/,$(FLOORS)) -Icore -I$(GEN)
 CFLAGS  += $(CSTD) $(OPT) $(WARN) $(SAN) $(INCS) -MMD -MP
@@ -156,7 +155,7 @@ $(M)/Makefile: config | $(B)
 	    || { tail -n 5 $(CURDIR)/$(M)/configure.log; exit 1; }
 
 $(M)/ngx_http_nightlight_module.so: $(M)/Makefile $(MODULE_DEPS)
-	$(Q)$(MAKE) --no-print-directory -s -j$(shell nproc) -C $(NGX_SRC) -f $(CURDIR)/$(M)/Makefile modules
+	$(Q)$(MAKE) --no-print-directory -s $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc)) -C $(NGX_SRC) -f $(CURDIR)/$(M)/Makefile modules
 
 $(B):
 	@mkdir -p $(B)
