@@ -181,8 +181,7 @@ count_query(nlt_api_t *a)
     if (ctl == NULL) {
         return;
     }
-    atomic_fetch_add_explicit(&ctl->counters.queries, 1,
-                              memory_order_relaxed);
+    atomic_fetch_add_explicit(&ctl->counters.queries, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&ctl->counters.query_samples,
                               a->answer.samples_read, memory_order_relaxed);
     atomic_fetch_add_explicit(&ctl->counters.query_ns,
@@ -348,8 +347,7 @@ nlt_api_fail_rc(nlt_api_t *a, const nlt_err_t *err)
     }
     if (err->rc == NLT_ECANCELED
         && __atomic_load_n(&a->cancel, __ATOMIC_RELAXED) == NLT_API_EXPIRED) {
-        nlt_api_fail(a, "timeout", 503,
-                     "query timed out in query execution");
+        nlt_api_fail(a, "timeout", 503, "query timed out in query execution");
         return;
     }
     for (size_t i = 0; i < NLT_COUNT(map); i++) {

@@ -20,11 +20,11 @@
 
 typedef struct {
     nlt_str_t text;
-    bool instant;        /* start == end, result keeps its own type */
+    bool instant; /* start == end, result keeps its own type */
     int64_t t_start_ms;
-    int64_t t_end_ms;    /* >= start */
-    int64_t step_ms;     /* > 0; instant: anything */
-    int64_t lookback_ms; /* > 0; 5 minutes by default */
+    int64_t t_end_ms;         /* >= start */
+    int64_t step_ms;          /* > 0; instant: anything */
+    int64_t lookback_ms;      /* > 0; 5 minutes by default */
     int64_t subquery_step_ms; /* default step of subqueries; 1 minute */
     uint64_t samples_max;     /* held at once; 50 million by default */
     unsigned features;        /* nlt_pql_features_t */

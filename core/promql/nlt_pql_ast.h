@@ -126,7 +126,7 @@ typedef struct {
 } nlt_pql_number_t;
 
 typedef struct {
-    nlt_str_t name; /* written before the braces, or empty */
+    nlt_str_t name;          /* written before the braces, or empty */
     nlt_matcher_t *matchers; /* in written order, then __name__ = name */
     size_t n_matchers;       /* not yet compiled */
     nlt_pql_shift_t shift;
@@ -172,8 +172,8 @@ typedef struct {
     nlt_pql_op_t op;
     nlt_pql_node_t *lhs;
     nlt_pql_node_t *rhs;
-    int32_t op_pos;   /* of the operator token */
-    bool return_bool; /* bool modifier */
+    int32_t op_pos;    /* of the operator token */
+    bool return_bool;  /* bool modifier */
     bool has_matching; /* on or ignoring was written */
     bool on;           /* labels are those of on(); else of ignoring() */
     nlt_pql_names_t labels;

@@ -137,9 +137,8 @@ const nlt_pql_func_t *nlt_pql_func_find(nlt_str_t name);
  * May a call of f have an argument with these modifiers?  NLT_EEXEC with
  * Prometheus's text (messages.md E26, E27) when not.
  */
-NLT_CHECKED nlt_rc_t nlt_pql_func_edges(const nlt_pql_func_t *f,
-                                        bool anchored, bool smoothed,
-                                        nlt_err_t *err);
+NLT_CHECKED nlt_rc_t nlt_pql_func_edges(const nlt_pql_func_t *f, bool anchored,
+                                        bool smoothed, nlt_err_t *err);
 
 /* The whole table, sorted by name. */
 const nlt_pql_func_t *nlt_pql_func_table(size_t *n);

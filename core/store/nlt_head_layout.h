@@ -283,8 +283,8 @@ typedef struct {
  * blocks like as well, and few enough to decode whole for one instant.
  */
 #define NLT_CHUNK_SAMPLES_MAX 480
-#define NLT_CHUNK_BYTES_MAX                                                   \
-    (NLT_CHUNK_SAMPLES_MAX * NLT_XOR_SAMPLE_BYTES_MAX)
+
+#define NLT_CHUNK_BYTES_MAX (NLT_CHUNK_SAMPLES_MAX * NLT_XOR_SAMPLE_BYTES_MAX)
 
 /* What is published of the newest chunk, in one 64-bit store. */
 typedef struct {

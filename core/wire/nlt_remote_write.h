@@ -29,24 +29,24 @@
 
 /* One TimeSeries; borrows from the body (or scratch, see below). */
 typedef struct {
-    nlt_str_t labels;      /* all label fields, tags included, in order */
+    nlt_str_t labels; /* all label fields, tags included, in order */
     uint32_t n_labels;
     uint32_t n_samples;
     uint32_t n_exemplars;
     uint32_t n_histograms;
-    nlt_str_t body;        /* the whole TimeSeries message */
-    size_t samples_off;    /* of the first sample field in body */
-    uint32_t idx;          /* position in the request, from 0 */
-    bool gathered;         /* labels lie in scratch, until the next series */
-    int64_t t_ms;          /* the last sample, if there is one: most series */
-    uint64_t v_bits;       /* have one, and need no second pass */
+    nlt_str_t body;     /* the whole TimeSeries message */
+    size_t samples_off; /* of the first sample field in body */
+    uint32_t idx;       /* position in the request, from 0 */
+    bool gathered;      /* labels lie in scratch, until the next series */
+    int64_t t_ms;       /* the last sample, if there is one: most series */
+    uint64_t v_bits;    /* have one, and need no second pass */
 } nlt_rw_series_t;
 
 typedef struct {
     const uint8_t *base; /* of the request: error positions count from it */
     const uint8_t *p;
     const uint8_t *end;
-    char *scratch;       /* for labels that are not contiguous */
+    char *scratch; /* for labels that are not contiguous */
     size_t scratch_cap;
     uint32_t n_series;   /* walked so far */
     uint32_t n_metadata; /* skipped so far */
@@ -77,8 +77,7 @@ NLT_CHECKED nlt_rc_t nlt_rw_walk_next(nlt_rw_walk_t *w, nlt_rw_series_t *out,
  */
 NLT_CHECKED nlt_rc_t nlt_rw_series_parse(nlt_str_t body, char *scratch,
                                          size_t scratch_cap,
-                                         nlt_rw_series_t *out,
-                                         nlt_err_t *err);
+                                         nlt_rw_series_t *out, nlt_err_t *err);
 
 /* Steps through the samples of one series. */
 typedef struct {
@@ -90,8 +89,8 @@ typedef struct {
 void nlt_rw_samples_init(nlt_rw_samples_t *it, const nlt_rw_series_t *s);
 
 /* The next sample; false at the end (the walk has checked the bytes). */
-bool nlt_rw_samples_next(nlt_rw_samples_t *it, int64_t *t_ms,
-                         uint64_t *v_bits);
+bool
+nlt_rw_samples_next(nlt_rw_samples_t *it, int64_t *t_ms, uint64_t *v_bits);
 
 /* Limits that a label set is held to (directives). */
 typedef struct {
@@ -116,17 +115,17 @@ typedef enum {
  * whatever *limits says.  Labels with an empty value count for labels_max
  * and for uniqueness.  Strings of out borrow from s.  About 20 ns a label.
  */
-nlt_rw_labels_t nlt_rw_labels(const nlt_rw_series_t *s,
-                              const nlt_rw_limits_t *limits, nlt_label_t *out,
-                              size_t *n, nlt_err_t *err);
+nlt_rw_labels_t
+nlt_rw_labels(const nlt_rw_series_t *s, const nlt_rw_limits_t *limits,
+              nlt_label_t *out, size_t *n, nlt_err_t *err);
 
 /*
  * The first labels of a series, at most max, as they came: for messages about
  * a set that is refused.  Nothing is checked but framing; what is broken ends
  * the list.  Returns their number.
  */
-size_t nlt_rw_labels_peek(const nlt_rw_series_t *s, nlt_label_t *out,
-                          size_t max);
+size_t
+nlt_rw_labels_peek(const nlt_rw_series_t *s, nlt_label_t *out, size_t max);
 
 /* Bytes that nlt_rw_canonical() will append. */
 size_t nlt_rw_canonical_len(nlt_labels_t labels);
@@ -151,8 +150,8 @@ NLT_CHECKED nlt_rc_t nlt_rw_canonical_parse(nlt_str_t bytes, nlt_label_t *out,
  * lying header allocates nothing.  NLT_EINVAL: not snappy ("s2: corrupt
  * input", also for an empty body); NLT_ETOOBIG over max.
  */
-NLT_CHECKED nlt_rc_t nlt_snappy_length(nlt_str_t body, size_t max,
-                                       size_t *out, nlt_err_t *err);
+NLT_CHECKED nlt_rc_t nlt_snappy_length(nlt_str_t body, size_t max, size_t *out,
+                                       nlt_err_t *err);
 
 /* Decompresses all of body into out (n bytes, as nlt_snappy_length said). */
 NLT_CHECKED nlt_rc_t nlt_snappy_decode(nlt_str_t body, char *out, size_t n,
@@ -174,7 +173,7 @@ size_t nlt_snappy_encode(nlt_str_t in, char *out);
  * as unsupported for now.
  */
 NLT_CHECKED nlt_rc_t nlt_rw_negotiate(nlt_str_t content_type,
-                                      nlt_str_t content_encoding,
-                                      int *version, nlt_err_t *err);
+                                      nlt_str_t content_encoding, int *version,
+                                      nlt_err_t *err);
 
 #endif

@@ -112,8 +112,8 @@ a_matrix_leaves_out_absent_points(void)
                          .n_series = 2};
     nlt_annot_t info = {NULL, NLT_STR("PromQL info: <i>")};
     nlt_annots_t annots = {.infos = &info};
-    nlt_json_stream_t s
-        = {.kind = NLT_JSON_VALUE, .value = &value, .annots = &annots};
+    nlt_json_stream_t s = {
+        .kind = NLT_JSON_VALUE, .value = &value, .annots = &annots};
 
     begin();
     for (size_t part = 1; part < 400; part += 13) {
