@@ -335,6 +335,7 @@ nlt_pool_mark(const nlt_pool_t *pool)
         .page = pool->bump,
         .page_used = pool->bump != NULL ? pool->bump->used : 0,
         .serial = pool->page != NULL ? pool->page->serial : 0,
+        .page_bytes = pool->page_bytes,
     };
 }
 
@@ -348,6 +349,8 @@ nlt_pool_rewind(nlt_pool_t *pool, nlt_pool_mark_t mark)
         page_give_back(pool, page);
     }
     pool->bump = mark.page;
+    /* else scratch in a loop would end in a largest page for each round */
+    pool->page_bytes = mark.page_bytes;
     if (mark.page != NULL) {
         mark.page->used = mark.page_used;
         POISON(page_data(mark.page) + mark.page_used, page_room(mark.page));

@@ -91,7 +91,8 @@ nlt_str_t nlt_pool_str(nlt_pool_t *pool, nlt_str_t s);
 typedef struct {
     nlt_pool_page_t *page; /* bump page */
     size_t page_used;
-    uint64_t serial; /* newest page */
+    uint64_t serial;   /* newest page */
+    size_t page_bytes; /* of the next page */
 } nlt_pool_mark_t;
 
 /*

@@ -31,6 +31,26 @@ pool_never_takes_more_than_its_budget(void)
 }
 
 static void
+scratch_in_a_loop_takes_the_same_page(void)
+{
+    nlt_test_mem_t mem;
+    nlt_pool_t pool;
+    size_t first = 0;
+
+    nlt_test_mem_init(&mem, -1);
+    nlt_pool_init(&pool, &mem.mem, 64 << 20);
+    for (int i = 0; i < 100; i++) {
+        nlt_pool_mark_t mark = nlt_pool_mark(&pool);
+
+        NLT_CHECK(nlt_pool_alloc(&pool, 100) != NULL);
+        first = i == 0 ? mem.bytes : first;
+        NLT_CHECK_INT(mem.bytes, first);
+        nlt_pool_rewind(&pool, mark);
+    }
+    nlt_pool_deinit(&pool);
+}
+
+static void
 absurd_sizes_fail(void)
 {
     nlt_pool_t pool;
@@ -206,6 +226,7 @@ int
 main(void)
 {
     NLT_TEST(pool_never_takes_more_than_its_budget);
+    NLT_TEST(scratch_in_a_loop_takes_the_same_page);
     NLT_TEST(absurd_sizes_fail);
     NLT_TEST(failing_mem_is_not_over_budget);
     NLT_TEST(grow_in_place_and_elsewhere);
