@@ -310,8 +310,10 @@ hash_finds_every_key_through_many_splits(void)
 
     NLT_CHECK(nlt_xhash_init(a, &root));
     for (i = 0; i < N; i++) {
-        keys[i] =
-            (nlt_xhash_key_t){nlt_test_rand(), (uint32_t) nlt_test_rand()};
+        keys[i].lo = nlt_test_rand();
+        keys[i].hi = (uint32_t) nlt_test_rand();
+        /* Uneven, so that some segments are deeper than others. */
+        keys[i].lo >>= i % 2 ? 5 : 0;
         NLT_CHECK(nlt_xhash_insert(a, &root, keys[i], i + 1));
         if (i % 16 == 0) {
             uint32_t k = (uint32_t) nlt_test_below(i + 1);
