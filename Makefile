@@ -30,7 +30,7 @@ WARN    := -Wall -Wextra -Wshadow -Wvla -Wundef -Wcast-qual -Wstrict-prototypes 
            -Wmissing-prototypes -Wconversion -Werror
 # of clang; nginx's build has it on too
 WARN    += $(if $(findstring clang,$(CC)),-Wconditional-uninitialized)
-OPT     := -O2 -g -ffp-contract=off -fno-math-errno -fPIC
+OPT     := $(if $(filter opt,$(MODE)),-O2,-O1) -g -ffp-contract=off -fno-math-errno -fPIC
 SAN-opt  :=
 SAN-asan := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # gcc only says that it does not model fences, which the seqlocks have
