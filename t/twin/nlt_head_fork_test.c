@@ -292,7 +292,7 @@ static bool
 wait_for_progress(nlt_head_t *h, unsigned w, uint64_t by)
 {
     uint64_t until = atomic_load(&ledger->progress[w]) + by;
-    int64_t deadline = nlt_mono_ns(&nlt_env_posix) + 5000000000;
+    int64_t deadline = nlt_mono_ns(&nlt_env_posix) + INT64_C(30000000000);
 
     while (atomic_load(&ledger->progress[w]) < until) {
         maintain(h, false);
