@@ -13,6 +13,10 @@
  * chunk with the sample in it, entry.chunk, entry.pub.  Whatever a dead
  * writer left unfinished lies behind what pub covers, so recovery is to
  * decode what pub covers and set the writer's state from it.
+ *
+ * The byte in which published bits end is stored again with those bits
+ * unchanged while a reader may load it: the one place where plain loads and
+ * stores meet, on purpose (a thread sanitizer reports nlt_xor_put here).
  */
 #include "nlt_head_priv.h"
 
