@@ -183,7 +183,7 @@ tests-concurrent: $(CONCURRENT)
 
 check-tsan:
 	$(Q)$(MAKE) --no-print-directory MODE=tsan tests-concurrent
-	$(Q)prove --nocolor --exec '' $(patsubst $(B)/gcc-opt/%,$(B)/gcc-tsan/%,$(CONCURRENT))
+	$(Q)TSAN_OPTIONS=suppressions=t/tsan.supp prove --nocolor --exec '' $(patsubst $(B)/gcc-opt/%,$(B)/gcc-tsan/%,$(CONCURRENT))
 
 run: setup-run
 	$(Q)$(MAKE) --no-print-directory -s module

@@ -249,6 +249,22 @@ block_at(const nlt_arena_t *a, uint32_t off)
     return b;
 }
 
+/*
+ * Links between blocks are set while readers, who have no lock, may look:
+ * one who sees a link too early ignores it, for n says how far to go.
+ */
+static void
+link_to(nlt_off_t *link, nlt_off_t off)
+{
+    __atomic_store_n(&link->u, off.u, __ATOMIC_RELEASE);
+}
+
+static uint32_t
+link_of(const nlt_off_t *link)
+{
+    return __atomic_load_n(&link->u, __ATOMIC_ACQUIRE);
+}
+
 bool
 nlt_arena_postings_room(nlt_arena_t *a, uint32_t pair, uint32_t series)
 {
@@ -283,11 +299,10 @@ nlt_arena_postings_room(nlt_arena_t *a, uint32_t pair, uint32_t series)
         return false;
     }
     fresh->cap = (uint16_t) cap;
-    /* Readers follow the link only when n says there is more. */
     if (tail) {
-        tail->next = off;
+        link_to(&tail->next, off);
     } else {
-        p->first_block = off;
+        link_to(&p->first_block, off);
     }
     p->tail_block = off;
     return true;
@@ -330,7 +345,7 @@ nlt_arena_walk_begin(nlt_arena_walk_t *w, const nlt_arena_t *a,
     *w = (nlt_arena_walk_t){.a = a};
     w->left = atomic_load_explicit(&p->n, ACQUIRE);
     w->first = p->first;
-    w->next_block = p->first_block.u;
+    w->next_block = link_of(&p->first_block);
 }
 
 /* To the next block that has bytes; false at the end or where corrupt. */
@@ -349,7 +364,7 @@ walk_block(nlt_arena_walk_t *w)
         w->used = atomic_load_explicit(&w->block->used, ACQUIRE);
         w->used = w->used < w->block->cap ? w->used : w->block->cap;
         w->pos = 0;
-        w->next_block = w->block->next.u;
+        w->next_block = link_of(&w->block->next);
         if (w->next_block && w->next_block <= before) {
             w->next_block = 0;
         }
