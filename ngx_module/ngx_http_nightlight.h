@@ -101,6 +101,8 @@ struct ngx_http_nightlight_runtime_s {
     nlt_store_t                     *store;     /* NULL: could not be opened */
     nlt_err_t                        err;       /* why */
     ngx_event_t                      timer;
+    ngx_msec_t                       ticked;    /* ngx_current_msec then */
+    unsigned                         ready:1;   /* at that time */
     ngx_event_t                      self;
     ngx_msec_t                       self_interval;
     ngx_str_t                        instance;

@@ -200,9 +200,13 @@ ngx_http_nightlight_store_tick(ngx_event_t *ev)
 
     next = NGX_HTTP_NIGHTLIGHT_TICK_READY;
 
+    rt->ticked = ngx_current_msec;
+
     if (rt->store) {
         nlt_store_tick(rt->store);
         nlt_store_status(rt->store, &status);
+
+        rt->ready = status.ready;
 
         if (!status.ready) {
             next = NGX_HTTP_NIGHTLIGHT_TICK_NOT_READY;
@@ -218,11 +222,28 @@ ngx_http_nightlight_store_tick(ngx_event_t *ev)
 nlt_store_t *
 ngx_http_nightlight_store_get(ngx_http_nightlight_store_t *store)
 {
+    ngx_http_nightlight_runtime_t  *rt;
+
     if (store->runtime == NULL) {
         store->runtime = ngx_http_nightlight_runtime_find(store);
     }
 
-    return store->runtime ? store->runtime->store : NULL;
+    rt = store->runtime;
+
+    if (rt == NULL) {
+        return NULL;
+    }
+
+    /*
+     * Workers attach each at its own tick.  Who was told "ready" by one of
+     * them must not meet another one that has not looked yet.
+     */
+
+    if (!rt->ready && rt->store && rt->ticked != ngx_current_msec) {
+        ngx_http_nightlight_store_tick(&rt->timer);
+    }
+
+    return rt->store;
 }
 
 

@@ -16,6 +16,8 @@ for my $main ('worker_processes 1;', 'worker_processes 4;',
     my $t = Nightlight::Test->new();
     $t->write_conf(main => $main);
     $t->run();
+    is(scalar(grep { $t->http('GET', '/-/ready')->{status} != 200 } 1 .. 40),
+        0, "$main what one says of being ready holds for all");
     for my $k (0 .. 40) {
         my $st = $t->write(map { ({ __name__ => 'm', i => "$_" },
             [($t0 + 5 * $k) * 1000, $k * $_]) } 0 .. 5);

@@ -173,18 +173,9 @@ sub run {
         $self->adopt($self->read_file('nginx.pid') + 0);
     }
     return $self if defined $p{ready} && !$p{ready};
-    $self->wait_for(sub { $self->is_ready() && $self->_all_attached() },
-        'nginx ready', 30)
+    $self->wait_for(sub { $self->is_ready() }, 'nginx ready', 30)
         or die "nginx not ready:\n" . $self->read_file('error.log');
     return $self;
-}
-
-# One worker that is ready says nothing of the others: at a first start each
-# attaches to the head on its own.
-sub _all_attached {
-    my ($self) = @_;
-    return !grep { $self->read_file("/proc/$_/maps") !~ m{/head\.\w+\.ctl} }
-        $self->workers();
 }
 
 sub is_ready {
