@@ -139,11 +139,22 @@ bool nlt_arena_reserve(nlt_arena_t *a, uint64_t end);
 nlt_off_t nlt_arena_alloc(nlt_arena_t *a, uint64_t bytes, uint64_t align,
                           uint64_t limit);
 
-/* What new series may use: a tenth is kept for samples. */
+/* What series may use: a tenth is kept for samples. */
 static inline uint64_t
 nlt_arena_limit_series(const nlt_arena_t *a)
 {
     return a->size - a->size / 10;
+}
+
+/*
+ * What series may use that nobody has seen before: a twentieth is kept for
+ * those carried over, so that a flood of new ones does not keep them out.
+ * The helper rotates before (NLT_HELPER_FULL_PERCENT).
+ */
+static inline uint64_t
+nlt_arena_limit_new(const nlt_arena_t *a)
+{
+    return a->size - a->size / 20 * 3;
 }
 
 /* Where the heap begins: no offset may reach into the header and its locks. */

@@ -179,10 +179,13 @@ publish(nlt_arena_t *a, const nlt_arena_labels_t *l, nlt_off_t off,
     return series;
 }
 
-/* What register and carry begin with; NLT_OK: go on, the lock is held. */
+/*
+ * What register and carry begin with; NLT_OK: go on, the lock is held.
+ * Beyond limit bytes no series is added.
+ */
 static nlt_rc_t
-begin(nlt_arena_t *a, nlt_xhash_key_t canonical, nlt_xhash_key_t raw,
-      uint32_t *series)
+begin(nlt_arena_t *a, uint64_t limit, nlt_xhash_key_t canonical,
+      nlt_xhash_key_t raw, uint32_t *series)
 {
     bool broken, alias = raw.lo != canonical.lo || raw.hi != canonical.hi;
     nlt_rc_t rc = NLT_OK;
@@ -200,7 +203,7 @@ begin(nlt_arena_t *a, nlt_xhash_key_t canonical, nlt_xhash_key_t raw,
         }
     } else if (broken
                || atomic_load_explicit(&a->hdr->used_bytes, RELAXED)
-                      >= nlt_arena_limit_series(a)) {
+                      >= limit) {
         rc = NLT_EFULL;
     }
     if (rc != NLT_OK || *series) {
@@ -245,7 +248,7 @@ nlt_arena_register(nlt_arena_t *a, uint32_t tenant, nlt_labels_t labels,
         *series = 0;
         return NLT_EINVAL;
     }
-    rc = begin(a, key, alias, series);
+    rc = begin(a, nlt_arena_limit_new(a), key, alias, series);
     if (rc != NLT_OK || *series) {
         return rc;
     }
@@ -336,7 +339,7 @@ nlt_arena_carry(nlt_arena_t *a, const nlt_arena_t *from, uint32_t from_series,
     for (uint32_t i = 0; i < from_l->n; i++) {
         __builtin_prefetch(nlt_arena_pair(from, from_l->pair[i]));
     }
-    rc = begin(a, key, alias, series);
+    rc = begin(a, nlt_arena_limit_series(a), key, alias, series);
     if (rc != NLT_OK || *series) {
         return rc;
     }
