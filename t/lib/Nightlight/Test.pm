@@ -13,13 +13,15 @@ package Nightlight::Test;
 # sleeps for luck: wait_for() polls a condition and has a deadline.
 #
 # Environment: TEST_NGINX_BINARY (default: the distribution's nginx),
-# TEST_NIGHTLIGHT_MODULE, TEST_NGINX_LEAVE=1 (keep the directory),
+# TEST_NIGHTLIGHT_MODULE, TEST_NGINX_GLOBALS (lines for the main section of
+# the standard configuration), TEST_NGINX_LEAVE=1 (keep the directory),
 # TEST_NGINX_CATLOG=1 (print error.log at the end).
 
 use warnings;
 use strict;
 
 use Cwd qw(abs_path);
+use Errno ();
 use Fcntl qw(:flock);
 use File::Basename qw(dirname);
 use File::Path qw(remove_tree);
@@ -123,6 +125,7 @@ sub write_conf {
         location = /metrics      { nightlight_metrics main; }
 EOF
     my $main = defined $p{main} ? $p{main} : 'worker_processes 2;';
+    $main .= "\n$ENV{TEST_NGINX_GLOBALS}" if $ENV{TEST_NGINX_GLOBALS};
     $_ = defined $_ ? $_ : '' for @p{qw(events http server)};
     $self->write_file_expand('nginx.conf', <<"EOF");
 load_module %%MODULE%%;
@@ -173,7 +176,15 @@ sub run {
         $self->adopt($self->read_file('nginx.pid') + 0);
     }
     return $self if defined $p{ready} && !$p{ready};
-    $self->wait_for(sub { $self->is_ready() }, 'nginx ready', 30)
+    # a worker that has just been forked does not have its title yet
+    my $conf = $self->read_file('nginx.conf');
+    my $n = $conf =~ /master_process off/ ? 0
+        : $conf =~ /worker_processes (\d+);/ ? $1 : 1;
+    my $dead;
+    $self->wait_for(sub {
+        return $dead = 1 if waitpid($self->{master}, WNOHANG) > 0;
+        return $self->is_ready() && $self->workers() >= $n;
+    }, 'nginx ready', 30) && !$dead
         or die "nginx not ready:\n" . $self->read_file('error.log');
     return $self;
 }
@@ -367,6 +378,7 @@ sub send_all {
     local $SIG{PIPE} = 'IGNORE';
     for (my $off = 0; $off < length $req; ) {
         my $n = syswrite($s, $req, length($req) - $off, $off);
+        next if !defined $n && $!{EINTR};
         return 0 unless defined $n;
         $off += $n;
     }
@@ -389,7 +401,7 @@ sub read_response {
             last if $head =~ /^Transfer-Encoding: chunked/mi
                 && $data =~ /\r\n0\r\n\r\n\z/;
         }
-        sysread($s, $data, 65536, length $data) or last;
+        read_some($s, \$data) or last;
     }
     alarm(0);
     return parse_response($data);
@@ -404,13 +416,23 @@ sub http_raw {
     my $off = 0;
     while ($off < length $req) {
         my $n = syswrite($s, $req, length($req) - $off, $off);
+        next if !defined $n && $!{EINTR};
         last unless defined $n;
         $off += $n;
     }
     my $data = '';
-    1 while sysread($s, $data, 65536, length $data);
+    1 while read_some($s, \$data);
     alarm(0);
     return parse_response($data);
+}
+
+# Adds what has come to $$data; false at the end.
+sub read_some {
+    my ($s, $data) = @_;
+    while (1) {
+        my $n = sysread($s, $$data, 65536, length $$data);
+        return $n if defined $n || !$!{EINTR};
+    }
 }
 
 sub parse_response {
