@@ -6,6 +6,7 @@
  *   <path>/
  *     store.id                  identity of the store: 32 hex digits, '\n'
  *     lock                      flock: lease of the helper
+ *     term                      see nlt_term.h
  *     MANIFEST                  see nlt_manifest.h
  *     wal/<arena no, 16 hex>.wal
  *     blocks/<ULID>/            Prometheus blocks
@@ -23,6 +24,7 @@
 
 #define NLT_FILE_STORE_ID "store.id"
 #define NLT_FILE_LOCK     "lock"
+#define NLT_FILE_TERM     "term"
 
 #define NLT_DIR_WAL        "wal"
 #define NLT_DIR_BLOCKS     "blocks"

@@ -101,6 +101,14 @@ nlt_head_handle_free(nlt_head_t *h)
 
 /* ---- attach ---- */
 
+uint64_t
+nlt_head_inode(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 ? (uint64_t) st.st_ino : 0;
+}
+
 /* The first fields of a control file, of whatever layout. */
 typedef struct {
     uint64_t magic;
@@ -158,6 +166,10 @@ check_control(const nlt_head_t *h, const char *name, nlt_err_t *err)
     if (atomic_load(&h->ctl->state) == NLT_HEAD_DEAD) {
         return nlt_err_set(err, NLT_ENOENT, "\"%s\" is marked dead", name);
     }
+    if (nlt_head_is_dead(h)) {
+        return nlt_err_set(err, NLT_ENOENT,
+                           "\"%s\" is one that the store had before", name);
+    }
     return NLT_OK;
 }
 
@@ -182,6 +194,7 @@ attach(nlt_head_t *h, nlt_err_t *err)
     }
     rc = check_file(h, fd, name, err);
     if (rc == NLT_OK) {
+        h->ctl_inode = nlt_head_inode(fd);
         rc = nlt_map_shared(fd, sizeof(nlt_head_ctl_t), &base, err);
     }
     (void) io->close(io->ctx, fd);
@@ -233,7 +246,40 @@ bool
 nlt_head_is_dead(const nlt_head_t *h)
 {
     return atomic_load_explicit(&h->ctl->state, memory_order_acquire)
-           == NLT_HEAD_DEAD;
+               == NLT_HEAD_DEAD
+           || (h->conf.term != NULL
+               && atomic_load_explicit(h->conf.term, memory_order_acquire)
+                      != h->ctl->term);
+}
+
+bool
+nlt_head_is_lost(const nlt_head_t *h)
+{
+    char name[NLT_HEAD_NAME_MAX];
+    struct stat st;
+
+    nlt_head_file_name(name, h->conf.store_id, "ctl", 0);
+    if (fstatat(h->conf.dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+        return errno == ENOENT;
+    }
+    if ((uint64_t) st.st_ino != h->ctl_inode) {
+        return true;
+    }
+    for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
+        nlt_head_arena_slot_t *slot = &h->ctl->arenas[i];
+        uint64_t no = atomic_load(&slot->no);
+        uint32_t state = atomic_load(&slot->state);
+
+        if (no == 0 || state == NLT_ARENA_NONE || state == NLT_ARENA_RETIRED) {
+            continue;
+        }
+        nlt_head_file_name(name, h->conf.store_id, NULL, no);
+        if (fstatat(h->conf.dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0
+            && errno == ENOENT) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- refresh ---- */

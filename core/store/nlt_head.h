@@ -52,6 +52,11 @@ typedef struct {
     uint8_t store_id[NLT_STORE_ID_BYTES];
     uint64_t memory_bytes; /* of memory=: a third becomes the arena size */
     nlt_head_role_t role;
+    /*
+     * Current term of the store (nlt_term.h), retained; NULL: not looked at.
+     * A head made in another term is dead.
+     */
+    const _Atomic uint64_t *term;
 } nlt_head_conf_t;
 
 /* Smallest memory= that works: three arenas of 8 MiB. */
@@ -67,10 +72,19 @@ NLT_CHECKED nlt_rc_t nlt_head_create(const nlt_head_conf_t *conf,
                                      nlt_err_t *err);
 
 /*
+ * [helper] Declares the head in conf->dir_fd dead, if there is one, and
+ * removes its files; who has it mapped lets go by and by.  NLT_EVERSION: it
+ * is of another layout and in use; NLT_EIO.
+ */
+NLT_CHECKED nlt_rc_t nlt_head_remove(const nlt_head_conf_t *conf,
+                                     nlt_err_t *err);
+
+/*
  * Attaches to the head of conf->store_id.  NLT_ENOENT: there is none, or it
- * is of another boot, layout or dead (err says which): the helper makes a
- * new one.  NLT_EVERSION: another layout with live processes attached: stay
- * away until they are gone.  Milliseconds.
+ * is of another boot, layout or term, or dead (err says which): the helper
+ * makes a new one.  NLT_EDATA: one of its arenas is damaged, likewise.
+ * NLT_EVERSION: another layout with live processes attached: stay away until
+ * they are gone.  Milliseconds.
  */
 NLT_CHECKED nlt_rc_t nlt_head_attach(const nlt_head_conf_t *conf,
                                      nlt_head_t **out, nlt_err_t *err);
@@ -92,13 +106,30 @@ nlt_head_ctl_t *nlt_head_ctl(const nlt_head_t *h);
  */
 NLT_CHECKED nlt_rc_t nlt_head_refresh(nlt_head_t *h, nlt_err_t *err);
 
-/* Has this head been declared dead: detach and attach the new one?  [any] */
+/*
+ * Has this head been declared dead, or is it not the store's any more: detach
+ * and attach the new one?  Who logged a write asks this before he says so to
+ * anybody.  [any]
+ */
 bool nlt_head_is_dead(const nlt_head_t *h);
+
+/*
+ * Has somebody removed or replaced files of this head?  Who has them mapped
+ * works on, but nobody can attach any more.  A few stat() calls.
+ */
+bool nlt_head_is_lost(const nlt_head_t *h);
 
 /* ---- helper ---- */
 
 /* Creates and prefaults the next arena, unless one is READY.  NLT_EFULL. */
 NLT_CHECKED nlt_rc_t nlt_head_prepare(nlt_head_t *h, nlt_err_t *err);
+
+/*
+ * Arenas made from now on are a third of memory_bytes.  True when that is
+ * another size than before; then an arena that is READY is discarded, and
+ * the caller prepares one and rotates.
+ */
+bool nlt_head_set_memory(nlt_head_t *h, uint64_t memory_bytes);
 
 /* Reserves pages ahead of the active arena's bump pointer. */
 void nlt_head_prefault(nlt_head_t *h);

@@ -121,14 +121,21 @@ check_room(const nlt_head_conf_t *conf, nlt_err_t *err)
     return NLT_OK;
 }
 
+/* Three arenas and the control page together are memory=. */
+static uint64_t
+arena_bytes(uint64_t memory_bytes)
+{
+    uint64_t bytes =
+        (memory_bytes - sizeof(nlt_head_ctl_t)) / 3 & ~UINT64_C(4095);
+
+    return bytes < ARENA_BYTES_MAX ? bytes : ARENA_BYTES_MAX;
+}
+
 /* The control file under a temporary name, mapped. */
 static nlt_rc_t
 make_control(nlt_head_t *h, const char *name, nlt_err_t *err)
 {
     const nlt_io_t *io = h->env->io;
-    /* three arenas and this page together are memory= */
-    uint64_t arena =
-        (h->conf.memory_bytes - sizeof(nlt_head_ctl_t)) / 3 & ~UINT64_C(4095);
     nlt_head_ctl_t *ctl;
     uint8_t *base = NULL;
     nlt_rc_t rc;
@@ -145,6 +152,7 @@ make_control(nlt_head_t *h, const char *name, nlt_err_t *err)
         rc = nlt_err_set_errno(err, sys == -ENOSPC ? NLT_EFULL : NLT_EIO, -sys,
                                "reserve \"%s\"", name);
     } else {
+        h->ctl_inode = nlt_head_inode(fd);
         rc = nlt_map_shared(fd, sizeof(*ctl), &base, err);
     }
     (void) io->close(io->ctx, fd);
@@ -157,7 +165,8 @@ make_control(nlt_head_t *h, const char *name, nlt_err_t *err)
     ctl->layout = nlt_head_layout_crc();
     memcpy(ctl->store_id, h->conf.store_id, NLT_STORE_ID_BYTES);
     nlt_head_boot_id(h->env, ctl->boot_id);
-    ctl->arena_bytes = arena < ARENA_BYTES_MAX ? arena : ARENA_BYTES_MAX;
+    ctl->arena_bytes = arena_bytes(h->conf.memory_bytes);
+    ctl->term = h->conf.term ? atomic_load(h->conf.term) : 0;
     atomic_store(&ctl->t_newest_ms, INT64_MIN);
     atomic_store(&ctl->t_oldest_ms, INT64_MIN);
     for (size_t i = 0; i < NLT_HEAD_CRASHES; i++) {
@@ -260,6 +269,21 @@ nlt_head_create(const nlt_head_conf_t *conf, uint64_t first_arena,
     return NLT_OK;
 }
 
+nlt_rc_t
+nlt_head_remove(const nlt_head_conf_t *conf, nlt_err_t *err)
+{
+    const nlt_io_t *io = conf->env->io;
+    bool alone = false;
+    int fd = -1;
+    nlt_rc_t rc = nlt_head_lock_open(conf, &fd, &alone, err);
+
+    if (rc == NLT_OK) {
+        rc = remove_old(conf, alone, err);
+        (void) io->close(io->ctx, fd);
+    }
+    return rc;
+}
+
 void
 nlt_head_set_state(nlt_head_t *h, nlt_head_state_t state)
 {
@@ -276,6 +300,16 @@ slot_state(const nlt_head_t *h, size_t i)
     return atomic_load(&slot->no)
                ? (nlt_arena_state_t) atomic_load(&slot->state)
                : NLT_ARENA_NONE;
+}
+
+static int
+unlink_arena(const nlt_head_t *h, uint64_t no)
+{
+    const nlt_io_t *io = h->env->io;
+    char name[NLT_HEAD_NAME_MAX];
+
+    nlt_head_file_name(name, h->conf.store_id, NULL, no);
+    return io->unlink(io->ctx, h->conf.dir_fd, name);
 }
 
 /* Slot with the lowest number in a state; NLT_HEAD_ARENAS: none. */
@@ -342,6 +376,25 @@ nlt_head_prepare(nlt_head_t *h, nlt_err_t *err)
     }
     (void) pthread_mutex_unlock(&h->lock);
     return rc;
+}
+
+bool
+nlt_head_set_memory(nlt_head_t *h, uint64_t memory_bytes)
+{
+    uint64_t bytes = arena_bytes(memory_bytes);
+    size_t ready = find_slot(h, NLT_ARENA_READY);
+
+    if (h->ctl->arena_bytes == bytes) {
+        return false;
+    }
+    h->ctl->arena_bytes = bytes;
+    if (ready < NLT_HEAD_ARENAS) {
+        /* Nobody has used it; who mapped it lets go. */
+        (void) unlink_arena(h, atomic_load(&h->ctl->arenas[ready].no));
+        atomic_store(&h->ctl->arenas[ready].state, NLT_ARENA_RETIRED);
+        nlt_head_changed(h);
+    }
+    return true;
 }
 
 void
@@ -431,16 +484,6 @@ nlt_head_rotate(nlt_head_t *h, uint64_t *sealed, nlt_err_t *err)
         rc = nlt_head_refresh(h, err);
     }
     return rc;
-}
-
-static int
-unlink_arena(const nlt_head_t *h, uint64_t no)
-{
-    const nlt_io_t *io = h->env->io;
-    char name[NLT_HEAD_NAME_MAX];
-
-    nlt_head_file_name(name, h->conf.store_id, NULL, no);
-    return io->unlink(io->ctx, h->conf.dir_fd, name);
 }
 
 nlt_rc_t

@@ -168,6 +168,7 @@ typedef struct {
     nlt_head_arena_slot_t arenas[NLT_HEAD_ARENAS];
     nlt_head_counters_t counters;
     nlt_head_process_t processes[NLT_HEAD_PROCESSES];
+    uint64_t term; /* of the store when this head was made: nlt_term.h */
 } nlt_head_ctl_t;
 
 /* ---- arena file ---- */

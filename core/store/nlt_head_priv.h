@@ -42,6 +42,7 @@ struct nlt_head_s {
     nlt_head_ctl_t *ctl;
     nlt_head_process_t *self;
     int lock_fd;          /* holds a shared flock while attached */
+    uint64_t ctl_inode;   /* of the control file */
     pthread_mutex_t lock; /* of all below but owner_*; process-private */
     _Atomic uint64_t generation; /* of the control when arena[] was right */
     nlt_arena_t arena[NLT_HEAD_ARENAS]; /* same index as in the control */
@@ -98,6 +99,9 @@ nlt_head_t *nlt_head_handle(const nlt_head_conf_t *conf);
 
 /* The opposite, whatever it holds. */
 void nlt_head_handle_free(nlt_head_t *h);
+
+/* Number of the file behind fd in its file system. */
+uint64_t nlt_head_inode(int fd);
 
 /* A change of the control that others should look at. */
 static inline void

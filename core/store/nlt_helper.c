@@ -183,6 +183,10 @@ run(nlt_helper_t *h, int64_t *wait_ms, nlt_err_t *err)
         nlt_helper_quarantine(h, "it was declared dead");
         return NLT_OK;
     }
+    if (nlt_head_is_lost(h->head)) {
+        nlt_helper_quarantine(h, "its files have been removed");
+        return NLT_OK;
+    }
     if (!nlt_head_reap(h->head)) {
         nlt_helper_quarantine(h, "several processes died while using it");
         return NLT_OK;

@@ -4,9 +4,11 @@
 #include "nlt_helper_priv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 
 #include "nlt_replay.h"
+#include "nlt_term.h"
 
 /* So long others may hold on to a dead head. */
 #define DRAIN_MS 10000
@@ -97,6 +99,7 @@ head_conf(const nlt_helper_t *h)
         .dir_fd = h->dir.head_fd,
         .memory_bytes = h->conf.memory_bytes,
         .role = NLT_ROLE_HELPER,
+        .term = h->dir.term,
     };
 
     memcpy(c.store_id, h->dir.store_id, sizeof(c.store_id));
@@ -128,10 +131,10 @@ nlt_helper_attach(nlt_helper_t *h, nlt_err_t *err)
     const char *fault;
     nlt_rc_t rc = nlt_head_attach(&conf, &h->head, err);
 
-    if (rc == NLT_ENOENT) {
+    if (rc == NLT_ENOENT || rc == NLT_EDATA) {
         h->head = NULL;
-        nlt_log(h->env, NLT_LOG_NOTICE, "store \"%s\": new head: %s", h->path,
-                err->text);
+        nlt_log(h->env, rc == NLT_ENOENT ? NLT_LOG_NOTICE : NLT_LOG_CRIT,
+                "store \"%s\": new head: %s", h->path, err->text);
         h->stage = NLT_HELPER_CREATE;
         return NLT_OK;
     }
@@ -144,6 +147,7 @@ nlt_helper_attach(nlt_helper_t *h, nlt_err_t *err)
     if (fault != NULL) {
         nlt_helper_quarantine(h, fault);
     } else {
+        h->rotate_now |= nlt_head_set_memory(h->head, h->conf.memory_bytes);
         h->stage = NLT_HELPER_SETTLE;
     }
     return NLT_OK;
@@ -174,6 +178,44 @@ nlt_helper_drained(nlt_helper_t *h)
     return true;
 }
 
+/* A head that was made when head= was another directory. */
+static nlt_rc_t
+remove_elsewhere(nlt_helper_t *h, const char *path, nlt_err_t *err)
+{
+    nlt_head_conf_t conf = head_conf(h);
+    nlt_rc_t rc;
+
+    conf.dir_fd = h->env->io->open(h->env->io->ctx, AT_FDCWD, path,
+                                   O_RDONLY | O_DIRECTORY, 0);
+    if (conf.dir_fd < 0) {
+        return NLT_OK; /* gone, with all that is in it */
+    }
+    rc = nlt_head_remove(&conf, err);
+    (void) h->env->io->close(h->env->io->ctx, conf.dir_fd);
+    return rc;
+}
+
+/*
+ * From here on no process acknowledges what it appends to an older head.
+ * Heads of another layout that are in use are not outdated: their program
+ * was there first.
+ */
+static nlt_rc_t
+begin_term(nlt_helper_t *h, const nlt_head_conf_t *conf, nlt_err_t *err)
+{
+    char before[NLT_TERM_PATH_MAX];
+    nlt_rc_t rc = nlt_head_remove(conf, err);
+
+    nlt_term_head_path(h->env, h->dir.dir_fd, before);
+    if (rc == NLT_OK && before[0] != '\0'
+        && strcmp(before, h->head_path) != 0) {
+        rc = remove_elsewhere(h, before, err);
+    }
+    return rc == NLT_OK
+               ? nlt_term_begin(h->env, h->dir.dir_fd, h->head_path, err)
+               : rc;
+}
+
 nlt_rc_t
 nlt_helper_create(nlt_helper_t *h, nlt_err_t *err)
 {
@@ -196,6 +238,9 @@ nlt_helper_create(nlt_helper_t *h, nlt_err_t *err)
         if (h->manifest.finished[i] >= first) {
             first = h->manifest.finished[i] + 1;
         }
+    }
+    if (rc == NLT_OK) {
+        rc = begin_term(h, &conf, err);
     }
     if (rc == NLT_OK) {
         rc = nlt_head_create(&conf, first, &h->head, err);

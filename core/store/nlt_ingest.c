@@ -233,7 +233,8 @@ static bool
 head_is_open(const nlt_ingest_t *in)
 {
     return atomic_load_explicit(&in->ctl->state, memory_order_acquire)
-           == NLT_HEAD_OPEN;
+               == NLT_HEAD_OPEN
+           && !nlt_head_is_dead(in->head);
 }
 
 static nlt_rc_t
@@ -374,6 +375,10 @@ finish(nlt_ingest_req_t *r)
     r->res.series = r->at.walk.n_series;
     r->res.skipped_series = r->at.n_skipped;
     r->res.skipped_histograms = r->at.n_histograms;
+    if (!head_is_open(r->in)) {
+        /* The log may have been replayed before we wrote to it. */
+        return refuse_not_ready(r);
+    }
     if (r->no_room) {
         return nlt_ingest_refuse(r, 503, NLT_EFULL, NULL,
                                  "memory= is used up: no room for new "

@@ -108,6 +108,7 @@ try_attach(nlt_store_t *s)
         .dir_fd = s->dir.head_fd,
         .memory_bytes = s->conf.memory_bytes,
         .role = s->role,
+        .term = s->dir.term,
     };
     nlt_err_t err;
     nlt_rc_t rc;

@@ -7,6 +7,7 @@
  *
  *   store.id            16 random bytes in hex: names the head files (D3)
  *   lock                flock of the helper's lease; taken after the fork
+ *   term                number of the current head: outdates others
  *   MANIFEST            which blocks count, which arenas are in blocks
  *   wal/<arena>.wal     one log per arena that is not in blocks yet
  *   blocks/<ULID>/      Prometheus blocks

@@ -9,6 +9,7 @@
 #include <sys/file.h>
 
 #include "nlt_filenames.h"
+#include "nlt_term.h"
 
 /* 32 hex digits and a newline. */
 #define ID_TEXT_LEN (2 * NLT_STORE_ID_BYTES + 1)
@@ -104,6 +105,9 @@ prepare_locked(const nlt_env_t *env, int fd, nlt_err_t *err)
     if (rc == NLT_OK) {
         rc = make_dir(env, fd, NLT_DIR_QUARANTINE, err);
     }
+    if (rc == NLT_OK) {
+        rc = nlt_term_prepare(env, fd, err);
+    }
     if (rc != NLT_OK) {
         return rc;
     }
@@ -154,12 +158,13 @@ nlt_store_dir_close(const nlt_env_t *env, nlt_store_dir_t *d)
 {
     int fds[] = {d->dir_fd, d->wal_fd, d->blocks_fd, d->head_fd};
 
+    nlt_term_close(d->term);
     for (size_t i = 0; i < NLT_COUNT(fds); i++) {
         if (fds[i] >= 0) {
             (void) env->io->close(env->io->ctx, fds[i]);
         }
     }
-    *d = (nlt_store_dir_t){-1, -1, -1, -1, {0}};
+    *d = (nlt_store_dir_t){-1, -1, -1, -1, NULL, {0}};
 }
 
 nlt_rc_t
@@ -168,7 +173,7 @@ nlt_store_dir_open(const nlt_env_t *env, const nlt_store_conf_t *conf,
 {
     nlt_rc_t rc = NLT_EIO;
 
-    *d = (nlt_store_dir_t){-1, -1, -1, -1, {0}};
+    *d = (nlt_store_dir_t){-1, -1, -1, -1, NULL, {0}};
     d->dir_fd = open_dir(env, AT_FDCWD, conf->path, err);
     if (d->dir_fd < 0) {
         return rc;
@@ -184,6 +189,9 @@ nlt_store_dir_open(const nlt_env_t *env, const nlt_store_conf_t *conf,
     }
     if (d->blocks_fd >= 0) {
         rc = read_id(env, d->dir_fd, d->store_id, err);
+    }
+    if (rc == NLT_OK) {
+        rc = nlt_term_open(env, d->dir_fd, &d->term, err);
     }
     if (rc != NLT_OK) {
         nlt_store_dir_close(env, d);

@@ -17,10 +17,11 @@
 #define NLT_STORE_PATH_MAX 4096
 
 typedef struct {
-    int dir_fd;    /* path= */
-    int wal_fd;    /* its wal/ */
-    int blocks_fd; /* its blocks/ */
-    int head_fd;   /* head= */
+    int dir_fd;                   /* path= */
+    int wal_fd;                   /* its wal/ */
+    int blocks_fd;                /* its blocks/ */
+    int head_fd;                  /* head= */
+    const _Atomic uint64_t *term; /* see nlt_term.h; mapped */
     uint8_t store_id[NLT_STORE_ID_BYTES];
 } nlt_store_dir_t;
 
