@@ -6,6 +6,7 @@
 #   make check        unit, twin, promql and fuzz-replay tests of core
 #   make check-asan   the same under ASan + UBSan   (check-tsan: concurrent ones)
 #   make t            integration tests against a real nginx
+#   make test-asan    the same with the module under ASan + UBSan
 #   make tidy         floors, bans, sizes, style
 #   make format       clang-format in place
 #   make fuzz T=lex S=60     coverage-guided fuzzing of one target
@@ -50,7 +51,7 @@ GEN_O   := $(patsubst $(GEN)/%.c,$(O)/gen/%.o,$(GEN_C))
 
 .PHONY: all lib module run setup-run test check check-asan check-tsan t tidy format fuzz \
         bench setup clean gen programs tests tests-concurrent module-only \
-        test-mainline FORCE
+        test-mainline test-asan FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -197,6 +198,9 @@ setup:
 
 t: module programs
 	$(Q)tools/prove-nginx
+
+test-asan:
+	$(Q)tools/test-asan
 
 tidy:
 	$(Q)tools/tidy

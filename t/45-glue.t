@@ -3,6 +3,7 @@
 # access, subrequests, internal redirects, filters, protocols, odd requests.
 use strict;
 use warnings;
+use Socket qw(SOL_SOCKET SO_RCVBUF);
 use Test::More;
 use Nightlight::Test;
 
@@ -23,6 +24,7 @@ $t->write_conf(
 EOL
     server => <<'EOL',
         listen 127.0.0.1:%%PORT_h2%% http2;
+        listen 127.0.0.1:%%PORT_tiny%% sndbuf=8k;
         large_client_header_buffers 4 256k;
         lingering_timeout 200ms;
         error_page 404 /missing;
@@ -375,6 +377,28 @@ SKIP: {
     ok($got eq $plain->{body}, 'the same over HTTP/2');
     $got = `$CURL -s --compressed --http2-prior-knowledge --limit-rate 1m '$h2/api/v1/query_range?$big'`;
     ok($got eq $plain->{body}, 'the same over HTTP/2, compressed, slowly');
+}
+
+# small socket buffers and a slow reader: the socket becomes writable while
+# limit_rate has the answer wait
+{
+    my $s = $t->connect('tiny');
+    setsockopt($s, SOL_SOCKET, SO_RCVBUF, 8192);
+    local $SIG{ALRM} = sub { die "timeout\n" };
+    my $data = '';
+    eval {
+        alarm(30);
+        Nightlight::Test::send_all($s, request_bytes('GET',
+            "/rate/query_range?$big"));
+        for (1 .. 60) {
+            sysread($s, $data, 1000, length $data);
+            select(undef, undef, undef, 0.01);
+        }
+        1 while sysread($s, $data, 65536, length $data);
+    };
+    alarm(0);
+    ok(Nightlight::Test::parse_response($data)->{body} eq $plain->{body},
+        'limit_rate and a slow reader: the answer goes on');
 }
 
 # ---- the access log has them all ----

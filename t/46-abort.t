@@ -1,0 +1,431 @@
+#!/usr/bin/perl
+# Clients that leave at every stage, workers that leave with work in hand,
+# full queues, limits of queries: nothing is lost, leaked or kept waiting.
+use strict;
+use warnings;
+use Socket qw(SOL_SOCKET SO_LINGER SO_RCVBUF);
+use Test::More;
+use Time::HiRes qw(time sleep);
+use Nightlight::Test;
+
+*form = \&Nightlight::Test::form;
+*request_bytes = \&Nightlight::Test::request_bytes;
+*series_pb = \&Nightlight::Test::series_pb;
+*snappy = \&Nightlight::Test::snappy;
+*send_all = \&Nightlight::Test::send_all;
+
+my $FORM = 'application/x-www-form-urlencoded';
+my $CURL = Nightlight::Test::_find('curl');
+
+sub locations {
+    return <<'EOL';
+        location = /api/v1/write { nightlight_write main;
+                                   client_max_body_size 32m; }
+        location = /file/write   { nightlight_write main;
+                                   client_max_body_size 32m;
+                                   client_body_in_file_only clean; }
+        location /api/v1/        { nightlight_query main; }
+        location /quick/         { nightlight_query main;
+                                   nightlight_query_timeout 300ms; }
+        location /few/           { nightlight_query main;
+                                   nightlight_query_max_samples 100; }
+        location /little/        { nightlight_query main;
+                                   nightlight_query_memory 64k; }
+        location /-/             { nightlight_status main; }
+        location = /metrics      { nightlight_metrics main; }
+        location = /nginx        { stub_status; }
+EOL
+}
+
+my $t = Nightlight::Test->new();
+my $now = int(time());
+my $N = 200;
+
+sub conf {
+    my (%p) = @_;
+    $t->write_conf(
+        events => 'worker_connections 4096;',
+        server => 'listen 127.0.0.1:%%PORT_h2%% http2; send_timeout 30s;',
+        locations => locations(), %p,
+        main => "worker_rlimit_nofile 8192; " . ($p{main}
+            || 'worker_processes 1;'));
+    (my $conf = $t->read_file('nginx.conf')) =~ s/worker_connections 512;//;
+    $t->write_file('nginx.conf', $conf);
+}
+
+conf();
+$t->run();
+is($t->write(map { ({ __name__ => 'm', i => "i$_", pad => 'x' x 100 },
+    map { [($now - 600 + 10 * $_) * 1000, $_] } 0 .. 60) } 1 .. $N), 204,
+    'written');
+
+# Runs for many seconds if nobody stops it.
+my %heavy = (query => 'sum(sum_over_time((m * m)[9m:1s]))',
+    start => $now - 60, end => $now, step => '0.01');
+my $heavy = '/api/v1/query_range?' . form(%heavy);
+
+sub get { my ($uri, %p) = @_;
+    return $t->http('GET', $uri . (%p ? '?' . form(%p) : '')) }
+
+sub reset_connection {
+    my ($s) = @_;
+    setsockopt($s, SOL_SOCKET, SO_LINGER, pack('ii', 1, 0));
+    close $s;
+}
+
+# Connections as nginx counts them, without the one that asks.
+sub connections {
+    my $r = get('/nginx');
+    my ($active) = $r->{body} =~ /Active connections: (\d+)/;
+    return $active - 1;
+}
+
+# CPU seconds of the workers.
+sub cpu {
+    my $sum = 0;
+    for my $pid ($t->workers()) {
+        my @f = split / /, $t->read_file("/proc/$pid/stat") =~ s/.*\) //sr;
+        $sum += ($f[11] + $f[12]) / 100;
+    }
+    return $sum;
+}
+
+sub fds { my ($pid) = @_; return scalar(() = glob "/proc/$pid/fd/*") }
+
+sub busy {
+    my $was = cpu();
+    return $t->wait_for(sub { cpu() - $was > 0.05 }, 'a query runs');
+}
+
+# No more work: no CPU is used over a tenth of a second.
+sub idle {
+    my ($what, $limit) = @_;
+    my $begin = time();
+    my $was = cpu();
+    my $since = $begin;
+    while (time() - $begin < 20) {
+        sleep 0.02;
+        my $is = cpu();
+        if ($is != $was) { $was = $is; $since = time(); }
+        last if time() - $since > 0.15;
+    }
+    cmp_ok($since - $begin, '<', $limit, "$what: idle at once");
+}
+
+my ($worker) = $t->workers();
+get('/api/v1/query', query => '1');
+my $fds = fds($worker);
+
+# ---- the client leaves while its query runs ----
+
+for my $how (qw(reset close shutdown)) {
+    my $s = $t->connect();
+    send_all($s, request_bytes('GET', $heavy));
+    busy();
+    $how eq 'reset' ? reset_connection($s)
+        : $how eq 'close' ? close($s) : shutdown($s, 1);
+    idle("$how while the thread runs", 0.3);
+}
+{
+    my $s = $t->connect();
+    send_all($s, request_bytes('POST', '/api/v1/query_range',
+        { 'Content-Type' => $FORM }, form(%heavy)));
+    busy();
+    reset_connection($s);
+    idle('reset of a form while the thread runs', 0.3);
+}
+
+# ---- while it waits for a thread ----
+
+{
+    my @s = map { $t->connect() } 1 .. 40;
+    send_all($_, request_bytes('GET', $heavy)) for @s;
+    busy();
+    reset_connection($_) for @s[20 .. 39];
+    $t->wait_for(sub { connections() <= 20 }, 'the waiting ones are gone');
+    reset_connection($_) for @s[0 .. 19];
+    idle('reset of twenty waiting and running ones', 0.5);
+    is(connections(), 0, 'no connection left');
+}
+
+# ---- while its body is read ----
+
+for my $uri ('/api/v1/write', '/file/write', '/api/v1/query') {
+    my $s = $t->connect();
+    my $req = $uri =~ /write/
+        ? $t->write_bytes(snappy(series_pb({ __name__ => 'half' },
+            map { [($now - 500) * 1000 + $_, $_] } 1 .. 5000)), uri => $uri)
+        : request_bytes('POST', $uri, { 'Content-Type' => $FORM },
+            'query=' . '1' x 100000);
+    for my $part (0.01, 0.3, 0.99) {
+        my $s = $t->connect();
+        send_all($s, substr($req, 0, int(length($req) * $part)));
+        $part > 0.5 ? reset_connection($s) : close($s);
+    }
+    $s = $t->connect();
+    send_all($s, $req);
+    reset_connection($s);    # all of it sent, the answer is not awaited
+}
+$t->wait_for(sub { connections() == 0 }, 'no connection left');
+is(connections(), 0, 'left while the body was read: no connection left');
+
+# ---- while a large write is applied in slices, from memory and a file ----
+
+for my $uri ('/api/v1/write', '/file/write') {
+    my $name = $uri =~ /file/ ? 'sliced_file' : 'sliced';
+    my $body = snappy(join '', map { series_pb(
+        { __name__ => $name, i => "i$_" },
+        map { [($now - 500) * 1000 + $_, $_] } 1 .. 100) } 1 .. 1000);
+    my $s = $t->connect();
+    send_all($s, $t->write_bytes($body, uri => $uri));
+    reset_connection($s);
+    $t->wait_for(sub { connections() == 0 }, 'connection gone');
+    my $n = $t->value("count($name)", time => $now - 499) || 0;
+    ok($n == 0 || $n == 1000, "$uri: applied as a whole or not at all: $n");
+    is($t->write_raw($body, uri => $uri)->{status}, 204, "$uri: sent again");
+    is($t->value("sum(count_over_time(${name}[5m]))", time => $now - 400),
+        100000, "$uri: all there, once");
+}
+
+# ---- while a large answer is on its way ----
+
+my $large = '/api/v1/query_range?' . form(query => 'm', start => $now - 600,
+    end => $now, step => '0.2');
+
+sub slow_reader {
+    my ($bytes, $uri) = @_;
+    my $s = $t->connect();
+    setsockopt($s, SOL_SOCKET, SO_RCVBUF, 65536);
+    send_all($s, request_bytes('GET', $uri || $large));
+    my $data = '';
+    while (length $data < $bytes) {
+        sysread($s, $data, 4096, length $data) or last;
+    }
+    return ($s, $data);
+}
+
+for my $bytes (1, 5000, 500_000) {
+    my ($s, $data) = slow_reader($bytes);
+    like($data, qr{^HTTP/1.1 200}, "reads $bytes bytes");
+    reset_connection($s);
+    $t->wait_for(sub { connections() == 0 }, 'connection gone', 5);
+    is(connections(), 0, "reset after $bytes bytes");
+}
+{
+    my @s = map { (slow_reader(1))[0] } 1 .. 20;
+    is(get('/api/v1/query', query => 'vector(1)')->{status}, 200,
+        'twenty slow readers do not keep others waiting');
+    my ($s, $data) = slow_reader(100);
+    1 while sysread($s, $data, 65536, length $data);
+    my $whole = $t->http('GET', $large);
+    is(length Nightlight::Test::parse_response($data)->{body},
+        length $whole->{body}, 'a slow reader gets the whole answer');
+    close $_ for @s;
+    $t->wait_for(sub { connections() == 0 }, 'connections gone', 5);
+}
+
+SKIP: {
+    skip 'no curl', 4 unless $CURL;
+    my $url = 'http://127.0.0.1:' . $t->port('h2');
+    my @curl = ($CURL, '-s', '-o', '/dev/null', '--http2-prior-knowledge');
+    my $pid = $t->spawn(@curl, $url . $heavy);
+    busy();
+    kill 'KILL', $pid;
+    idle('HTTP/2 connection gone while the thread runs', 0.3);
+    is(h2_reset($heavy, 0), 1, 'HTTP/2 stream reset while the thread runs');
+    idle('HTTP/2 stream reset', 0.3);
+    h2_reset($large, 1);
+}
+
+# A stream that is reset on a connection that stays: is the connection still
+# good for a second request?  late: reset in the midst of the answer.
+sub h2_reset {
+    my ($uri, $late) = @_;
+    my $s = $t->connect('h2');
+    my $lit = sub { my ($n, $v) = @_; return "\0" . chr(length $n) . $n
+        . "\x7f" . Nightlight::Test::varint(length($v) - 127) . $v };
+    my $frame = sub { my ($type, $flags, $id, $data) = @_;
+        return substr(pack('N', length $data), 1)
+            . pack('CCN', $type, $flags, $id) . $data };
+    my $head = sub { my $path = $_[0] . '&' . 'x' x 200;
+        return "\x82\x86" . $lit->(':path', $path) . "\x41\x01l" };
+    send_all($s, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" . $frame->(4, 0, 0, '')
+        . $frame->(1, 5, 1, $head->($uri)));
+    if ($late) {
+        my $data = '';
+        sysread($s, $data, 65536, length $data) while length $data < 30000;
+    } else {
+        busy();
+    }
+    send_all($s, $frame->(3, 0, 1, pack('N', 8)));
+    if ($late) {
+        my @before = $t->http('GET', '/nginx')->{body} =~ /Writing: (\d+)/;
+        ok($t->wait_for(sub {
+            my ($n) = $t->http('GET', '/nginx')->{body} =~ /Writing: (\d+)/;
+            return $n <= 1 }, 'the stream is gone', 5),
+            'HTTP/2 stream reset in the midst of an answer');
+        return;    # the window of the connection is used up
+    }
+    send_all($s, $frame->(1, 5, 3, $head->('/api/v1/query?query=vector(1)')));
+    my ($data, $ok) = ('', 0);
+    local $SIG{ALRM} = sub { die "timeout\n" };
+    eval {
+        alarm(10);
+        until ($data =~ /"success"/ && $data =~ /"1"\]\}\]\}\}/) {
+            sysread($s, $data, 65536, length $data) or last;
+        }
+        $ok = $data =~ /vector.*"1"\]/s ? 1 : 0;
+    };
+    alarm(0);
+    close $s;
+    return $ok;
+}
+
+is(join(' ', $t->workers()), $worker, 'the same worker all the time');
+$t->wait_for(sub { fds($worker) <= $fds }, 'descriptors given back', 3);
+cmp_ok(fds($worker), '<=', $fds + 1, 'no descriptors leaked');
+
+# ---- limits ----
+
+sub refused {
+    my ($name, $r, $status, $type, $re) = @_;
+    is($r->{status}, $status, "$name: status");
+    my $json = eval { JSON::PP->new->decode($r->{body}) } || {};
+    is($json->{errorType}, $type, "$name: type");
+    like($json->{error}, $re, "$name: text");
+}
+
+my $begin = time();
+refused('timeout', get('/quick/query_range', %heavy), 503, 'timeout',
+    qr/query timed out/);
+cmp_ok(time() - $begin, '<', 0.8, 'timeout: in time');
+$begin = time();
+refused('timeout parameter', get('/api/v1/query_range', %heavy,
+    timeout => '200ms'), 503, 'timeout', qr/query timed out/);
+cmp_ok(time() - $begin, '<', 0.7, 'timeout parameter: in time');
+refused('samples', get('/few/query', query => 'm[5m]'), 422, 'execution',
+    qr/too many samples/);
+refused('memory', get('/little/query_range', query => 'm', %heavy{qw(start end
+    step)}), 422, 'execution', qr/memory/);
+idle('after the limits', 0.3);
+
+# ---- more queries than the queue takes ----
+
+{
+    my @s = map { $t->connect() } 1 .. 1500;
+    send_all($_, request_bytes('GET', $heavy)) for @s;
+    my $refused = 0;
+    my $rin = '';
+    vec($rin, fileno($_), 1) = 1 for @s;
+    $t->wait_for(sub {
+        $refused = 0;
+        my $r = $rin;
+        select($r, undef, undef, 0);
+        $refused += vec($r, fileno($_), 1) for @s;
+        return $refused >= 400;
+    }, 'refusals');
+    cmp_ok($refused, '>=', 1500 - 1024 - 64, "$refused refused of 1500");
+    cmp_ok($refused, '<=', 1500 - 1024, 'and not more');
+    my ($one) = grep { my $r = $rin; select($r, undef, undef, 0);
+        vec($r, fileno($_), 1) } @s;
+    my $r = $t->http_raw($one, '');
+    is($r->{status}, 503, 'refused with 503');
+    is($r->{headers}{'retry-after'}, 1, 'and Retry-After');
+    is(get('/-/ready')->{status}, 200, 'the worker answers all the time');
+    reset_connection($_) for @s;
+    $t->wait_for(sub { connections() == 0 }, 'connections gone');
+    idle('after 1500 clients left', 1);
+    is(get('/api/v1/query', query => 'vector(1)')->{status}, 200,
+        'and queries run again');
+    $t->expect_log(qr/queries are waiting/);
+}
+{
+    my @s = map { $t->connect() } 1 .. 1000;
+    my $n = 0;
+    send_all($_, request_bytes('GET', '/api/v1/query?query=sum(m)')) for @s;
+    $n += $t->http_raw($_, '')->{status} == 200 for @s;
+    is($n, 1000, 'a thousand at once are all served');
+}
+cmp_ok(fds($worker), '<=', $fds + 1, 'no descriptors leaked by them');
+
+# ---- workers that leave ----
+
+{
+    my ($slow) = slow_reader(1);
+    my $s = $t->connect();
+    send_all($s, request_bytes('GET', '/api/v1/query_range?' . form(%heavy,
+        query => 'sum(sum_over_time((m * m)[2m:1s]))', step => '0.02')));
+    my $w = $t->connect();
+    my $body = $t->write_bytes(snappy(series_pb({ __name__ => 'late' },
+        [$now * 1000, 1])), headers => { Connection => 'close' });
+    send_all($w, substr($body, 0, length($body) - 10));
+    busy();
+    kill 'HUP', $t->master;
+    $t->wait_for(sub { my @w = $t->workers(); @w == 1 && $w[0] != $worker },
+        'a new worker');
+    is(get('/api/v1/query', query => 'vector(1)')->{status}, 200,
+        'reload: the new worker answers');
+    send_all($w, substr($body, length($body) - 10));
+    is($t->http_raw($w, '')->{status}, 204,
+        'reload: a write under way is taken');
+    is($t->http_raw($s, '')->{status}, 200,
+        'reload: a query under way is answered');
+    my $data = '';
+    1 while sysread($slow, $data, 65536, length $data);
+    ok($data =~ /\r\n0\r\n\r\n\z/, 'reload: a slow reader gets it all');
+    $t->wait_for(sub { !kill 0, $worker }, 'the old worker has left');
+    ok(!kill(0, $worker), 'the old worker has left');
+}
+{
+    conf(main => 'worker_processes 1; worker_shutdown_timeout 500ms;');
+    $t->reload();
+    my ($worker) = $t->workers();
+    my ($slow) = slow_reader(1);
+    my $s = $t->connect();
+    send_all($s, request_bytes('GET', $heavy));
+    busy();
+    my $begin = time();
+    kill 'HUP', $t->master;
+    $t->wait_for(sub { !kill 0, $worker }, 'the old worker has left');
+    cmp_ok(time() - $begin, '<', 3, 'worker_shutdown_timeout ends queries');
+}
+for my $signal (qw(TERM INT)) {
+    my ($slow) = slow_reader(1);
+    my @s = map { my $s = $t->connect();
+        send_all($s, request_bytes('GET', $heavy)); $s } 1 .. 10;
+    busy();
+    my $begin = time();
+    ok($t->stop($signal), "$signal stops with queries in hand");
+    cmp_ok(time() - $begin, '<', 1.5, "$signal: at once");
+    is(scalar $t->log_lines(qr/exited on signal/), 0, "$signal: by itself");
+    $t->run();
+}
+
+# ---- a thread pool of one thread and a short queue ----
+
+conf(main => 'worker_processes 1; thread_pool default threads=1 max_queue=2;');
+$t->reload();
+{
+    my @s = map { $t->connect() } 1 .. 50;
+    send_all($_, request_bytes('GET', '/api/v1/query?query=sum(m)')) for @s;
+    my $n = 0;
+    $n += $t->http_raw($_, '')->{status} == 200 for @s;
+    is($n, 50, 'all are answered in turn');
+    @s = map { $t->connect() } 1 .. 10;
+    send_all($_, request_bytes('GET', $heavy)) for @s;
+    busy();
+    my $w = $t->write_raw(snappy(series_pb({ __name__ => 'x' },
+        [$now * 1000, 1])), uri => '/file/write');
+    ok($w->{status} == 503 && $w->{headers}{'retry-after'},
+        'a body in a file finds no thread: 503, Retry-After');
+    is($t->write({ __name__ => 'y' }, [$now * 1000, 1]), 204,
+        'a body in memory needs none');
+    reset_connection($_) for @s;
+    idle('ten left', 0.5);
+    is(get('/api/v1/query', query => 'y')->{status}, 200, 'queries run again');
+    is($t->write_raw(snappy(series_pb({ __name__ => 'x' },
+        [$now * 1000, 1])), uri => '/file/write')->{status}, 204,
+        'and bodies are read');
+}
+
+$t->done();
