@@ -36,8 +36,12 @@ add_saturated(int64_t a, int64_t b)
 void
 nlt_flush_window(int64_t now_ms, int64_t t_ms, int64_t *start, int64_t *end)
 {
+    const int64_t wide = NLT_FLUSH_OLD_DAYS * (int64_t) NLT_DAY_MS;
     int64_t young = align_down(now_ms - NLT_DAY_MS, NLT_DAY_MS);
-    int64_t step = t_ms < young ? NLT_DAY_MS : NLT_BORDER_MS;
+    int64_t old = align_down(now_ms - wide, wide);
+    int64_t step = t_ms < old     ? wide
+                   : t_ms < young ? NLT_DAY_MS
+                                  : NLT_BORDER_MS;
 
     *start = align_down(t_ms, step);
     *end = add_saturated(*start, step);

@@ -8,12 +8,15 @@
  * An arena holds series in order of arrival and any acceptable time (D4).  A
  * block holds them in label order and one aligned window of time:
  *
- *      now - 2 days          now - 1 day       border         now
- *   ...|------- a day -------|- 2 h -|- 2 h -|- 2 h -|- 2 h -|
- *        whole UTC days that    everything younger
- *        ended a day ago
+ *    now - 32 days      now - 2 days      now - 1 day   border   now
+ *   ..|-- 32 days --|...|---- a day ----|- 2 h -|- 2 h -|- 2 h -|
+ *      ended 32          whole UTC days     everything younger
+ *      days ago          that ended a
+ *                        day ago
  *
- * so backfill of a year makes 365 blocks, not 4380.  One flush:
+ * so one request with a sample of each day of ten years makes 160 blocks,
+ * not 3650 (the old ones of which no day of a dashboard needs alone), and
+ * such requests do not wear out the MANIFEST.  One flush:
  *
  *   1  rank: every string once, sorted; every series becomes a short vector
  *      of ranks, so that label order is a comparison of small integers
@@ -39,6 +42,9 @@
 #define NLT_FLUSH_CHUNK_SAMPLES 480u
 
 #define NLT_DAY_MS (24 * 60 * 60 * 1000)
+
+/* Days of the windows of old data; and so old is it at least. */
+#define NLT_FLUSH_OLD_DAYS 32
 
 /* [*start, *end) of the window that t belongs to when it is now. */
 void

@@ -34,11 +34,32 @@ windows_are_aligned_and_days_when_old(void)
     nlt_flush_window(NOW_MS, day - NLT_DAY_MS - 1, &start, &end);
     NLT_CHECK_INT(start, day - 2 * NLT_DAY_MS);
     NLT_CHECK_INT(end, day - NLT_DAY_MS);
+    nlt_flush_window(NOW_MS, day - 31 * (int64_t) NLT_DAY_MS, &start, &end);
+    NLT_CHECK_INT(end - start, NLT_DAY_MS);
     nlt_flush_window(NOW_MS, -1, &start, &end);
-    NLT_CHECK_INT(start, -NLT_DAY_MS);
+    NLT_CHECK_INT(start, -32 * (int64_t) NLT_DAY_MS);
     NLT_CHECK_INT(end, 0);
     nlt_flush_window(NOW_MS, INT64_MIN, &start, &end);
     NLT_CHECK(start == INT64_MIN && end > start);
+}
+
+static void
+windows_of_ten_years_are_few_and_without_gaps(void)
+{
+    int64_t t = NOW_MS - 3653 * (int64_t) NLT_DAY_MS, start, end;
+    size_t n = 0;
+
+    for (; t <= NOW_MS; t = end, n++) {
+        nlt_flush_window(NOW_MS, t, &start, &end);
+        NLT_CHECK(n == 0 ? start <= t : start == t);
+        NLT_CHECK(end > t);
+        /* All of the window says so. */
+        int64_t other, last;
+
+        nlt_flush_window(NOW_MS, end - 1, &other, &last);
+        NLT_CHECK(other == start && last == end);
+    }
+    NLT_CHECK(n < 200);
 }
 
 static void
@@ -313,6 +334,7 @@ int
 main(void)
 {
     NLT_TEST(windows_are_aligned_and_days_when_old);
+    NLT_TEST(windows_of_ten_years_are_few_and_without_gaps);
     NLT_TEST(chunks_have_240_to_480_samples);
     NLT_TEST(block_names_tell_whose_they_are);
     NLT_TEST(flush_writes_sorted_series_in_windows);
