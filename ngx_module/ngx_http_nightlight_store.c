@@ -48,6 +48,15 @@ ngx_http_nightlight_env_log(void *ctx, nlt_log_level_t level, const char *text,
         NGX_LOG_NOTICE, NGX_LOG_INFO, NGX_LOG_DEBUG
     };
 
+    /*
+     * The cache manager's event loop sleeps for an hour, and the time of log
+     * lines is as old as its last round.
+     */
+
+    if (ngx_process == NGX_PROCESS_HELPER) {
+        ngx_time_update();
+    }
+
     if (level == NLT_LOG_DEBUG) {
         ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
                        "nightlight: %*s", len, text);
