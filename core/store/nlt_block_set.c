@@ -132,26 +132,30 @@ nlt_block_set_release(nlt_block_set_t *set, nlt_block_list_t *l)
 }
 
 /*
- * The entry of the current list for this block; only for who holds
- * `loading`, because nobody else replaces the list.  One that could not be
- * opened is tried again.
+ * The entry of the current list for this block, or NULL; only for who holds
+ * `loading`, because nobody else replaces the list.
  */
 static nlt_block_entry_t *
-find_open(nlt_block_set_t *set, const nlt_manifest_block_t *info)
+find(nlt_block_set_t *set, const nlt_manifest_block_t *info)
 {
     for (size_t i = 0; i < set->list->n; i++) {
         nlt_block_entry_t *e = set->list->v[i];
 
-        if (e->block != NULL && strcmp(e->info.ulid.c, info->ulid.c) == 0) {
+        if (strcmp(e->info.ulid.c, info->ulid.c) == 0) {
             return e;
         }
     }
     return NULL;
 }
 
-/* *again: the failure may pass, so the next reload shall look once more. */
+/*
+ * `before` is the entry of the list before, which could not be opened, or
+ * NULL; a failure that it had too is not logged again.  *again: the failure
+ * may pass, so the next reload shall look once more.
+ */
 static nlt_block_entry_t *
-open_entry(nlt_block_set_t *set, const nlt_manifest_block_t *info, bool *again)
+open_entry(nlt_block_set_t *set, const nlt_manifest_block_t *info,
+           const nlt_block_entry_t *before, bool *again)
 {
     nlt_block_entry_t *e = nlt_mem_zalloc(set->env->mem, sizeof(*e));
     nlt_rc_t rc;
@@ -165,8 +169,10 @@ open_entry(nlt_block_set_t *set, const nlt_manifest_block_t *info, bool *again)
     if (rc != NLT_OK) {
         e->block = NULL;
         *again |= rc != NLT_EDATA && rc != NLT_EVERSION;
-        nlt_log(set->env, NLT_LOG_ERROR, "block %s cannot be opened: %s",
-                info->ulid.c, e->error.text);
+        if (before == NULL || strcmp(before->error.text, e->error.text) != 0) {
+            nlt_log(set->env, NLT_LOG_ERROR, "block %s cannot be opened: %s",
+                    info->ulid.c, e->error.text);
+        }
     }
     return e;
 }
@@ -177,10 +183,10 @@ fill(nlt_block_set_t *set, const nlt_manifest_t *m, nlt_block_list_t *l,
      bool *again)
 {
     for (size_t i = 0; i < m->n_blocks; i++) {
-        nlt_block_entry_t *e = find_open(set, &m->blocks[i]);
+        nlt_block_entry_t *e = find(set, &m->blocks[i]);
 
-        if (e == NULL) {
-            e = open_entry(set, &m->blocks[i], again);
+        if (e == NULL || e->block == NULL) {
+            e = open_entry(set, &m->blocks[i], e, again);
         }
         if (e == NULL) {
             return NLT_ENOMEM;

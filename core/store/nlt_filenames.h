@@ -48,7 +48,10 @@ nlt_wal_name(char out[NLT_WAL_NAME_SIZE], uint64_t arena_no)
     memcpy(out + 16, NLT_SUFFIX_WAL, sizeof(NLT_SUFFIX_WAL));
 }
 
-/* Is c_name the name of a log?  Then *arena_no is its arena, > 0. */
+/* Arenas are numbered from 1; no store comes near this many. */
+#define NLT_ARENA_NO_MAX (UINT64_C(1) << 48)
+
+/* Is c_name the name of a log?  Then *arena_no is its arena. */
 static inline bool
 nlt_wal_name_parse(const char *c_name, uint64_t *arena_no)
 {
@@ -66,7 +69,8 @@ nlt_wal_name_parse(const char *c_name, uint64_t *arena_no)
         }
     }
     *arena_no = no;
-    return no > 0 && strcmp(c_name + 16, NLT_SUFFIX_WAL) == 0;
+    return no > 0 && no < NLT_ARENA_NO_MAX
+           && strcmp(c_name + 16, NLT_SUFFIX_WAL) == 0;
 }
 
 #endif

@@ -43,13 +43,18 @@ nlt_helper_complain(nlt_helper_t *h, const char *what, const nlt_err_t *err)
     if (err->rc == NLT_ECANCELED) {
         return;
     }
-    if (err->rc == h->said.rc && err->len == h->said.len
-        && memcmp(err->text, h->said.text, err->len) == 0
-        && !nlt_helper_older(h, h->said_ns, REPEAT_LOG_MS)) {
-        return;
+    for (unsigned i = 0; i < NLT_HELPER_SAID; i++) {
+        const nlt_err_t *said = &h->said[i];
+
+        if (err->rc == said->rc && err->len == said->len
+            && memcmp(err->text, said->text, err->len) == 0
+            && !nlt_helper_older(h, h->said_ns[i], REPEAT_LOG_MS)) {
+            return;
+        }
     }
-    h->said = *err;
-    h->said_ns = nlt_mono_ns(h->env);
+    h->said[h->n_said % NLT_HELPER_SAID] = *err;
+    h->said_ns[h->n_said % NLT_HELPER_SAID] = nlt_mono_ns(h->env);
+    h->n_said++;
     nlt_log(h->env, NLT_LOG_CRIT, "store \"%s\": %s: %s", h->path, what,
             err->text);
 }

@@ -390,15 +390,19 @@ write_arena(nlt_helper_t *h, uint64_t no, nlt_manifest_t *m, size_t *n_blocks,
         .poll_ctx = h,
     };
     nlt_arena_t *a = nlt_head_pin_arena(h->head, no);
+    nlt_err_t why;
     nlt_rc_t rc;
 
     if (a == NULL) {
         return nlt_err_set(err, NLT_EDATA, "arena %llu cannot be mapped",
                            (unsigned long long) no);
     }
-    rc = nlt_flush_arena(&conf, a, m, n_blocks, err);
+    rc = nlt_flush_arena(&conf, a, m, n_blocks, &why);
     nlt_head_unpin_arena(h->head, a);
-    return rc;
+    return rc == NLT_OK
+               ? rc
+               : nlt_err_set(err, rc, "arena %llu stays in memory: %s",
+                             (unsigned long long) no, why.text);
 }
 
 /* Blocks, commit, retire, log: steps 2 to 5 of nlt_store.h. */

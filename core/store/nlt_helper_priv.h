@@ -23,6 +23,9 @@
  */
 #define NLT_HELPER_FULL_PERCENT 80
 
+/* Failures that are not logged again while they last. */
+#define NLT_HELPER_SAID 4
+
 /* From this share on the helper looks more often. */
 #define NLT_HELPER_BUSY_PERCENT 50
 
@@ -61,10 +64,11 @@ struct nlt_helper_s {
     int64_t housekept_ns; /* when last; 0: never */
     int64_t synced_ns;
     int64_t retention_ns;
-    int64_t drain_ns;        /* since when; 0: not draining */
-    uint64_t replayed_bytes; /* of logs that are done */
-    nlt_err_t said;          /* last failure logged, and when */
-    int64_t said_ns;
+    int64_t drain_ns;                /* since when; 0: not draining */
+    uint64_t replayed_bytes;         /* of logs that are done */
+    nlt_err_t said[NLT_HELPER_SAID]; /* last failures logged, and when */
+    int64_t said_ns[NLT_HELPER_SAID];
+    unsigned n_said; /* ever */
 };
 
 /* ---- nlt_helper.c ---- */

@@ -516,8 +516,7 @@ nlt_ingest_destroy(nlt_ingest_t *in)
     if (in == NULL) {
         return;
     }
-    nlt_wal_close(in->wal);
-    nlt_wal_close(in->old);
+    nlt_ingest_close_log(in);
     scratch_free(in, in->spare);
     nlt_mem_free(in->env->mem, in, sizeof(*in));
 }
@@ -528,24 +527,36 @@ nlt_ingest_requests(const nlt_ingest_t *in)
     return in->n_requests;
 }
 
+void
+nlt_ingest_close_log(nlt_ingest_t *in)
+{
+    nlt_wal_close(in->wal);
+    in->wal = NULL;
+    in->wal_dirty = false;
+}
+
+void
+nlt_ingest_tick(nlt_ingest_t *in)
+{
+    nlt_arena_t *a = nlt_head_active(in->head);
+
+    if (in->wal != NULL && a != NULL
+        && nlt_wal_arena(in->wal) != nlt_arena_no(a)) {
+        nlt_ingest_close_log(in);
+    }
+}
+
 nlt_rc_t
 nlt_ingest_sync(nlt_ingest_t *in, nlt_err_t *err)
 {
-    nlt_rc_t rc = NLT_OK;
+    nlt_rc_t rc;
 
-    if (in->old != NULL) {
-        nlt_ingest_count(&in->ctl->counters.wal_fsyncs, 1);
-        rc = nlt_wal_sync(in->old, err);
-        nlt_wal_close(in->old);
-        in->old = NULL;
+    if (!in->wal_dirty) {
+        return NLT_OK;
     }
-    if (in->wal_dirty) {
-        nlt_rc_t rc_now = nlt_wal_sync(in->wal, rc == NLT_OK ? err : NULL);
-
-        nlt_ingest_count(&in->ctl->counters.wal_fsyncs, 1);
-        in->wal_dirty = rc_now != NLT_OK;
-        rc = rc == NLT_OK ? rc_now : rc;
-    }
+    rc = nlt_wal_sync(in->wal, err);
+    in->wal_dirty = rc != NLT_OK;
+    nlt_ingest_count(&in->ctl->counters.wal_fsyncs, 1);
     if (rc != NLT_OK) {
         nlt_ingest_count(&in->ctl->counters.wal_errors, 1);
     }

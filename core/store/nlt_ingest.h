@@ -106,7 +106,17 @@ NLT_CHECKED nlt_rc_t nlt_ingest_own(nlt_ingest_t *in, uint32_t tenant,
                                     const nlt_ingest_own_t *s, size_t n,
                                     nlt_err_t *err);
 
-/* fdatasync of the logs written since the last call, for wal_sync=. */
+/*
+ * Lets go of a log that is not written any more: it is removed once its arena
+ * is in blocks, and its bytes stay on the disk as long as somebody has it
+ * open.  From a timer, between requests or slices of them.
+ */
+void nlt_ingest_tick(nlt_ingest_t *in);
+
+/*
+ * fdatasync of the log that was written last, unless it was done since.
+ * Logs before it are not this one's to sync.  NLT_EIO.
+ */
 NLT_CHECKED nlt_rc_t nlt_ingest_sync(nlt_ingest_t *in, nlt_err_t *err);
 
 #endif

@@ -94,28 +94,12 @@ nlt_ingest_register(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev)
 static nlt_rc_t
 log_of(nlt_ingest_t *in, const nlt_arena_t *a, nlt_err_t *err)
 {
-    nlt_rc_t rc;
-
     if (nlt_likely(in->wal != NULL
                    && nlt_wal_arena(in->wal) == nlt_arena_no(a))) {
         return NLT_OK;
     }
-    if (in->old != NULL) {
-        /* Two rotations since the last sync: this one cannot be put off. */
-        rc = nlt_wal_sync(in->old, err);
-        nlt_wal_close(in->old);
-        in->old = NULL;
-        if (rc != NLT_OK) {
-            return rc;
-        }
-    }
-    if (in->wal_dirty) {
-        in->old = in->wal;
-    } else {
-        nlt_wal_close(in->wal);
-    }
-    in->wal = NULL;
-    in->wal_dirty = false;
+    /* The helper syncs the one before, and makes it a block soon. */
+    nlt_ingest_close_log(in);
     return nlt_wal_open(in->env, in->wal_dir_fd, nlt_arena_no(a), &in->wal,
                         err);
 }

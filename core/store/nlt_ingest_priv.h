@@ -66,7 +66,6 @@ struct nlt_ingest_s {
     nlt_head_ctl_t *ctl;
     int wal_dir_fd;
     nlt_wal_t *wal; /* of the arena written last */
-    nlt_wal_t *old; /* of the one before it, if it has unsynced writes */
     bool wal_dirty; /* written since the last sync */
     nlt_ingest_scratch_t *spare;
     size_t n_requests; /* begun, not yet finished or cancelled */
@@ -136,6 +135,9 @@ nlt_ingest_label_room(nlt_ingest_t *in, nlt_ingest_scratch_t *s, size_t n);
 nlt_rc_t nlt_ingest_refuse(nlt_ingest_req_t *r, int status, nlt_rc_t rc,
                            const nlt_ingest_series_t *about, const char *fmt,
                            ...) NLT_PRINTF(5, 6);
+
+/* Lets go of the log that is open, if any. */
+void nlt_ingest_close_log(nlt_ingest_t *in);
 
 /* ---- nlt_ingest_load.c ---- */
 

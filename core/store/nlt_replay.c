@@ -511,9 +511,14 @@ nlt_replay_log(const nlt_replay_conf_t *conf, uint64_t arena_no,
 
     *stats = (nlt_replay_stats_t){.bytes = 0};
     nlt_wal_name(name, arena_no);
-    fd = env->io->open(env->io->ctx, conf->wal_fd, name, O_RDONLY, 0);
+    /* For writing, too, since that is refused for a directory. */
+    fd = env->io->open(env->io->ctx, conf->wal_fd, name, O_RDWR | O_NOFOLLOW,
+                       0);
     if (fd == -ENOENT) {
         return NLT_OK;
+    }
+    if (fd == -EISDIR || fd == -ELOOP) {
+        return nlt_err_set(err, NLT_EDATA, "log %s is not a file", name);
     }
     if (fd < 0) {
         return nlt_err_set_errno(err, NLT_EIO, -fd, "open log %s", name);

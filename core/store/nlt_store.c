@@ -150,6 +150,17 @@ try_open(nlt_store_t *s)
     s->reason[0] = '\0';
 }
 
+/* Logs a failure once for each text, not once a tick. */
+static void
+complain(nlt_store_t *s, const char *what, const nlt_err_t *err)
+{
+    if (strcmp(s->said, err->text) != 0) {
+        (void) snprintf(s->said, sizeof(s->said), "%s", err->text);
+        nlt_log(s->env, NLT_LOG_ERROR, "store \"%s\": %s: %s", s->path, what,
+                err->text);
+    }
+}
+
 static void
 refresh(nlt_store_t *s)
 {
@@ -157,12 +168,16 @@ refresh(nlt_store_t *s)
     nlt_err_t err;
 
     if (nlt_head_refresh(s->head, &err) != NLT_OK) {
-        nlt_log(s->env, NLT_LOG_ERROR, "store \"%s\": head: %s", s->path,
-                err.text);
+        complain(s, "head", &err);
+    } else if (nlt_block_set_reload(s->blocks, atomic_load(&ctl->manifest_gen),
+                                    &err)
+               != NLT_OK) {
+        complain(s, "blocks", &err);
+    } else {
+        s->said[0] = '\0';
     }
-    if (nlt_block_set_reload(s->blocks, atomic_load(&ctl->manifest_gen), &err)
-        != NLT_OK) {
-        nlt_log(s->env, NLT_LOG_ERROR, "store \"%s\": %s", s->path, err.text);
+    if (s->ingest != NULL) {
+        nlt_ingest_tick(s->ingest);
     }
 }
 

@@ -9,6 +9,7 @@
 #include <sys/file.h>
 
 #include "nlt_filenames.h"
+#include "nlt_manifest.h"
 #include "nlt_term.h"
 
 /* 32 hex digits and a newline. */
@@ -74,22 +75,49 @@ read_id(const nlt_env_t *env, int dir_fd, uint8_t *id, nlt_err_t *err)
 }
 
 static nlt_rc_t
-make_id(const nlt_env_t *env, int dir_fd, nlt_err_t *err)
+write_id(const nlt_env_t *env, int dir_fd, const uint8_t *id, nlt_err_t *err)
 {
     static const char digits[] = "0123456789abcdef";
-    uint8_t id[NLT_STORE_ID_BYTES];
     char text[ID_TEXT_LEN];
 
-    if (!nlt_random_bytes(id, sizeof(id))) {
-        return nlt_err_set(err, NLT_EIO, "the kernel gave no random bytes");
-    }
-    for (size_t i = 0; i < sizeof(id); i++) {
+    for (size_t i = 0; i < NLT_STORE_ID_BYTES; i++) {
         text[2 * i] = digits[id[i] >> 4];
         text[2 * i + 1] = digits[id[i] & 15];
     }
     text[ID_TEXT_LEN - 1] = '\n';
     return nlt_io_replace_file(env->io, dir_fd, NLT_FILE_STORE_ID, text,
                                sizeof(text), err);
+}
+
+/*
+ * The id of a store whose store.id is missing: a new one, unless the MANIFEST
+ * knows it.  To invent another for data that is there would disown it.
+ */
+static nlt_rc_t
+find_id(const nlt_env_t *env, int dir_fd, uint8_t *id, nlt_err_t *err)
+{
+    nlt_manifest_t m;
+    nlt_err_t why;
+    nlt_rc_t rc;
+
+    nlt_manifest_init(&m, env->mem, NULL);
+    rc = nlt_manifest_load(&m, env, dir_fd, NULL, &why);
+    memcpy(id, m.store_id, NLT_STORE_ID_BYTES);
+    nlt_manifest_deinit(&m);
+    if (rc == NLT_ENOENT) {
+        return nlt_random_bytes(id, NLT_STORE_ID_BYTES)
+                   ? NLT_OK
+                   : nlt_err_set(err, NLT_EIO,
+                                 "the kernel gave no random bytes");
+    }
+    if (rc != NLT_OK) {
+        return nlt_err_set(
+            err, rc, "\"" NLT_FILE_STORE_ID "\" is missing, and %s", why.text);
+    }
+    nlt_log(env, NLT_LOG_WARN,
+            "\"" NLT_FILE_STORE_ID "\" was missing and is written anew from "
+            "the MANIFEST");
+    return NLT_OK;
 }
 
 static nlt_rc_t
@@ -113,7 +141,8 @@ prepare_locked(const nlt_env_t *env, int fd, nlt_err_t *err)
     }
     rc = read_id(env, fd, id, &missing);
     if (rc == NLT_ENOENT) {
-        return make_id(env, fd, err);
+        rc = find_id(env, fd, id, err);
+        return rc == NLT_OK ? write_id(env, fd, id, err) : rc;
     }
     return rc == NLT_OK ? rc : nlt_err_set(err, rc, "%s", missing.text);
 }

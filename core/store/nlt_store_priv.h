@@ -30,7 +30,8 @@ struct nlt_store_s {
     bool open;             /* its state was OPEN */
     bool leaving;          /* it is dead: no new views */
     size_t n_views;
-    char reason[200]; /* why not open; a sentence */
+    char reason[200];            /* why not open; a sentence */
+    char said[NLT_ERR_TEXT_MAX]; /* the last failure of a tick, logged */
 };
 
 /*

@@ -346,6 +346,170 @@ memory_that_is_changed_is_used(void)
     fx_deinit(&fx);
 }
 
+/* ---- what must not pile up ---- */
+
+/* Files that this process has open and that have no name any more. */
+static size_t
+nameless_logs(void)
+{
+    char path[64], to[512];
+    size_t n = 0;
+
+    for (int fd = 3; fd < 256; fd++) {
+        ssize_t len;
+
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        len = readlink(path, to, sizeof(to) - 1);
+        to[len > 0 ? len : 0] = '\0';
+        n += strstr(to, ".wal") != NULL && strstr(to, "(deleted)") != NULL;
+    }
+    return n;
+}
+
+static long n_syncs;
+
+static int
+count_sync(void *ctx, int fd)
+{
+    n_syncs++;
+    return fx_fsync(ctx, fd);
+}
+
+static void
+writers_let_go_of_logs_and_leave_syncing_to_the_helper(void)
+{
+    fx_t fx;
+    int64_t t = FX_NOW - FX_HOUR;
+
+    fx_init(&fx);
+    fx.conf.wal_sync_ms = NLT_WAL_SYNC_OFF;
+    fx.io.fdatasync = count_sync;
+    NLT_CHECK(fx_start(&fx));
+    n_syncs = 0;
+    for (int i = 0; i < 4; i++) {
+        write_some(&fx, 2, &t);
+        NLT_CHECK(fx_flush(&fx));
+        fx_step(&fx, 1);
+        /* Also without another write. */
+        NLT_CHECK_INT(nameless_logs(), 0);
+    }
+    NLT_CHECK_INT(n_syncs, 0);
+    NLT_CHECK(check_all(&fx));
+    fx_deinit(&fx);
+}
+
+static size_t n_lines;
+
+static void
+count_lines(void *ctx, nlt_log_level_t level, const char *text, size_t len)
+{
+    n_lines += level <= NLT_LOG_WARN;
+    fx_log(ctx, level, text, len);
+}
+
+static void
+trouble_that_lasts_is_logged_once(void)
+{
+    char path[256];
+    nlt_err_t err;
+    fx_t fx;
+    int64_t t = FX_NOW - FX_HOUR;
+    int fd;
+
+    fx_init(&fx);
+    fx.env.log = count_lines;
+    NLT_CHECK(fx_start(&fx));
+    write_some(&fx, 2, &t);
+    NLT_CHECK(fx_flush(&fx));
+    /* A block that is gone: said once, though it is looked for again. */
+    (void) snprintf(path, sizeof(path), "%s/blocks", fx.path);
+    NLT_CHECK_INT(nlt_io_remove_tree(&nlt_io_posix, AT_FDCWD, path, &err),
+                  NLT_OK);
+    NLT_CHECK_INT(mkdir(path, 0700), 0);
+    fx_close(&fx);
+    n_lines = 0;
+    NLT_CHECK(fx_start(&fx));
+    fx_step(&fx, 30);
+    NLT_CHECK_INT(n_lines, 1);
+    /* A MANIFEST that cannot be read, in a new generation. */
+    (void) snprintf(path, sizeof(path), "%s/MANIFEST", fx.path);
+    fd = open(path, O_WRONLY | O_TRUNC);
+    NLT_CHECK_INT(write(fd, "what?\n", 6), 6);
+    (void) close(fd);
+    atomic_fetch_add(&nlt_store_ctl(fx.store)->manifest_gen, 1);
+    n_lines = 0;
+    fx_step(&fx, 30);
+    NLT_CHECK_INT(n_lines, 1);
+    fx_deinit(&fx);
+}
+
+/* ---- files that nobody expects ---- */
+
+static void
+strange_files_among_the_logs_are_no_trouble(void)
+{
+    char path[256];
+    fx_t fx;
+    int64_t t = FX_NOW - FX_HOUR;
+
+    fx_init(&fx);
+    NLT_CHECK(fx_start(&fx));
+    write_some(&fx, 3, &t);
+    fx_close(&fx);
+    fx_remove_head(&fx);
+    (void) snprintf(path, sizeof(path), "%s/wal/0000000000000099.wal",
+                    fx.path);
+    NLT_CHECK_INT(mkdir(path, 0700), 0);
+    (void) snprintf(path, sizeof(path), "%s/wal/0000000000000098.wal",
+                    fx.path);
+    NLT_CHECK_INT(symlink("/etc/passwd", path), 0);
+    (void) snprintf(path, sizeof(path), "%s/wal/ffffffffffffffff.wal",
+                    fx.path);
+    NLT_CHECK_INT(close(open(path, O_CREAT | O_RDWR, 0600)), 0);
+    NLT_CHECK(fx_start(&fx));
+    NLT_CHECK(check_all(&fx));
+    NLT_CHECK_INT(access(path, F_OK), 0);
+    (void) snprintf(path, sizeof(path), "%s/quarantine/0000000000000099.wal",
+                    fx.path);
+    NLT_CHECK_INT(access(path, F_OK), 0);
+    write_some(&fx, 3, &t);
+    NLT_CHECK(fx_flush(&fx));
+    fx_close(&fx);
+    NLT_CHECK(fx_start(&fx));
+    NLT_CHECK(check_all(&fx));
+    fx_deinit(&fx);
+}
+
+static void
+a_lost_store_id_is_in_the_manifest(void)
+{
+    char path[256];
+    nlt_err_t err;
+    fx_t fx;
+    int64_t t = FX_NOW - FX_HOUR;
+
+    fx_init(&fx);
+    NLT_CHECK(fx_start(&fx));
+    write_some(&fx, 3, &t);
+    fx_close(&fx);
+    (void) snprintf(path, sizeof(path), "%s/store.id", fx.path);
+    NLT_CHECK_INT(unlink(path), 0);
+    NLT_CHECK_INT(nlt_store_prepare_dir(&fx.env, &fx.conf, &err), NLT_OK);
+    NLT_CHECK(fx_start(&fx));
+    NLT_CHECK(check_all(&fx));
+    fx_close(&fx);
+    /* Who lost both gets no new identity for the old data. */
+    NLT_CHECK_INT(unlink(path), 0);
+    (void) snprintf(path, sizeof(path), "%s/MANIFEST", fx.path);
+    NLT_CHECK_INT(truncate(path, 30), 0);
+    NLT_CHECK_INT(nlt_store_prepare_dir(&fx.env, &fx.conf, &err), NLT_EDATA);
+    NLT_CHECK(strstr(err.text, "\"store.id\" is missing, and MANIFEST")
+              != NULL);
+    (void) snprintf(path, sizeof(path), "%s/store.id", fx.path);
+    NLT_CHECK_INT(access(path, F_OK), -1);
+    fx_deinit(&fx);
+}
+
 int
 main(void)
 {
@@ -355,5 +519,9 @@ main(void)
     NLT_TEST(a_head_whose_files_go_is_rebuilt);
     NLT_TEST(a_damaged_arena_does_not_stop_the_start);
     NLT_TEST(memory_that_is_changed_is_used);
+    NLT_TEST(writers_let_go_of_logs_and_leave_syncing_to_the_helper);
+    NLT_TEST(trouble_that_lasts_is_logged_once);
+    NLT_TEST(strange_files_among_the_logs_are_no_trouble);
+    NLT_TEST(a_lost_store_id_is_in_the_manifest);
     return nlt_test_done();
 }
