@@ -39,6 +39,7 @@ sub new {
     my $self = bless {
         dir    => tempdir('nightlight-test-XXXXXX', TMPDIR => 1),
         ports  => {},
+        n_ports => 0,
         pids   => [],
         nginx  => $ENV{TEST_NGINX_BINARY} || _find('nginx')
                   || '/usr/sbin/nginx',
@@ -69,13 +70,20 @@ sub _find {
 # Path of a program, or undef.
 sub program { my ($self, $prog) = @_; return _find($prog); }
 
-# A port on 127.0.0.1 that was free a moment ago, the same for a name.
+# A port on 127.0.0.1 that was free a moment ago, the same for a name.  Below
+# the range from which the kernel gives ports to clients: a server that is
+# started again must find its port free.  Each process has ten of its own.
 sub port {
     my ($self, $name) = @_;
     return $self->{ports}{$name} ||= do {
-        my $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1,
-            Proto => 'tcp') or die "no port: $!";
-        $s->sockport;
+        my $s;
+        for my $try (0 .. 1000) {
+            my $n = ($$ * 10 + $self->{n_ports}++) % 20000;
+            $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1,
+                LocalPort => 10000 + $n, Proto => 'tcp', ReuseAddr => 1)
+                and last;
+        }
+        $s ? $s->sockport : die "no port: $!";
     };
 }
 
