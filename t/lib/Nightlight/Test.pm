@@ -314,7 +314,10 @@ sub _zombie {
     my ($pid) = @_;
     open(my $f, '<', "/proc/$pid/stat") or return 1;
     my $stat = <$f>;
-    return !defined $stat || $stat =~ /\) Z /;
+    return 1 unless defined $stat;
+    # a leader may be dead while its threads still hold the sockets
+    my @threads = glob "/proc/$pid/task/*";
+    return $stat =~ /\) Z / && @threads <= 1;
 }
 
 # USR2: starts the new binary beside the old; returns the new master's pid.
