@@ -127,6 +127,9 @@ const nlt_api_answer_t *nlt_api_answer(const nlt_api_t *a);
  */
 nlt_rc_t nlt_api_render(nlt_api_t *a, char *out, size_t cap, size_t *len);
 
+/* Memory that the job holds.  Not while run() is running. */
+size_t nlt_api_bytes(const nlt_api_t *a);
+
 /* Not while run() is running.  NULL is allowed. */
 void nlt_api_destroy(nlt_api_t *a);
 

@@ -195,12 +195,16 @@ typedef struct {
     ngx_chain_t                     *busy;
     ngx_uint_t                       parts;
     unsigned                         last:1; /* rendered to the end */
+    unsigned                         turn:1; /* it is the others' turn */
 } ngx_http_nightlight_out_t;
 
 ngx_int_t ngx_http_nightlight_send(ngx_http_nightlight_out_t *out);
 
 /* Goes on with it, from a write event handler; finalizes the request. */
 void ngx_http_nightlight_send_more(ngx_http_nightlight_out_t *out);
+
+/* The answer is rendered to its end: gives out->api back. */
+void ngx_http_nightlight_api_rendered(ngx_http_nightlight_out_t *out);
 
 
 /* A short text/plain answer; returns what the handler has to return. */

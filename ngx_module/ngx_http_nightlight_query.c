@@ -15,7 +15,9 @@
  *
  * A job outlives its request if the client goes away while the thread runs:
  * request and connection are then kept by r->main->blocked until the thread
- * is done, which nlt_api_cancel() makes soon.  A timer that is not
+ * is done, which nlt_api_cancel() makes soon.  What waits is bounded: requests
+ * by number and bytes, answers that slow clients take by bytes, and there the
+ * slowest has to go.  A timer that is not
  * cancelable keeps a worker that shuts down from leaving before its jobs.
  * Threads touch neither the request nor its pool.
  */
@@ -28,6 +30,8 @@
 
 
 #define NGX_HTTP_NIGHTLIGHT_QUEUE_MAX    1024
+#define NGX_HTTP_NIGHTLIGHT_QUEUE_BYTES  (64 * 1024 * 1024)
+#define NGX_HTTP_NIGHTLIGHT_HELD_MAX     4       /* times query_memory */
 #define NGX_HTTP_NIGHTLIGHT_NICE         5
 #define NGX_HTTP_NIGHTLIGHT_RETRY        100     /* ms */
 #define NGX_HTTP_NIGHTLIGHT_GRACE        50      /* ms */
@@ -36,15 +40,18 @@
 typedef struct ngx_http_nightlight_job_s  ngx_http_nightlight_job_t;
 
 struct ngx_http_nightlight_job_s {
-    ngx_queue_t                      queue;      /* waiting or running */
+    ngx_queue_t                      queue;      /* waiting, running, held */
     ngx_thread_task_t                task;
     ngx_http_nightlight_out_t        out;        /* request, api, position */
     ngx_http_nightlight_loc_conf_t  *conf;
     ngx_thread_pool_t               *threads;
     ngx_event_t                      timer;
 
+    size_t                           size;       /* of request or answer */
+
     unsigned                         queued:1;
     unsigned                         running:1;  /* in a thread */
+    unsigned                         held:1;     /* for its reader */
     unsigned                         gone:1;     /* cleanup has run */
 };
 
@@ -57,6 +64,8 @@ static void ngx_http_nightlight_api_next(void);
 static void ngx_http_nightlight_api_retry(ngx_event_t *ev);
 static void ngx_http_nightlight_api_thread(void *data, ngx_log_t *log);
 static void ngx_http_nightlight_api_done(ngx_event_t *ev);
+static void ngx_http_nightlight_api_hold(ngx_http_nightlight_job_t *job);
+static void ngx_http_nightlight_api_unqueue(ngx_http_nightlight_job_t *job);
 static void ngx_http_nightlight_api_timeout(ngx_event_t *ev);
 static void ngx_http_nightlight_api_cleanup(void *data);
 static void ngx_http_nightlight_api_free(ngx_http_nightlight_job_t *job);
@@ -67,8 +76,11 @@ static void ngx_http_nightlight_api_writer(ngx_http_request_t *r);
 
 static ngx_queue_t  ngx_http_nightlight_waiting;
 static ngx_queue_t  ngx_http_nightlight_running;
+static ngx_queue_t  ngx_http_nightlight_held;       /* slowest first */
 static ngx_uint_t   ngx_http_nightlight_n_waiting;
 static ngx_uint_t   ngx_http_nightlight_n_running;
+static size_t       ngx_http_nightlight_waiting_size;
+static size_t       ngx_http_nightlight_held_size;
 static ngx_event_t  ngx_http_nightlight_retry;
 
 
@@ -368,6 +380,8 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
 
     ngx_http_nightlight_api_request(r, form, nlcf, &req);
 
+    job->size = req.args.len + req.form.len;
+
     rc = nlt_api_create(&ngx_http_nightlight_env, store, &conf, &req,
                         &job->out.api);
 
@@ -404,9 +418,13 @@ ngx_http_nightlight_api_post(ngx_http_nightlight_job_t *job)
     if (ngx_http_nightlight_waiting.next == NULL) {
         ngx_queue_init(&ngx_http_nightlight_waiting);
         ngx_queue_init(&ngx_http_nightlight_running);
+        ngx_queue_init(&ngx_http_nightlight_held);
     }
 
-    if (ngx_http_nightlight_n_waiting >= NGX_HTTP_NIGHTLIGHT_QUEUE_MAX) {
+    if (ngx_http_nightlight_n_waiting >= NGX_HTTP_NIGHTLIGHT_QUEUE_MAX
+        || ngx_http_nightlight_waiting_size + job->size
+           > NGX_HTTP_NIGHTLIGHT_QUEUE_BYTES)
+    {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "nightlight: %ui queries are waiting in this worker, "
                       "one more is refused", ngx_http_nightlight_n_waiting);
@@ -418,6 +436,7 @@ ngx_http_nightlight_api_post(ngx_http_nightlight_job_t *job)
     job->queued = 1;
     ngx_queue_insert_tail(&ngx_http_nightlight_waiting, &job->queue);
     ngx_http_nightlight_n_waiting++;
+    ngx_http_nightlight_waiting_size += job->size;
 
     r->write_event_handler = ngx_http_nightlight_api_writer;
     r->read_event_handler = ngx_http_test_reading;
@@ -478,9 +497,7 @@ ngx_http_nightlight_api_next(void)
             return;
         }
 
-        ngx_queue_remove(q);
-        job->queued = 0;
-        ngx_http_nightlight_n_waiting--;
+        ngx_http_nightlight_api_unqueue(job);
 
         job->running = 1;
         job->out.request->main->blocked++;
@@ -570,11 +587,91 @@ ngx_http_nightlight_api_done(ngx_event_t *ev)
 
     rc = ngx_http_nightlight_send(&job->out);
 
-    if (rc != NGX_AGAIN) {
+    if (rc == NGX_AGAIN) {
+        ngx_http_nightlight_api_hold(job);
+
+    } else {
         ngx_http_finalize_request(r, rc);
     }
 
     ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_nightlight_api_unqueue(ngx_http_nightlight_job_t *job)
+{
+    ngx_queue_remove(&job->queue);
+    job->queued = 0;
+    ngx_http_nightlight_n_waiting--;
+    ngx_http_nightlight_waiting_size -= job->size;
+}
+
+
+/*
+ * The answer waits for its reader and holds memory meanwhile.  If all of them
+ * hold too much, the one that has not been read from for the longest time is
+ * broken off.
+ */
+
+static void
+ngx_http_nightlight_api_hold(ngx_http_nightlight_job_t *job)
+{
+    size_t                      max;
+    ngx_queue_t                *q;
+    ngx_connection_t           *c;
+    ngx_http_nightlight_job_t  *slow;
+
+    job->held = 1;
+    job->size = nlt_api_bytes(job->out.api);
+    ngx_queue_insert_tail(&ngx_http_nightlight_held, &job->queue);
+    ngx_http_nightlight_held_size += job->size;
+
+    max = NGX_HTTP_NIGHTLIGHT_HELD_MAX * job->conf->memory_max;
+
+    while (ngx_http_nightlight_held_size > max) {
+
+        q = ngx_queue_head(&ngx_http_nightlight_held);
+        slow = ngx_queue_data(q, ngx_http_nightlight_job_t, queue);
+
+        if (slow == job) {
+            return;
+        }
+
+        ngx_queue_remove(q);
+        slow->held = 0;
+        ngx_http_nightlight_held_size -= slow->size;
+
+        c = slow->out.request->connection;
+
+        ngx_log_error(NGX_LOG_ERR, c->log, 0,
+                      "nightlight: an answer of %uz bytes is broken off, "
+                      "because it is read too slowly", slow->size);
+
+        c->error = 1;
+        ngx_post_event(c->write, &ngx_posted_events);
+    }
+}
+
+
+/* Called once the last part is rendered, and when the job ends. */
+
+void
+ngx_http_nightlight_api_rendered(ngx_http_nightlight_out_t *out)
+{
+    ngx_http_nightlight_job_t  *job;
+
+    job = (ngx_http_nightlight_job_t *)
+              ((u_char *) out - offsetof(ngx_http_nightlight_job_t, out));
+
+    if (job->held) {
+        ngx_queue_remove(&job->queue);
+        job->held = 0;
+        ngx_http_nightlight_held_size -= job->size;
+    }
+
+    nlt_api_destroy(out->api);
+    out->api = NULL;
 }
 
 
@@ -596,9 +693,7 @@ ngx_http_nightlight_api_timeout(ngx_event_t *ev)
         return;
     }
 
-    ngx_queue_remove(&job->queue);
-    job->queued = 0;
-    ngx_http_nightlight_n_waiting--;
+    ngx_http_nightlight_api_unqueue(job);
 
     r = job->out.request;
     c = r->connection;
@@ -625,9 +720,7 @@ ngx_http_nightlight_api_cleanup(void *data)
     job->gone = 1;
 
     if (job->queued) {
-        ngx_queue_remove(&job->queue);
-        job->queued = 0;
-        ngx_http_nightlight_n_waiting--;
+        ngx_http_nightlight_api_unqueue(job);
     }
 
     if (job->running) {
@@ -646,7 +739,7 @@ ngx_http_nightlight_api_free(ngx_http_nightlight_job_t *job)
         ngx_del_timer(&job->timer);
     }
 
-    nlt_api_destroy(job->out.api);
+    ngx_http_nightlight_api_rendered(&job->out);
     ngx_free(job);
 }
 
@@ -660,7 +753,14 @@ ngx_http_nightlight_api_writer(ngx_http_request_t *r)
 
     /* nothing to write before the thread is done */
 
-    if (!job->queued && !job->running) {
-        ngx_http_nightlight_send_more(&job->out);
+    if (job->queued || job->running) {
+        return;
     }
+
+    if (job->held) {
+        ngx_queue_remove(&job->queue);
+        ngx_queue_insert_tail(&ngx_http_nightlight_held, &job->queue);
+    }
+
+    ngx_http_nightlight_send_more(&job->out);
 }

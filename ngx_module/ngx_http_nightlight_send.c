@@ -3,7 +3,8 @@
  * ngx_http_nightlight_send.c - answers on their way out.
  *
  * A long answer is rendered by core in parts of 64 KiB, at most four of them
- * in memory, as fast as the client takes them.
+ * in memory, as fast as the client takes them; a fast one has to wait after
+ * some of them until other connections have had their turn.
  */
 
 
@@ -12,6 +13,7 @@
 
 #define NGX_HTTP_NIGHTLIGHT_PART         65536
 #define NGX_HTTP_NIGHTLIGHT_PARTS_MAX    4
+#define NGX_HTTP_NIGHTLIGHT_TURN         8       /* parts */
 
 
 static ngx_chain_t *ngx_http_nightlight_send_part(
@@ -20,7 +22,7 @@ static ngx_int_t ngx_http_nightlight_send_render(
     ngx_http_nightlight_out_t *out, ngx_chain_t *cl);
 static ngx_int_t ngx_http_nightlight_send_output(
     ngx_http_nightlight_out_t *out);
-static void ngx_http_nightlight_send_wait(ngx_http_request_t *r);
+static void ngx_http_nightlight_send_wait(ngx_http_nightlight_out_t *out);
 
 
 ngx_int_t
@@ -200,7 +202,7 @@ ngx_http_nightlight_send(ngx_http_nightlight_out_t *out)
     rc = ngx_http_nightlight_send_output(out);
 
     if (rc == NGX_AGAIN) {
-        ngx_http_nightlight_send_wait(r);
+        ngx_http_nightlight_send_wait(out);
     }
 
     return rc;
@@ -282,12 +284,13 @@ static ngx_int_t
 ngx_http_nightlight_send_output(ngx_http_nightlight_out_t *out)
 {
     ngx_int_t            rc;
+    ngx_uint_t           n;
     ngx_chain_t         *cl;
     ngx_http_request_t  *r;
 
     r = out->request;
 
-    for ( ;; ) {
+    for (n = 1; /* void */; n++) {
         cl = out->ready;
         out->ready = NULL;
 
@@ -313,6 +316,8 @@ ngx_http_nightlight_send_output(ngx_http_nightlight_out_t *out)
 
             /* what is left nginx's own writer sends */
 
+            ngx_http_nightlight_api_rendered(out);
+
             return NGX_OK;
         }
 
@@ -322,16 +327,23 @@ ngx_http_nightlight_send_output(ngx_http_nightlight_out_t *out)
         if (rc == NGX_AGAIN || r->buffered || r->connection->buffered) {
             return NGX_AGAIN;
         }
+
+        if (n == NGX_HTTP_NIGHTLIGHT_TURN) {
+            out->turn = 1;
+            return NGX_AGAIN;
+        }
     }
 }
 
 
 static void
-ngx_http_nightlight_send_wait(ngx_http_request_t *r)
+ngx_http_nightlight_send_wait(ngx_http_nightlight_out_t *out)
 {
     ngx_event_t               *wev;
+    ngx_http_request_t        *r;
     ngx_http_core_loc_conf_t  *clcf;
 
+    r = out->request;
     wev = r->connection->write;
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
@@ -348,6 +360,12 @@ ngx_http_nightlight_send_wait(ngx_http_request_t *r)
     if (ngx_handle_write_event(wev, clcf->send_lowat) != NGX_OK) {
         r->connection->error = 1;
         ngx_post_event(wev, &ngx_posted_events);
+        return;
+    }
+
+    if (out->turn) {
+        out->turn = 0;
+        ngx_post_event(wev, &ngx_posted_next_events);
     }
 }
 
@@ -370,11 +388,15 @@ ngx_http_nightlight_send_more(ngx_http_nightlight_out_t *out)
         return;
     }
 
-    if (wev->delayed) {
+    if (wev->posted) {
+        ngx_delete_posted_event(wev);
+    }
+
+    if (wev->delayed && !r->connection->error) {
 
         /* limit_rate: the timer is its own and says when to go on */
 
-        ngx_http_nightlight_send_wait(r);
+        ngx_http_nightlight_send_wait(out);
         return;
     }
 
@@ -386,7 +408,7 @@ ngx_http_nightlight_send_more(ngx_http_nightlight_out_t *out)
                               : ngx_http_nightlight_send_output(out);
 
     if (rc == NGX_AGAIN) {
-        ngx_http_nightlight_send_wait(r);
+        ngx_http_nightlight_send_wait(out);
         return;
     }
 

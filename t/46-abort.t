@@ -3,6 +3,7 @@
 # full queues, limits of queries: nothing is lost, leaked or kept waiting.
 use strict;
 use warnings;
+use POSIX ();
 use Socket qw(SOL_SOCKET SO_LINGER SO_RCVBUF);
 use Test::More;
 use Time::HiRes qw(time sleep);
@@ -29,6 +30,8 @@ sub locations {
                                    nightlight_query_timeout 300ms; }
         location /few/           { nightlight_query main;
                                    nightlight_query_max_samples 100; }
+        location /held/          { nightlight_query main;
+                                   nightlight_query_memory 16m; }
         location /little/        { nightlight_query main;
                                    nightlight_query_memory 64k; }
         location /-/             { nightlight_status main; }
@@ -224,6 +227,45 @@ for my $bytes (1, 5000, 500_000) {
     $t->wait_for(sub { connections() == 0 }, 'connections gone', 5);
 }
 
+# ---- a large answer and the others ----
+
+{
+    my $s = $t->connect();
+    send_all($s, request_bytes('GET', '/api/v1/query_range?'
+        . form(query => 'm', start => $now - 600, end => $now,
+        step => '0.06')));
+    sysread($s, my $data, 1);
+    my $pid = fork();
+    if (!$pid) {
+        1 while sysread($s, $data, 1 << 20);
+        POSIX::_exit(0);
+    }
+    push @{$t->{pids}}, $pid;
+    close $s;
+    my ($begin, $worst) = (time(), 0);
+    until (waitpid($pid, POSIX::WNOHANG()) == $pid) {
+        my $at = time();
+        get('/-/ready');
+        $worst = time() - $at if time() - $at > $worst;
+    }
+    $t->{pids} = [grep { $_ != $pid } @{$t->{pids}}];
+    cmp_ok($worst, '<', (time() - $begin) / 2,
+        'others have their turn while a large answer is sent');
+}
+{
+    (my $uri = $large) =~ s{/api/v1}{/held};
+    my @s = map { (slow_reader(1, $uri))[0] } 1 .. 30;
+    my $n = connections();
+    cmp_ok($n, '<', 30, "answers held for slow readers are bounded: $n of 30");
+    cmp_ok($n, '>', 4, 'but there are some');
+    ok($t->log_lines(qr/read too slowly/) > 0, 'the log says so');
+    my $data = '';
+    1 while sysread($s[-1], $data, 65536, length $data);
+    ok($data =~ /\r\n0\r\n\r\n\z/, 'the last one gets it all');
+    reset_connection($_) for @s;
+    $t->wait_for(sub { connections() == 0 }, 'connections gone', 5);
+}
+
 SKIP: {
     skip 'no curl', 4 unless $CURL;
     my $url = 'http://127.0.0.1:' . $t->port('h2');
@@ -338,6 +380,20 @@ idle('after the limits', 0.3);
     is(get('/api/v1/query', query => 'vector(1)')->{status}, 200,
         'and queries run again');
     $t->expect_log(qr/queries are waiting/);
+}
+{
+    my $body = form(%heavy) . '&x=' . 'y' x 3_000_000;
+    my @s = map { $t->connect() } 1 .. 30;
+    send_all($_, request_bytes('POST', '/api/v1/query_range',
+        { 'Content-Type' => $FORM }, $body)) for @s;
+    $t->wait_for(sub { connections() <= 25 }, 'refusals');
+    is(get('/-/ready')->{status}, 200, 'long requests that wait: the worker '
+        . 'answers');
+    my $n = connections();
+    cmp_ok($n, '<=', 25, "and keeps $n of 30");
+    cmp_ok($n, '>=', 20, 'and not less');
+    reset_connection($_) for @s;
+    idle('after they left', 1);
 }
 {
     my @s = map { $t->connect() } 1 .. 1000;

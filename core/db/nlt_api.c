@@ -245,6 +245,12 @@ nlt_api_answer(const nlt_api_t *a)
     return &a->answer;
 }
 
+size_t
+nlt_api_bytes(const nlt_api_t *a)
+{
+    return a->pool.used_bytes;
+}
+
 nlt_rc_t
 nlt_api_render(nlt_api_t *a, char *out, size_t cap, size_t *len)
 {

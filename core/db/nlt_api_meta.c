@@ -222,6 +222,23 @@ add_set(nlt_api_t *a, const nlt_series_set_t *set, const nlt_select_t *sel,
 }
 
 /*
+ * Makes room in an array of the pool for n elements, twice the room it had:
+ * there may be thousands of selectors.
+ */
+static void *
+make_room(nlt_api_t *a, void *v, size_t *cap, size_t n, size_t size)
+{
+    size_t to = n < *cap * 2 ? *cap * 2 : n;
+
+    if (n <= *cap && v != NULL) {
+        return v;
+    }
+    v = nlt_pool_grow(&a->pool, v, *cap * size, to * size);
+    *cap = to;
+    return v;
+}
+
+/*
  * Label sets of all selectors.  Strings are borrowed from the set, which the
  * view keeps until the job ends: sets are closed by then, so they are copied.
  */
@@ -241,9 +258,7 @@ collect_series(nlt_api_t *a, const selects_t *sels, nlt_labels_t **out,
         if (rc != NLT_OK) {
             return rc;
         }
-        *out = nlt_pool_grow(&a->pool, *out, cap * sizeof(**out),
-                             (cap + set->n) * sizeof(**out));
-        cap += set->n;
+        *out = make_room(a, *out, &cap, *n + set->n, sizeof(**out));
         rc = *out == NULL
                  ? nlt_err_set(err, NLT_ENOMEM, "series: out of memory")
                  : add_set(a, set, &sels->v[i], *out, n, err);
@@ -299,6 +314,7 @@ run_strings(nlt_api_t *a, nlt_str_t name, const selects_t *sels, size_t limit)
     const nlt_source_t *src = &a->view.source;
     nlt_str_t *all = NULL;
     size_t n = 0;
+    size_t cap = 0;
     nlt_err_t err;
 
     for (size_t i = 0; i < sels->n; i++) {
@@ -311,8 +327,7 @@ run_strings(nlt_api_t *a, nlt_str_t name, const selects_t *sels, size_t limit)
                                                    &sels->v[i], &v, &k, &err);
 
         if (rc == NLT_OK) {
-            all = nlt_pool_grow(&a->pool, all, n * sizeof(*all),
-                                (n + k) * sizeof(*all));
+            all = make_room(a, all, &cap, n + k, sizeof(*all));
             if (all == NULL) {
                 rc = nlt_err_set(&err, NLT_ENOMEM,
                                  "labels: over the memory limit "
