@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* Retries a call that a signal interrupted; gives its value or -errno. */
@@ -103,6 +104,14 @@ posix_rename(void *ctx, int dir_fd, const char *from, const char *to)
 }
 
 static int
+posix_link(void *ctx, int dir_fd, const char *name, int to_fd,
+           const char *to_name)
+{
+    (void) ctx;
+    return linkat(dir_fd, name, to_fd, to_name, 0) < 0 ? -errno : 0;
+}
+
+static int
 posix_unlink(void *ctx, int dir_fd, const char *name)
 {
     (void) ctx;
@@ -114,6 +123,20 @@ posix_rmdir(void *ctx, int dir_fd, const char *name)
 {
     (void) ctx;
     return unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+}
+
+static int64_t
+posix_free_bytes(void *ctx, int fd)
+{
+    struct statvfs fs;
+    int64_t bytes;
+
+    (void) ctx;
+    if (fstatvfs(fd, &fs) < 0) {
+        return -errno;
+    }
+    return __builtin_mul_overflow(fs.f_bavail, fs.f_frsize, &bytes) ? INT64_MAX
+                                                                    : bytes;
 }
 
 static int
@@ -167,8 +190,10 @@ const nlt_io_t nlt_io_posix = {
     .size = posix_size,
     .mkdir = posix_mkdir,
     .rename = posix_rename,
+    .link = posix_link,
     .unlink = posix_unlink,
     .rmdir = posix_rmdir,
+    .free_bytes = posix_free_bytes,
     .list = posix_list,
     .ctx = NULL,
 };

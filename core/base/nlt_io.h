@@ -38,8 +38,13 @@ struct nlt_io_s {
     int64_t (*size)(void *ctx, int fd);
     int (*mkdir)(void *ctx, int dir_fd, const char *name, unsigned mode);
     int (*rename)(void *ctx, int dir_fd, const char *from, const char *to);
+    /* A second name, to_name below to_fd, for the file `name`. */
+    int (*link)(void *ctx, int dir_fd, const char *name, int to_fd,
+                const char *to_name);
     int (*unlink)(void *ctx, int dir_fd, const char *name);
     int (*rmdir)(void *ctx, int dir_fd, const char *name);
+    /* Bytes that an ordinary user may still write to fd's file system. */
+    int64_t (*free_bytes)(void *ctx, int fd);
     /*
      * Calls cb for each entry of dir_fd but . and .., in no order, until it
      * returns false.

@@ -8,8 +8,11 @@
  *     lock                      flock: lease of the helper
  *     term                      see nlt_term.h
  *     MANIFEST                  see nlt_manifest.h
+ *     DELETES, deletes.lock     see nlt_deletes.h; its writers take turns
  *     wal/<arena no, 16 hex>.wal
  *     blocks/<ULID>/            Prometheus blocks
+ *     import/<ULID>/            blocks that somebody wants served
+ *     snapshots/<name>/<ULID>/  hard links to blocks
  *     quarantine/               what was found corrupt, moved aside
  *
  * Files of the head lie elsewhere (head=, a tmpfs by default); their names
@@ -22,13 +25,17 @@
 
 #include "nlt_types.h"
 
-#define NLT_FILE_STORE_ID "store.id"
-#define NLT_FILE_LOCK     "lock"
-#define NLT_FILE_TERM     "term"
+#define NLT_FILE_STORE_ID     "store.id"
+#define NLT_FILE_LOCK         "lock"
+#define NLT_FILE_TERM         "term"
+#define NLT_FILE_DELETES      "DELETES"
+#define NLT_FILE_DELETES_LOCK "deletes.lock"
 
 #define NLT_DIR_WAL        "wal"
 #define NLT_DIR_BLOCKS     "blocks"
 #define NLT_DIR_QUARANTINE "quarantine"
+#define NLT_DIR_IMPORT     "import"
+#define NLT_DIR_SNAPSHOTS  "snapshots"
 
 #define NLT_SUFFIX_TMP        ".tmp"
 #define NLT_SUFFIX_BLOCK_TMP  ".tmp-for-creation"

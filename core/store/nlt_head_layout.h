@@ -48,6 +48,7 @@
 #include <stdatomic.h>
 
 #include "nlt_hash.h"
+#include "nlt_head_counters.h"
 #include "nlt_xor.h"
 
 #define NLT_HEAD_MAGIC   UINT64_C(0x3144414548544c4e) /* "NLTHEAD1" */
@@ -103,45 +104,27 @@ typedef enum {
     NLT_HEAD_DEAD /* quarantined; a new head takes its place */
 } nlt_head_state_t;
 
-/* Counters; relaxed adds, once a batch. */
-#define NLT_HEAD_COUNTERS(X)                                                  \
-    X(samples_appended)  /* taken, in order */                                \
-    X(samples_ooo)       /* taken, older than the newest of the series */     \
-    X(samples_duplicate) /* equal time and value, already there */            \
-    X(samples_conflict)  /* equal time, other value: first one kept */        \
-    X(samples_too_old)                                                        \
-    X(samples_too_new)                                                        \
-    X(samples_no_room)                                                        \
-    X(series_created)                                                         \
-    X(series_carried) /* taken over from the previous arena */                \
-    X(series_refused)                                                         \
-    X(aliases_created)                                                        \
-    X(requests_ok)                                                            \
-    X(requests_refused)                                                       \
-    X(requests_failed)                                                        \
-    X(bytes_received) /* compressed bodies */                                 \
-    X(bytes_decoded)                                                          \
-    X(wal_bytes)                                                              \
-    X(wal_records)                                                            \
-    X(wal_fsyncs)                                                             \
-    X(wal_errors)                                                             \
-    X(flushes)                                                                \
-    X(flush_errors)                                                           \
-    X(blocks_written)                                                         \
-    X(blocks_removed)                                                         \
-    X(queries)                                                                \
-    X(query_errors)                                                           \
-    X(query_samples)                                                          \
-    X(query_ns)                                                               \
-    X(recoveries)        /* stripes taken over from a dead process */         \
-    X(wal_skipped_bytes) /* by resync during replay */                        \
-    X(replayed_samples)
-
+/*
+ * Blocks that a query found damaged, for the helper to look at.  Whoever
+ * finds a slot whose turn is even makes it odd, writes the name, makes it
+ * even again; no free slot: the next query will meet the block too.
+ */
+#define NLT_HEAD_SUSPECTS 8
 typedef struct {
-#define NLT_HEAD_COUNTER_FIELD(name) _Atomic uint64_t name;
-    NLT_HEAD_COUNTERS(NLT_HEAD_COUNTER_FIELD)
-#undef NLT_HEAD_COUNTER_FIELD
-} nlt_head_counters_t;
+    _Atomic uint32_t turn; /* odd: being written; 0: empty */
+    char ulid[28];         /* with a NUL */
+} nlt_head_suspect_t;
+
+/*
+ * What memory= made the store do, in the order of D4: the policy's stages are
+ * cumulative.
+ */
+typedef enum {
+    NLT_MEMORY_OK = 0,
+    NLT_MEMORY_FLUSHING,  /* arenas are flushed early */
+    NLT_MEMORY_NO_SERIES, /* new series are refused */
+    NLT_MEMORY_NO_SAMPLES /* writes are refused */
+} nlt_memory_stage_t;
 
 typedef struct {
     uint64_t magic;
@@ -154,6 +137,7 @@ typedef struct {
     uint8_t secret[NLT_HASH_SECRET_BYTES]; /* keys nlt_hash128 */
     _Atomic uint64_t generation;   /* + 1 at each change of an arena slot */
     _Atomic uint64_t manifest_gen; /* + 1 at each manifest commit */
+    _Atomic uint64_t deletes_gen;  /* + 1 at each change of DELETES */
     _Atomic uint64_t replay_done;  /* progress in bytes, of: */
     _Atomic uint64_t replay_total;
     _Atomic int64_t t_newest_ms; /* newest accepted sample (D12) */
@@ -164,7 +148,14 @@ typedef struct {
     _Atomic uint32_t crash_episodes;
     uint32_t zero;
     _Atomic int64_t crash_mono_ms[NLT_HEAD_CRASHES];
-    _Atomic uint32_t flush_asked; /* set by anybody, cleared by the helper */
+    _Atomic uint32_t flush_asked;  /* set by anybody, cleared by the helper */
+    _Atomic uint32_t clean_asked;  /* likewise: rewrite what has deletes */
+    _Atomic uint32_t sync_failed;  /* likewise: arena number, low bits, whose
+                                    * log failed to sync in a worker */
+    _Atomic uint32_t disk_low;     /* min_free= is not free: refuse writes */
+    _Atomic uint32_t memory_stage; /* nlt_memory_stage_t, for metrics */
+    uint32_t zero_2;
+    nlt_head_suspect_t suspects[NLT_HEAD_SUSPECTS];
     nlt_head_arena_slot_t arenas[NLT_HEAD_ARENAS];
     nlt_head_counters_t counters;
     nlt_head_process_t processes[NLT_HEAD_PROCESSES];

@@ -5,9 +5,11 @@
 
 #include "nlt_num.h"
 
-/* Longest line: a block with seven numbers of 20 digits, and the CRC. */
-#define LINE_MAX_BYTES 256
-#define WORDS_MAX      9
+#define FORMAT 2
+
+/* Longest line: a block with nine numbers of 20 digits, and the CRC. */
+#define LINE_MAX_BYTES 288
+#define WORDS_MAX      12
 
 void
 nlt_manifest_init(nlt_manifest_t *m, const nlt_mem_t *mem,
@@ -29,6 +31,7 @@ nlt_manifest_deinit(nlt_manifest_t *m)
     }
     nlt_mem_free(mem, m->blocks, m->blocks_cap * sizeof(*m->blocks));
     nlt_mem_free(mem, m->finished, m->finished_cap * sizeof(*m->finished));
+    nlt_mem_free(mem, m->damaged, m->damaged_cap * sizeof(*m->damaged));
     *m = (nlt_manifest_t){.mem = mem, .floor = 1};
 }
 
@@ -89,13 +92,30 @@ reserve_finished(nlt_manifest_t *m, size_t n)
     return NLT_OK;
 }
 
+static nlt_rc_t
+reserve_damaged(nlt_manifest_t *m, size_t n)
+{
+    nlt_manifest_damaged_t *p;
+
+    if (n > NLT_MANIFEST_DAMAGED_MAX) {
+        return NLT_ELIMIT;
+    }
+    p = grow(m->mem, m->damaged, &m->damaged_cap, n, sizeof(*p));
+    if (p == NULL && n > 0) {
+        return NLT_ENOMEM;
+    }
+    m->damaged = p;
+    return NLT_OK;
+}
+
 nlt_rc_t
 nlt_manifest_copy(nlt_manifest_t *to, const nlt_manifest_t *from)
 {
     nlt_manifest_deinit(to);
     nlt_manifest_init(to, from->mem, from->store_id);
     if (reserve_blocks(to, from->n_blocks) != NLT_OK
-        || reserve_finished(to, from->n_finished) != NLT_OK) {
+        || reserve_finished(to, from->n_finished) != NLT_OK
+        || reserve_damaged(to, from->n_damaged) != NLT_OK) {
         nlt_manifest_deinit(to);
         return NLT_ENOMEM;
     }
@@ -103,6 +123,7 @@ nlt_manifest_copy(nlt_manifest_t *to, const nlt_manifest_t *from)
     to->floor = from->floor;
     to->n_blocks = from->n_blocks;
     to->n_finished = from->n_finished;
+    to->n_damaged = from->n_damaged;
     if (from->n_blocks > 0) {
         memcpy(to->blocks, from->blocks,
                from->n_blocks * sizeof(*from->blocks));
@@ -110,6 +131,10 @@ nlt_manifest_copy(nlt_manifest_t *to, const nlt_manifest_t *from)
     if (from->n_finished > 0) {
         memcpy(to->finished, from->finished,
                from->n_finished * sizeof(*from->finished));
+    }
+    if (from->n_damaged > 0) {
+        memcpy(to->damaged, from->damaged,
+               from->n_damaged * sizeof(*from->damaged));
     }
     return NLT_OK;
 }
@@ -155,6 +180,31 @@ nlt_manifest_remove_block(nlt_manifest_t *m, size_t idx)
     memmove(m->blocks + idx, m->blocks + idx + 1,
             (m->n_blocks - idx - 1) * sizeof(*m->blocks));
     m->n_blocks--;
+}
+
+nlt_rc_t
+nlt_manifest_add_damaged(nlt_manifest_t *m, const nlt_manifest_damaged_t *d)
+{
+    nlt_rc_t rc;
+
+    for (size_t i = 0; i < m->n_damaged; i++) {
+        if (strcmp(m->damaged[i].ulid.c, d->ulid.c) == 0) {
+            return NLT_EDUP;
+        }
+    }
+    rc = reserve_damaged(m, m->n_damaged + 1);
+    if (rc == NLT_OK) {
+        m->damaged[m->n_damaged++] = *d;
+    }
+    return rc;
+}
+
+void
+nlt_manifest_remove_damaged(nlt_manifest_t *m, size_t idx)
+{
+    memmove(m->damaged + idx, m->damaged + idx + 1,
+            (m->n_damaged - idx - 1) * sizeof(*m->damaged));
+    m->n_damaged--;
 }
 
 size_t
@@ -276,13 +326,27 @@ end_line(nlt_buf_t *out, size_t *start, uint32_t *crc)
     *start = out->len;
 }
 
+static void
+print_block(const nlt_manifest_block_t *b, nlt_buf_t *out)
+{
+    const uint64_t counts[] = {b->arena,     b->deletes,      b->level,
+                               b->n_samples, b->n_histograms, b->n_series,
+                               b->bytes};
+
+    nlt_buf_addf(out, "block %s %lld %lld", b->ulid.c, (long long) b->t_min_ms,
+                 (long long) b->t_end_ms);
+    for (size_t i = 0; i < NLT_COUNT(counts); i++) {
+        nlt_buf_addf(out, " %llu", (unsigned long long) counts[i]);
+    }
+}
+
 void
 nlt_manifest_print(const nlt_manifest_t *m, nlt_buf_t *out)
 {
     size_t start = out->len;
     uint32_t crc = 0;
 
-    nlt_buf_add_c(out, "nightlight-manifest 1");
+    nlt_buf_addf(out, "nightlight-manifest %d", FORMAT);
     end_line(out, &start, &crc);
     nlt_buf_add_c(out, "store ");
     add_hex(out, m->store_id, sizeof(m->store_id));
@@ -297,16 +361,18 @@ nlt_manifest_print(const nlt_manifest_t *m, nlt_buf_t *out)
         end_line(out, &start, &crc);
     }
     for (size_t i = 0; i < m->n_blocks; i++) {
-        const nlt_manifest_block_t *b = &m->blocks[i];
-
-        nlt_buf_addf(
-            out, "block %s %lld %lld %llu %llu %llu %llu", b->ulid.c,
-            (long long) b->t_min_ms, (long long) b->t_end_ms,
-            (unsigned long long) b->arena, (unsigned long long) b->n_samples,
-            (unsigned long long) b->n_series, (unsigned long long) b->bytes);
+        print_block(&m->blocks[i], out);
         end_line(out, &start, &crc);
     }
-    nlt_buf_addf(out, "end %zu", 4 + m->n_finished + m->n_blocks);
+    for (size_t i = 0; i < m->n_damaged; i++) {
+        const nlt_manifest_damaged_t *d = &m->damaged[i];
+
+        nlt_buf_addf(out, "damaged %s %lld %lld", d->ulid.c,
+                     (long long) d->t_min_ms, (long long) d->t_end_ms);
+        end_line(out, &start, &crc);
+    }
+    nlt_buf_addf(out, "end %zu",
+                 4 + m->n_finished + m->n_blocks + m->n_damaged);
     end_line(out, &start, &crc);
 }
 
@@ -316,6 +382,7 @@ typedef struct {
     nlt_str_t word[WORDS_MAX];
     size_t n_words;
     size_t n_lines; /* read so far, 1 while reading the first */
+    uint64_t format;
     bool ended;
     nlt_err_t *err;
 } parse_t;
@@ -383,27 +450,65 @@ split(parse_t *p, nlt_str_t line)
     return true;
 }
 
+/* Name and range of a block, which begin a line about one. */
+static bool
+parse_range(const nlt_str_t *w, nlt_ulid_t *ulid, int64_t *t_min_ms,
+            int64_t *t_end_ms)
+{
+    if (!nlt_ulid_valid(w[1])) {
+        return false;
+    }
+    memcpy(ulid->c, w[1].data, NLT_ULID_LEN);
+    return nlt_num_parse_i64(w[2], t_min_ms)
+           && nlt_num_parse_i64(w[3], t_end_ms) && *t_min_ms < *t_end_ms;
+}
+
 static nlt_rc_t
 parse_block(parse_t *p)
 {
-    nlt_manifest_block_t b = {.arena = 0};
+    nlt_manifest_block_t b = {.level = 1};
+    uint64_t *counts_1[] = {&b.arena, &b.n_samples, &b.n_series, &b.bytes};
+    uint64_t *counts_2[] = {&b.arena,     &b.deletes,      &b.level,
+                            &b.n_samples, &b.n_histograms, &b.n_series,
+                            &b.bytes};
+    uint64_t **counts = p->format == 1 ? counts_1 : counts_2;
+    size_t n = p->format == 1 ? NLT_COUNT(counts_1) : NLT_COUNT(counts_2);
     const nlt_str_t *w = p->word;
     nlt_rc_t rc;
 
-    if (p->n_words != 8 || !nlt_ulid_valid(w[1])) {
+    if (p->n_words != 4 + n || !nlt_ulid_valid(w[1])) {
         return bad(p, "not a block");
     }
-    memcpy(b.ulid.c, w[1].data, NLT_ULID_LEN);
-    if (!nlt_num_parse_i64(w[2], &b.t_min_ms)
-        || !nlt_num_parse_i64(w[3], &b.t_end_ms) || b.t_min_ms >= b.t_end_ms
-        || !parse_count(w[4], &b.arena) || !parse_count(w[5], &b.n_samples)
-        || !parse_count(w[6], &b.n_series) || !parse_count(w[7], &b.bytes)) {
+    if (!parse_range(w, &b.ulid, &b.t_min_ms, &b.t_end_ms)) {
         return bad(p, "a number of the block is wrong");
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!parse_count(w[4 + i], counts[i])) {
+            return bad(p, "a number of the block is wrong");
+        }
     }
     rc = nlt_manifest_add_block(p->m, &b);
     if (rc == NLT_EDUP || rc == NLT_ELIMIT) {
         return bad(p, rc == NLT_EDUP ? "the block occurs twice"
                                      : "too many blocks");
+    }
+    return rc == NLT_OK ? rc : nlt_err_set(p->err, rc, "out of memory");
+}
+
+static nlt_rc_t
+parse_damaged(parse_t *p)
+{
+    nlt_manifest_damaged_t d = {.t_min_ms = 0};
+    nlt_rc_t rc;
+
+    if (p->n_words != 4
+        || !parse_range(p->word, &d.ulid, &d.t_min_ms, &d.t_end_ms)) {
+        return bad(p, "not a damaged block");
+    }
+    rc = nlt_manifest_add_damaged(p->m, &d);
+    if (rc == NLT_EDUP || rc == NLT_ELIMIT) {
+        return bad(p, rc == NLT_EDUP ? "the damaged block occurs twice"
+                                     : "too many damaged blocks");
     }
     return rc == NLT_OK ? rc : nlt_err_set(p->err, rc, "out of memory");
 }
@@ -442,11 +547,13 @@ parse_head(parse_t *p)
             || !parse_count(p->word[1], &v)) {
             return bad(p, "not a manifest");
         }
-        return v == 1 ? NLT_OK
-                      : nlt_err_set(p->err, NLT_EVERSION,
-                                    "MANIFEST has format %llu, this program "
-                                    "knows format 1",
-                                    (unsigned long long) v);
+        p->format = v;
+        return v >= 1 && v <= FORMAT
+                   ? NLT_OK
+                   : nlt_err_set(p->err, NLT_EVERSION,
+                                 "MANIFEST has format %llu, this program "
+                                 "knows formats up to %d",
+                                 (unsigned long long) v, FORMAT);
     case 2:
         if (!nlt_str_eq(key, NLT_STR("store"))
             || !parse_hex(p->word[1], m->store_id, sizeof(m->store_id))) {
@@ -481,6 +588,9 @@ parse_line(parse_t *p, nlt_str_t line)
     }
     if (nlt_str_eq(p->word[0], NLT_STR("block"))) {
         return parse_block(p);
+    }
+    if (nlt_str_eq(p->word[0], NLT_STR("damaged")) && p->format > 1) {
+        return parse_damaged(p);
     }
     if (nlt_str_eq(p->word[0], NLT_STR("finished"))) {
         return parse_finished(p);

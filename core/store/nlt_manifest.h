@@ -11,13 +11,13 @@
  * human-readable, and replaced as a whole, so that a reader sees the state
  * before a change or the one after it, never a mixture:
  *
- *     nightlight-manifest 1 1d0cb4a4
+ *     nightlight-manifest 2 1d0cb4a4
  *     store 6f1c...e0 0a3bd6c5
  *     generation 17 f3a81be0
  *     floor 41 99b2c6f1
  *     finished 43 5b0e4c77
- *     block 01J... 1718000000000 1718007200000 39 86400 120 412345 c0ffee00
- *     end 5 7e51f00d
+ *     block 01J... 1718000000000 1718007200000 39 0 1 86400 0 120 412345
+ * c0ff.. damaged 01H... 1717900000000 1717986400000 0badf00d end 7 7e51f00d
  *
  * (checksums here are made up.)  The last word of a line is the CRC-32C of
  * the text of all lines so far, checksums left out: a line that is missing,
@@ -28,6 +28,19 @@
  * number by a replay.  Replay finishes logs out of order, so single numbers
  * above the floor can be finished too; the floor swallows them as soon as it
  * reaches them, and the list stays short.
+ *
+ * Order.  Where two blocks have a sample of the same series and time, the
+ * first one in the list wins: the older arena, because it was written first.
+ * A block made from others has the highest arena of them, so it may only be
+ * made from blocks that are neighbours in this order as far as their times
+ * overlap (nlt_compact_plan.h).
+ *
+ * Deletes.  `deletes` of a block is the number of the last delete that it
+ * was made after (nlt_deletes.h): later ones are applied when it is read.
+ *
+ * Damaged blocks were moved to quarantine/.  They stay named, so that a query
+ * over their time can say that something is missing, until their directory
+ * there is removed.
  */
 #ifndef NLT_STORE_MANIFEST_H
 #define NLT_STORE_MANIFEST_H
@@ -41,16 +54,27 @@
 #define NLT_MANIFEST_BYTES_MAX    (16u << 20)
 #define NLT_MANIFEST_BLOCKS_MAX   32768u
 #define NLT_MANIFEST_FINISHED_MAX 65536u
+#define NLT_MANIFEST_DAMAGED_MAX  1024u
 
 typedef struct {
     nlt_ulid_t ulid;
     int64_t t_min_ms; /* half-open as in meta.json: [min, end) */
     int64_t t_end_ms;
-    uint64_t arena; /* flushed from; 0: made from other blocks */
+    uint64_t arena;   /* highest one in it; 0: none, it was imported */
+    uint64_t deletes; /* deletes up to this number are applied to it */
+    uint64_t level;   /* of compaction; 1: fresh from the head */
     uint64_t n_samples;
+    uint64_t n_histograms; /* of these samples */
     uint64_t n_series;
     uint64_t bytes; /* of all its files; 0: not counted */
 } nlt_manifest_block_t;
+
+/* A block in quarantine/: what a query of its time misses. */
+typedef struct {
+    nlt_ulid_t ulid;
+    int64_t t_min_ms; /* half-open */
+    int64_t t_end_ms;
+} nlt_manifest_damaged_t;
 
 typedef struct {
     const nlt_mem_t *mem;
@@ -63,6 +87,9 @@ typedef struct {
     nlt_manifest_block_t *blocks; /* by arena, then t_min, then ULID */
     size_t n_blocks;
     size_t blocks_cap;
+    nlt_manifest_damaged_t *damaged; /* in the order they were found */
+    size_t n_damaged;
+    size_t damaged_cap;
 } nlt_manifest_t;
 
 /* An empty manifest of a new store.  mem is retained.  Allocates nothing. */
@@ -83,6 +110,13 @@ NLT_CHECKED nlt_rc_t nlt_manifest_add_block(nlt_manifest_t *m,
 
 /* Takes block idx off the list. */
 void nlt_manifest_remove_block(nlt_manifest_t *m, size_t idx);
+
+/* Names a block in quarantine.  NLT_EDUP, NLT_ENOMEM, NLT_ELIMIT. */
+NLT_CHECKED nlt_rc_t nlt_manifest_add_damaged(nlt_manifest_t *m,
+                                              const nlt_manifest_damaged_t *d);
+
+/* Takes damaged block idx off the list. */
+void nlt_manifest_remove_damaged(nlt_manifest_t *m, size_t idx);
 
 /* Index of a block, or n_blocks. */
 size_t nlt_manifest_find(const nlt_manifest_t *m, const char *ulid);

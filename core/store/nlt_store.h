@@ -52,6 +52,8 @@ typedef struct {
     const char *head_path; /* directory of the head files */
     uint64_t memory_bytes;
     int64_t retention_ms;
+    uint64_t retention_bytes; /* of blocks and logs; 0: no limit */
+    uint64_t min_free_bytes;  /* of the file system; 0: no reserve */
     /*
      * Interval > 0: the helper syncs the logs of all processes that often.
      * NLT_WAL_SYNC_ALWAYS: who writes calls nlt_ingest_sync() before it

@@ -125,13 +125,13 @@ prepare_locked(const nlt_env_t *env, int fd, nlt_err_t *err)
 {
     uint8_t id[NLT_STORE_ID_BYTES];
     nlt_err_t missing;
-    nlt_rc_t rc = make_dir(env, fd, NLT_DIR_WAL, err);
+    static const char *const dirs[] = {NLT_DIR_WAL, NLT_DIR_BLOCKS,
+                                       NLT_DIR_IMPORT, NLT_DIR_SNAPSHOTS,
+                                       NLT_DIR_QUARANTINE};
+    nlt_rc_t rc = NLT_OK;
 
-    if (rc == NLT_OK) {
-        rc = make_dir(env, fd, NLT_DIR_BLOCKS, err);
-    }
-    if (rc == NLT_OK) {
-        rc = make_dir(env, fd, NLT_DIR_QUARANTINE, err);
+    for (size_t i = 0; rc == NLT_OK && i < NLT_COUNT(dirs); i++) {
+        rc = make_dir(env, fd, dirs[i], err);
     }
     if (rc == NLT_OK) {
         rc = nlt_term_prepare(env, fd, err);

@@ -20,6 +20,7 @@ block(unsigned n, uint64_t arena)
         .t_min_ms = 7200000 * (int64_t) n - 3,
         .t_end_ms = 7200000 * (int64_t) n + 7199990,
         .arena = arena,
+        .level = 1,
         .n_samples = 1000 + n,
         .n_series = 10 + n,
         .bytes = 4096 * (uint64_t) n,
@@ -46,6 +47,22 @@ sample(void)
     return m;
 }
 
+/* The same with all that format 2 has beyond format 1. */
+static nlt_manifest_t
+sample_2(void)
+{
+    nlt_manifest_t m = sample();
+    nlt_manifest_damaged_t d = {.t_min_ms = -7, .t_end_ms = 12};
+
+    (void) snprintf(d.ulid.c, sizeof(d.ulid.c), "01H%023u", 77u);
+    m.blocks[1].deletes = 4;
+    m.blocks[1].level = 3;
+    m.blocks[1].n_histograms = 17;
+    NLT_CHECK_INT(nlt_manifest_add_damaged(&m, &d), NLT_OK);
+    NLT_CHECK_INT(nlt_manifest_add_damaged(&m, &d), NLT_EDUP);
+    return m;
+}
+
 static bool
 same(const nlt_manifest_t *a, const nlt_manifest_t *b)
 {
@@ -59,13 +76,18 @@ same(const nlt_manifest_t *a, const nlt_manifest_t *b)
            && (a->n_blocks == 0
                || memcmp(a->blocks, b->blocks,
                          a->n_blocks * sizeof(*a->blocks))
+                      == 0)
+           && a->n_damaged == b->n_damaged
+           && (a->n_damaged == 0
+               || memcmp(a->damaged, b->damaged,
+                         a->n_damaged * sizeof(*a->damaged))
                       == 0);
 }
 
 static void
 manifest_text_reads_back(void)
 {
-    nlt_manifest_t m = sample(), back = {.mem = &nlt_mem_libc};
+    nlt_manifest_t m = sample_2(), back = {.mem = &nlt_mem_libc};
     nlt_buf_t text;
     nlt_err_t err;
 
@@ -105,11 +127,54 @@ manifest_of_format_1_is_read(void)
     nlt_manifest_deinit(&m);
 }
 
+static void
+manifest_of_format_2_is_read(void)
+{
+    static const char text[] =
+        "nightlight-manifest 2 25e7c801\n"
+        "store 00112233445566778899aabbccddeeff c3141050\n"
+        "generation 41 f32cf9ef\n"
+        "floor 7 223104db\n"
+        "finished 9 64d2da25\n"
+        "block 01J00000000000000000000000 -3 7199990 5 0 1 1000 0 10 0 "
+        "192dd2e5\n"
+        "block 01J00000000000000000000002 14399997 21599990 5 4 3 1002 17 12 "
+        "8192 "
+        "ab389db0\n"
+        "block 01J00000000000000000000001 7199997 14399990 6 0 1 1001 0 11 "
+        "4096 "
+        "52be74ae\n"
+        "damaged 01H00000000000000000000077 -7 12 75623615\n"
+        "end 9 5635ef67\n";
+    nlt_manifest_t m = sample_2(), back = {.mem = &nlt_mem_libc};
+    nlt_err_t err = {.text = ""};
+
+    NLT_CHECK_INT(nlt_manifest_parse(&back, NLT_STR(text), &err), NLT_OK);
+    NLT_CHECK_STR(((nlt_str_t){strlen(err.text), err.text}), "");
+    NLT_CHECK(same(&m, &back));
+    nlt_manifest_deinit(&back);
+    nlt_manifest_deinit(&m);
+}
+
+/* Checksums are those of the text, so only the number is what is wrong. */
+static void
+manifest_of_a_newer_format_is_refused_by_name(void)
+{
+    static const char text[] = "nightlight-manifest 3 d78c4b02\n";
+    nlt_manifest_t back = {.mem = &nlt_mem_libc};
+    nlt_err_t err = {.text = ""};
+
+    NLT_CHECK_INT(nlt_manifest_parse(&back, NLT_STR(text), &err),
+                  NLT_EVERSION);
+    NLT_CHECK_STR(((nlt_str_t){err.len, err.text}),
+                  "MANIFEST has format 3, this program knows formats up to 2");
+}
+
 /* Every byte changed, every cut, every line lost or doubled. */
 static void
 manifest_damage_is_seen(void)
 {
-    nlt_manifest_t m = sample(), back = {.mem = &nlt_mem_libc};
+    nlt_manifest_t m = sample_2(), back = {.mem = &nlt_mem_libc};
     nlt_buf_t text;
     nlt_err_t err;
     size_t accepted = 0;
@@ -242,6 +307,8 @@ main(void)
 {
     NLT_TEST(manifest_text_reads_back);
     NLT_TEST(manifest_of_format_1_is_read);
+    NLT_TEST(manifest_of_format_2_is_read);
+    NLT_TEST(manifest_of_a_newer_format_is_refused_by_name);
     NLT_TEST(manifest_damage_is_seen);
     NLT_TEST(manifest_floor_swallows_finished_arenas);
     NLT_TEST(manifest_keeps_blocks_in_merge_order);

@@ -108,6 +108,15 @@ fx_rename(void *ctx, int dir_fd, const char *from, const char *to)
 }
 
 static inline int
+fx_link(void *ctx, int dir_fd, const char *name, int to_fd,
+        const char *to_name)
+{
+    return fx_trip(ctx)
+               ? -EIO
+               : nlt_io_posix.link(NULL, dir_fd, name, to_fd, to_name);
+}
+
+static inline int
 fx_unlink(void *ctx, int dir_fd, const char *name)
 {
     return fx_trip(ctx) ? -EIO : nlt_io_posix.unlink(NULL, dir_fd, name);
@@ -117,6 +126,12 @@ static inline int
 fx_rmdir(void *ctx, int dir_fd, const char *name)
 {
     return fx_trip(ctx) ? -EIO : nlt_io_posix.rmdir(NULL, dir_fd, name);
+}
+
+static inline int64_t
+fx_free_bytes(void *ctx, int fd)
+{
+    return fx_trip(ctx) ? -EIO : nlt_io_posix.free_bytes(NULL, fd);
 }
 
 static inline int
@@ -140,8 +155,10 @@ fx_fault_io(fx_fault_t *f)
                       .size = fx_size,
                       .mkdir = fx_mkdir,
                       .rename = fx_rename,
+                      .link = fx_link,
                       .unlink = fx_unlink,
                       .rmdir = fx_rmdir,
+                      .free_bytes = fx_free_bytes,
                       .list = fx_list,
                       .ctx = f};
 }

@@ -1,0 +1,196 @@
+/*
+ * nlt_deletes.h - what was deleted, until it is gone.
+ *
+ * Floor 3 (store); uses base, model, nlt_filenames.
+ * Format: docs/formats/deletes.md.
+ * Threads: a list is immutable and counted; a set belongs to a process, [any].
+ *
+ * Samples lie where nothing can be taken out of: in an arena that only grows
+ * and in blocks that never change.  So a delete is a rule that readers apply
+ * and that whoever copies samples (flush, replay, compaction) applies for
+ * good.  It says
+ *
+ *     number 7: tenant 0, {job="api"} or {__name__="up",zone="b"},
+ *               times [t_min, t_max], of what is in arenas up to 41
+ *
+ * The last part is what makes it exact: a delete is about the samples that
+ * were there when it was asked for, and not about those that somebody writes
+ * afterwards with the same names and times, which is what people do after they
+ * have deleted something wrong.  To draw that line, the active arena is sealed
+ * before the rule is written down, unless it has no such sample.  From then on
+ * everything that the rule is about can only be copied, never added to.
+ *
+ * A part (arena, log or block) that has samples up to arena `a`, and was made
+ * when deletes up to `d` had been applied, is under exactly these rules:
+ *
+ *     number > d  and  arena_max >= a            nlt_delete_concerns()
+ *
+ *   arena, log n      a = n, d = 0
+ *   flushed block     a = n, d = the last number when the flush began
+ *   compacted block   a = highest of its sources, d = the last number when
+ *                     it began; each source was filtered by its own rules
+ *   imported block    a = 0, d = the last number when it was adopted
+ *
+ * A rule is dropped when no part is under it any more: when no unfinished
+ * arena or log is <= arena_max, and every block either counts it in `deletes`
+ * of the MANIFEST or has a later arena.  The helper gets there by rewriting
+ * blocks that have such samples and counting up `deletes` of those that have
+ * none (nlt_compact_plan.h).
+ *
+ * Order.  Readers take the rules first, then arenas, then blocks: a rule that
+ * was gone when they looked had nothing left that they could meet afterwards.
+ *
+ * The file DELETES is small text like the MANIFEST, replaced as a whole
+ * under a flock on deletes.lock, because workers write it too: whoever answers
+ * "deleted" has it on the disk.  Then deletes_gen of the head is counted up,
+ * and every process reads it again before its next query.
+ *
+ *     nightlight-deletes 1 5d0c96d4
+ *     store 6f1c...e0 0a3bd6c5
+ *     next 8 ..
+ *     delete 7 0 -9223372036854775808 1718000000000 41 2 ..
+ *     match 1 = 6a6f62 617069 ..                (first of 2 sets: one matcher)
+ *     match 2 = 5f5f6e616d655f5f 7570 ..        (its name and value in hex)
+ *     match 2 = 7a6f6e65 62 ..
+ *     end 6 ..
+ */
+#ifndef NLT_STORE_DELETES_H
+#define NLT_STORE_DELETES_H
+
+#include "nlt_env.h"
+#include "nlt_head_layout.h"
+#include "nlt_source.h"
+
+/* Rules that are not gone yet; one more is refused. */
+#define NLT_DELETES_MAX 256u
+
+/* Of one rule: sets, matchers in all, bytes of their names and values. */
+#define NLT_DELETE_SETS_MAX     64u
+#define NLT_DELETE_MATCHERS_MAX 256u
+#define NLT_DELETE_BYTES_MAX    (64u << 10)
+
+#define NLT_DELETES_BYTES_MAX (64u << 20) /* of the file */
+
+/* One set of matchers, ANDed; the sets of a rule are ORed. */
+typedef struct {
+    nlt_matcher_t *matchers; /* compiled in lists that were loaded */
+    size_t n;
+} nlt_delete_set_t;
+
+typedef struct {
+    uint64_t number; /* rises from 1, never used twice */
+    uint32_t tenant;
+    int64_t t_min_ms; /* inclusive */
+    int64_t t_max_ms;
+    uint64_t arena_max; /* concerns samples of arenas up to this one */
+    nlt_delete_set_t *sets;
+    size_t n_sets;
+} nlt_delete_t;
+
+/* All rules in force at one time; immutable. */
+typedef struct {
+    uint64_t last;   /* highest number ever given; 0: none */
+    nlt_delete_t *v; /* by number */
+    size_t n;
+    size_t refs;     /* under the set's mutex */
+    nlt_pool_t pool; /* of everything in it */
+} nlt_delete_list_t;
+
+/* Is a part with samples up to `arena`, made after `deletes`, under rule d? */
+static inline bool
+nlt_delete_concerns(const nlt_delete_t *d, uint64_t arena, uint64_t deletes)
+{
+    return d->number > deletes && d->arena_max >= arena;
+}
+
+/* ---- the file ---- */
+
+/*
+ * Reads DELETES below dir_fd into a list of its own, matchers compiled; a
+ * missing file is an empty list.  NLT_EDATA (damaged: says which line),
+ * NLT_EVERSION, NLT_EIO, NLT_ENOMEM.  Give it to nlt_deletes_free().
+ */
+NLT_CHECKED nlt_rc_t nlt_deletes_load(const nlt_env_t *env, int dir_fd,
+                                      const uint8_t *store_id,
+                                      nlt_delete_list_t **out, nlt_err_t *err);
+void nlt_deletes_free(const nlt_env_t *env, nlt_delete_list_t *l);
+
+/*
+ * Writes one more rule, durably, under the lock; d->number is ignored and set.
+ * NLT_ELIMIT: NLT_DELETES_MAX are there, or one of the limits of a rule;
+ * NLT_EFULL, NLT_EIO, NLT_EDATA, NLT_EVERSION, NLT_ENOMEM.  [any process]
+ */
+NLT_CHECKED nlt_rc_t nlt_deletes_add(const nlt_env_t *env, int dir_fd,
+                                     const uint8_t *store_id, nlt_delete_t *d,
+                                     nlt_err_t *err);
+
+/*
+ * Takes the rules for which gone() says true off the file, durably, under
+ * the lock.  *n is their count; nothing is written when it is 0.
+ */
+NLT_CHECKED nlt_rc_t nlt_deletes_drop(const nlt_env_t *env, int dir_fd,
+                                      const uint8_t *store_id,
+                                      bool (*gone)(void *ctx,
+                                                   const nlt_delete_t *d),
+                                      void *ctx, size_t *n, nlt_err_t *err);
+
+/* The text of a file with these rules; for tests and fuzzing. */
+void nlt_deletes_print(const nlt_delete_list_t *l, const uint8_t *store_id,
+                       nlt_buf_t *out);
+
+/* Reads such a text.  As load; store_id NULL: any.  O(length). */
+NLT_CHECKED nlt_rc_t nlt_deletes_parse(const nlt_env_t *env, nlt_str_t text,
+                                       const uint8_t *store_id,
+                                       nlt_delete_list_t **out,
+                                       nlt_err_t *err);
+
+/* ---- the rules as a process has them ---- */
+
+typedef struct nlt_deletes_s nlt_deletes_t;
+
+/* dir_fd is borrowed until destroy, store_id copied.  NLT_ENOMEM. */
+NLT_CHECKED nlt_rc_t nlt_deletes_create(const nlt_env_t *env, int dir_fd,
+                                        const uint8_t *store_id,
+                                        nlt_deletes_t **out, nlt_err_t *err);
+void nlt_deletes_destroy(nlt_deletes_t *s);
+
+/*
+ * The rules of at least this generation (deletes_gen, read before), held
+ * until release.  Cheap when it did not move.  Errors as load: who cannot know
+ * the rules must not answer.  [any]
+ */
+NLT_CHECKED nlt_rc_t nlt_deletes_acquire(nlt_deletes_t *s, uint64_t generation,
+                                         const nlt_delete_list_t **out,
+                                         nlt_err_t *err);
+void nlt_deletes_release(nlt_deletes_t *s, const nlt_delete_list_t *l);
+
+/* Forgets the generation: another head counts anew.  [any] */
+void nlt_deletes_forget(nlt_deletes_t *s);
+
+/* ---- applying them to samples ---- */
+
+/*
+ * Does any set of d match these labels?  For who has labels at hand (replay,
+ * flush); who has an index selects by the matchers instead.
+ */
+bool nlt_delete_matches(const nlt_delete_t *d, nlt_labels_t labels);
+
+/* One interval of time that is deleted, inclusive. */
+typedef struct {
+    int64_t t_min_ms;
+    int64_t t_max_ms;
+} nlt_interval_t;
+
+/*
+ * Sorts n intervals and joins those that touch; returns how many are left.
+ */
+size_t nlt_intervals_join(nlt_interval_t *v, size_t n);
+
+/*
+ * Takes the samples from index `from` on that lie in one of n joined
+ * intervals out of s; O(samples + n).
+ */
+void nlt_intervals_cut(const nlt_interval_t *v, size_t n, nlt_samples_t *s,
+                       size_t from);
+
+#endif
