@@ -90,6 +90,27 @@ posix_size(void *ctx, int fd)
 }
 
 static int
+posix_stat(void *ctx, int dir_fd, const char *name, nlt_io_stat_t *out)
+{
+    struct stat st;
+
+    (void) ctx;
+    if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+        return -errno;
+    }
+    *out = (nlt_io_stat_t){
+        .mode = st.st_mode,
+        .uid = st.st_uid,
+        .dev = st.st_dev,
+        .ino = st.st_ino,
+        .size = st.st_size,
+        .mtime_ns =
+            (int64_t) st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
+    };
+    return 0;
+}
+
+static int
 posix_mkdir(void *ctx, int dir_fd, const char *name, unsigned mode)
 {
     (void) ctx;
@@ -188,6 +209,7 @@ const nlt_io_t nlt_io_posix = {
     .truncate = posix_truncate,
     .allocate = posix_allocate,
     .size = posix_size,
+    .stat = posix_stat,
     .mkdir = posix_mkdir,
     .rename = posix_rename,
     .link = posix_link,

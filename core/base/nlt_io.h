@@ -22,6 +22,16 @@
 
 typedef struct nlt_io_s nlt_io_t;
 
+/* What is known of a name without opening it. */
+typedef struct {
+    unsigned mode; /* kind and permissions, as st_mode */
+    uint32_t uid;  /* whose it is */
+    uint64_t dev;
+    uint64_t ino;
+    int64_t size;     /* bytes */
+    int64_t mtime_ns; /* last change of the content, Unix nanoseconds */
+} nlt_io_stat_t;
+
 struct nlt_io_s {
     /* fd of name below dir_fd; flags and mode as open(2). */
     int (*open)(void *ctx, int dir_fd, const char *name, int flags,
@@ -36,6 +46,8 @@ struct nlt_io_s {
     /* Reserves disk or tmpfs pages for [off, off + len). */
     int (*allocate)(void *ctx, int fd, int64_t off, int64_t len);
     int64_t (*size)(void *ctx, int fd);
+    /* Of a link: of itself, not of what it leads to. */
+    int (*stat)(void *ctx, int dir_fd, const char *name, nlt_io_stat_t *out);
     int (*mkdir)(void *ctx, int dir_fd, const char *name, unsigned mode);
     int (*rename)(void *ctx, int dir_fd, const char *from, const char *to);
     /* A second name, to_name below to_fd, for the file `name`. */

@@ -3,6 +3,7 @@
  */
 #include "nlt_hash.h"
 #include "nlt_index_file_priv.h"
+#include "nlt_utf8.h"
 
 static nlt_rc_t
 bad_series(const nlt_index_series_t *s, const char *what, nlt_err_t *err)
@@ -118,133 +119,173 @@ nlt_index_series_chunk(nlt_index_series_t *s, nlt_index_chunk_t *out,
     return NLT_OK;
 }
 
+/* ---- the whole index ---- */
+
+#define POLL_SYMBOLS  65536
+#define POLL_SERIES   256
+#define POLL_POSTINGS 4096
+
+typedef struct {
+    const nlt_index_file_t *ix;
+    nlt_pool_t *pool;
+    const nlt_index_check_t *check;
+    uint64_t n_labels; /* of all series */
+    uint64_t n_polled; /* postings since the last poll */
+    bool empty_symbol; /* number 0 is the empty string */
+    nlt_err_t *err;
+} checker_t;
+
 static nlt_rc_t
-validate_symbols(const nlt_index_file_t *ix, nlt_err_t *err)
+poll_check(const checker_t *ch)
 {
+    return ch->check->poll ? ch->check->poll(ch->check->ctx) : NLT_OK;
+}
+
+static nlt_rc_t
+validate_symbols(checker_t *ch)
+{
+    const nlt_index_file_t *ix = ch->ix;
+    nlt_reader_t r = nlt_reader(ix->symbols + 4, ix->symbols_len - 4);
     nlt_str_t last = {0, NULL}, s;
+    nlt_rc_t rc = NLT_OK;
 
-    for (uint64_t i = 0; i < ix->n_symbols; i++) {
-        nlt_rc_t rc = nlt_index_file_symbol(ix, i, &s, err);
-
-        if (rc != NLT_OK) {
-            return rc;
-        }
+    for (uint64_t i = 0; rc == NLT_OK && i < ix->n_symbols; i++) {
+        s = nlt_read_uvarint_str(&r);
         if (i > 0 && nlt_str_cmp(last, s) >= 0) {
             return nlt_index_corrupt(ix, (const uint8_t *) s.data,
-                                     "symbols out of order", err);
+                                     "symbols out of order", ch->err);
         }
+        if (!nlt_utf8_valid(s)) {
+            return nlt_index_corrupt(ix, (const uint8_t *) s.data,
+                                     "symbol that is not UTF-8", ch->err);
+        }
+        ch->empty_symbol |= s.len == 0;
         last = s;
+        if (i % POLL_SYMBOLS == 0) {
+            rc = poll_check(ch);
+        }
     }
-    return NLT_OK;
+    return rc;
 }
 
 /*
- * One series after `last` (when it is not 0): labels sorted and without
- * empty ones, greater than those of last, chunks readable.
+ * Labels of s are sorted and have a name and a value, and are greater than
+ * those of prev, unless that is NULL.  Symbols ascend, so their ordinals are
+ * compared.
  */
 static nlt_rc_t
-validate_series(const nlt_index_file_t *ix, uint32_t id, uint32_t last,
-                nlt_index_validate_cb chunk_cb, void *ctx, uint64_t *n_labels,
-                uint64_t *end, nlt_err_t *err)
+validate_labels(checker_t *ch, nlt_index_series_t *s, nlt_index_series_t *prev)
 {
-    nlt_index_series_t s, prev;
-    nlt_label_t a = {{0, NULL}, {0, NULL}}, b, before;
-    nlt_rc_t rc = nlt_index_series_open(ix, id, &s, err);
-    bool greater = last == 0;
+    uint64_t name, value, before = 0, b_name, b_value;
+    bool first = true, greater = prev == NULL;
+    nlt_rc_t rc = NLT_OK;
 
-    if (rc == NLT_OK && last) {
-        rc = nlt_index_series_open(ix, last, &prev, err);
+    if (s->n_labels == 0) {
+        return bad_series(s, "no labels", ch->err);
     }
-    if (rc == NLT_OK && s.n_labels == 0) {
-        return bad_series(&s, "no labels", err);
-    }
-    while (rc == NLT_OK && s.n_labels > 0) {
-        before = a;
-        *n_labels += 1;
-        rc = nlt_index_series_label(&s, &a, err);
-        if (rc == NLT_OK
-            && (a.name.len == 0 || a.value.len == 0
-                || nlt_str_cmp(before.name, a.name) >= 0)) {
-            return bad_series(&s, "empty or unsorted label", err);
+    for (; rc == NLT_OK && s->n_labels > 0; first = false, before = name) {
+        ch->n_labels++;
+        rc = nlt_index_series_refs(s, &name, &value, ch->err);
+        if (rc != NLT_OK) {
+            return rc;
         }
-        if (rc == NLT_OK && !greater && prev.n_labels == 0) {
-            greater = true;
+        if (name >= ch->ix->n_symbols || value >= ch->ix->n_symbols) {
+            return bad_series(s, "reference to a symbol that is not there",
+                              ch->err);
         }
-        if (rc == NLT_OK && !greater) {
-            rc = nlt_index_series_label(&prev, &b, err);
-            int c = rc == NLT_OK ? nlt_str_cmp(b.name, a.name) : 0;
-
-            c = c || rc != NLT_OK ? c : nlt_str_cmp(b.value, a.value);
-            if (c > 0) {
+        if ((ch->empty_symbol && (name == 0 || value == 0))
+            || (!first && before >= name)) {
+            return bad_series(s, "empty or unsorted label", ch->err);
+        }
+        greater |= prev != NULL && prev->n_labels == 0;
+        if (!greater) {
+            rc = nlt_index_series_refs(prev, &b_name, &b_value, ch->err);
+            if (b_name > name || (b_name == name && b_value > value)) {
                 break;
             }
-            greater = c < 0;
+            greater = b_name != name || b_value != value;
         }
     }
-    if (rc == NLT_OK && !greater) {
-        return bad_series(&s, "labels not after those before", err);
+    return rc == NLT_OK && !greater
+               ? bad_series(s, "labels not after those before", ch->err)
+               : rc;
+}
+
+/* One series after `last` (when it is not 0), and its chunks. */
+static nlt_rc_t
+validate_series(checker_t *ch, uint32_t id, uint32_t last, uint64_t *end)
+{
+    nlt_index_series_t s, prev;
+    nlt_rc_t rc = nlt_index_series_open(ch->ix, id, &s, ch->err);
+
+    if (rc == NLT_OK && last) {
+        rc = nlt_index_series_open(ch->ix, last, &prev, ch->err);
     }
     if (rc == NLT_OK) {
-        rc = nlt_index_series_chunks(&s, err);
+        rc = validate_labels(ch, &s, last ? &prev : NULL);
+    }
+    if (rc == NLT_OK) {
+        rc = nlt_index_series_chunks(&s, ch->err);
     }
     if (rc == NLT_OK && s.n_chunks == 0) {
-        return bad_series(&s, "no chunks", err);
+        return bad_series(&s, "no chunks", ch->err);
     }
     while (rc == NLT_OK && s.n_chunks > 0) {
         nlt_index_chunk_t c;
 
-        rc = nlt_index_series_chunk(&s, &c, err);
-        if (rc == NLT_OK && chunk_cb) {
-            rc = chunk_cb(ctx, id, &c, err);
+        rc = nlt_index_series_chunk(&s, &c, ch->err);
+        if (rc == NLT_OK && ch->check->chunk) {
+            rc = ch->check->chunk(ch->check->ctx, id, &c, ch->err);
         }
     }
     if (rc == NLT_OK && nlt_reader_left(&s.r) > 0) {
-        return bad_series(&s, "bytes behind the chunks", err);
+        return bad_series(&s, "bytes behind the chunks", ch->err);
     }
-    *end = (uint64_t) (s.r.end - ix->data) + 4;
+    *end = (uint64_t) (s.r.end - ch->ix->data) + 4;
     return rc;
 }
 
 static nlt_rc_t
-validate_all_series(const nlt_index_file_t *ix, nlt_postings_t all,
-                    nlt_index_validate_cb chunk_cb, void *ctx,
-                    uint64_t *n_labels, nlt_err_t *err)
+validate_all_series(checker_t *ch)
 {
+    static const nlt_str_t none = {0, NULL};
+    const nlt_index_file_t *ix = ch->ix;
     uint64_t end = ix->series_off;
+    nlt_postings_t all;
+    nlt_rc_t rc =
+        nlt_index_file_postings(ix, ch->pool, none, none, &all, ch->err);
 
-    for (size_t i = 0; i < all.n; i++) {
+    for (size_t i = 0; rc == NLT_OK && i < all.n; i++) {
         uint64_t off = (uint64_t) all.v[i] * NLT_INDEX_SERIES_STEP;
-        nlt_rc_t rc;
 
         if (off != nlt_align_u64(end, NLT_INDEX_SERIES_STEP)) {
-            return nlt_index_corrupt(
-                ix, ix->data + end, "series that is in no postings list", err);
+            return nlt_index_corrupt(ix, ix->data + end,
+                                     "series that is in no postings list",
+                                     ch->err);
         }
-        rc = validate_series(ix, all.v[i], i ? all.v[i - 1] : 0, chunk_cb, ctx,
-                             n_labels, &end, err);
-        if (rc != NLT_OK) {
-            return rc;
+        rc = validate_series(ch, all.v[i], i ? all.v[i - 1] : 0, &end);
+        if (rc == NLT_OK && i % POLL_SERIES == 0) {
+            rc = poll_check(ch);
         }
     }
-    return ix->series_end - end < NLT_INDEX_SERIES_STEP
-               ? NLT_OK
+    return rc != NLT_OK || ix->series_end - end < NLT_INDEX_SERIES_STEP
+               ? rc
                : nlt_index_corrupt(ix, ix->data + end,
-                                   "bytes behind the last series", err);
+                                   "bytes behind the last series", ch->err);
 }
 
 static nlt_rc_t
-series_has_label(const nlt_index_file_t *ix, uint32_t id, nlt_str_t name,
-                 nlt_str_t value, nlt_err_t *err)
+series_has_label(const nlt_index_file_t *ix, uint32_t id, uint64_t name,
+                 uint64_t value, nlt_err_t *err)
 {
     nlt_index_series_t s;
+    uint64_t name_ref, value_ref;
     nlt_rc_t rc = nlt_index_series_open(ix, id, &s, err);
 
     while (rc == NLT_OK && s.n_labels > 0) {
-        nlt_label_t l;
-
-        rc = nlt_index_series_label(&s, &l, err);
-        if (rc == NLT_OK && nlt_str_eq(l.name, name)) {
-            return nlt_str_eq(l.value, value)
+        rc = nlt_index_series_refs(&s, &name_ref, &value_ref, err);
+        if (rc == NLT_OK && name_ref == name) {
+            return value_ref == value
                        ? NLT_OK
                        : bad_series(&s, "another value than its postings say",
                                     err);
@@ -254,64 +295,91 @@ series_has_label(const nlt_index_file_t *ix, uint32_t id, nlt_str_t name,
                         : rc;
 }
 
+/* Every member of the list of a pair has it; *n of them. */
+static nlt_rc_t
+validate_list(checker_t *ch, uint64_t name, const nlt_index_values_t *it,
+              uint64_t *n)
+{
+    const nlt_index_file_t *ix = ch->ix;
+    nlt_pool_mark_t mark = nlt_pool_mark(ch->pool);
+    nlt_postings_t list;
+    uint64_t value;
+    nlt_rc_t rc;
+
+    if (!nlt_index_file_find_symbol(ix, it->value, &value)) {
+        return nlt_index_corrupt(ix, (const uint8_t *) it->value.data,
+                                 "postings of a value that is no symbol",
+                                 ch->err);
+    }
+    rc = nlt_index_file_postings_at(ix, ch->pool, it->postings_off, &list,
+                                    ch->err);
+    for (size_t k = 0; k < list.n && rc == NLT_OK; k++) {
+        rc = series_has_label(ix, list.v[k], name, value, ch->err);
+        if (rc == NLT_OK && ++ch->n_polled % POLL_POSTINGS == 0) {
+            rc = poll_check(ch);
+        }
+    }
+    *n += list.n;
+    nlt_pool_rewind(ch->pool, mark);
+    return rc;
+}
+
 /*
  * Lists are strictly ascending and pairs occur once.  If every member of
  * every list is right, and there are as many as the series have labels, then
  * none is missing either.
  */
 static nlt_rc_t
-validate_postings(const nlt_index_file_t *ix, nlt_pool_t *pool,
-                  uint64_t n_labels, nlt_err_t *err)
+validate_postings(checker_t *ch)
 {
+    const nlt_index_file_t *ix = ch->ix;
     uint64_t n = 0;
 
     for (size_t i = 0; i < nlt_index_file_n_names(ix); i++) {
-        nlt_str_t name = nlt_index_file_name(ix, i);
-        nlt_index_values_t it = nlt_index_file_values(ix, name);
+        nlt_str_t text = nlt_index_file_name(ix, i);
+        nlt_index_values_t it = nlt_index_file_values(ix, text);
+        uint64_t name;
+        nlt_rc_t rc = NLT_OK;
 
-        while (nlt_index_values_next(&it)) {
-            nlt_pool_mark_t mark = nlt_pool_mark(pool);
-            nlt_postings_t list;
-            nlt_rc_t rc = nlt_index_file_postings_at(ix, pool, it.postings_off,
-                                                     &list, err);
-
-            for (size_t k = 0; k < list.n && rc == NLT_OK; k++) {
-                rc = series_has_label(ix, list.v[k], name, it.value, err);
-            }
-            n += list.n;
-            nlt_pool_rewind(pool, mark);
-            if (rc != NLT_OK) {
-                return rc;
-            }
+        if (!nlt_index_file_find_symbol(ix, text, &name)) {
+            return nlt_index_corrupt(ix, (const uint8_t *) text.data,
+                                     "postings of a name that is no symbol",
+                                     ch->err);
+        }
+        while (rc == NLT_OK && nlt_index_values_next(&it)) {
+            rc = validate_list(ch, name, &it, &n);
+        }
+        if (rc != NLT_OK) {
+            return rc;
         }
     }
-    return n == n_labels
+    return n == ch->n_labels
                ? NLT_OK
-               : nlt_err_set(err, NLT_EDATA,
+               : nlt_err_set(ch->err, NLT_EDATA,
                              "index: series have %llu labels, postings %llu",
-                             (unsigned long long) n_labels,
+                             (unsigned long long) ch->n_labels,
                              (unsigned long long) n);
 }
 
 nlt_rc_t
 nlt_index_file_validate(const nlt_index_file_t *ix, nlt_pool_t *pool,
-                        nlt_index_validate_cb chunk_cb, void *ctx,
-                        nlt_err_t *err)
+                        const nlt_index_check_t *check, nlt_err_t *err)
 {
-    static const nlt_str_t none = {0, NULL};
+    static const nlt_index_check_t nothing = {NULL, NULL, NULL};
     nlt_pool_mark_t mark = nlt_pool_mark(pool);
-    uint64_t n_labels = 0;
-    nlt_postings_t all = {0};
-    nlt_rc_t rc = validate_symbols(ix, err);
+    checker_t ch = {
+        .ix = ix,
+        .pool = pool,
+        .check = check ? check : &nothing,
+        .err = err,
+    };
+    nlt_rc_t rc = validate_symbols(&ch);
 
     if (rc == NLT_OK) {
-        rc = nlt_index_file_postings(ix, pool, none, none, &all, err);
+        rc = validate_all_series(&ch);
     }
     if (rc == NLT_OK) {
-        rc = validate_all_series(ix, all, chunk_cb, ctx, &n_labels, err);
-    }
-    if (rc == NLT_OK) {
-        rc = validate_postings(ix, pool, n_labels, err);
+        rc = validate_postings(&ch);
     }
     nlt_pool_rewind(pool, mark);
     return rc;

@@ -22,7 +22,7 @@ use(const uint8_t *data, size_t size)
         return;
     }
     nlt_pool_init(&pool, &nlt_mem_libc, 1 << 20);
-    (void) !nlt_index_file_validate(ix, &pool, NULL, NULL, &err);
+    (void) !nlt_index_file_validate(ix, &pool, NULL, &err);
     for (size_t i = 0; i < nlt_index_file_n_names(ix); i++) {
         nlt_str_t name = nlt_index_file_name(ix, i);
         nlt_index_values_t it = nlt_index_file_values(ix, name);

@@ -200,6 +200,31 @@ maps_share_the_file(void)
     NLT_CHECK_INT(io->close(NULL, fd), 0);
 }
 
+static void
+names_are_told_apart_without_opening_them(void)
+{
+    const nlt_io_t *io = &nlt_io_posix;
+    nlt_io_stat_t dir, file, link;
+
+    NLT_CHECK_INT(mkdirat(dir_fd, "s", 0750), 0);
+    put("s/file", "12345");
+    NLT_CHECK_INT(symlinkat("file", dir_fd, "s/link"), 0);
+    NLT_CHECK_INT(io->stat(NULL, dir_fd, "s", &dir), 0);
+    NLT_CHECK(S_ISDIR(dir.mode) && (dir.mode & 0777) == 0750);
+    NLT_CHECK_INT(io->stat(NULL, dir_fd, "s/file", &file), 0);
+    NLT_CHECK(S_ISREG(file.mode));
+    NLT_CHECK_INT(file.size, 5);
+    NLT_CHECK_INT(file.uid, geteuid());
+    NLT_CHECK_INT(io->stat(NULL, dir_fd, "s/link", &link), 0);
+    NLT_CHECK(S_ISLNK(link.mode));
+    NLT_CHECK(link.ino != file.ino && link.dev == file.dev);
+    NLT_CHECK_INT(io->stat(NULL, dir_fd, "s/none", &link), -ENOENT);
+    struct timespec t[2] = {{7, 5}, {7, 5}};
+    NLT_CHECK_INT(utimensat(dir_fd, "s/file", t, 0), 0);
+    NLT_CHECK_INT(io->stat(NULL, dir_fd, "s/file", &file), 0);
+    NLT_CHECK_INT(file.mtime_ns, 7000000005);
+}
+
 /* ---- a disk that fails at the n-th call and writes little ---- */
 
 typedef struct {
@@ -343,6 +368,7 @@ main(void)
     NLT_TEST(a_link_in_place_of_a_directory_is_not_entered);
     NLT_TEST(listing_stops_when_told);
     NLT_TEST(maps_share_the_file);
+    NLT_TEST(names_are_told_apart_without_opening_them);
     NLT_TEST(a_failed_replacement_leaves_old_or_new);
     NLT_TEST(log_lines_are_single_and_bounded);
     NLT_CHECK_INT(nlt_io_remove_tree(&nlt_io_posix, AT_FDCWD, dir_name, NULL),

@@ -272,8 +272,7 @@ series_come_back_with_labels_and_chunks(void)
             NLT_CHECK_INT(c.ref, w.ref);
         }
     }
-    NLT_CHECK_INT(nlt_index_file_validate(ix, &pool, NULL, NULL, &err),
-                  NLT_OK);
+    NLT_CHECK_INT(nlt_index_file_validate(ix, &pool, NULL, &err), NLT_OK);
     nlt_pool_deinit(&pool);
     nlt_index_file_close(ix);
 }
@@ -353,7 +352,7 @@ open_and_validate(const uint8_t *p, size_t n, nlt_err_t *err)
 
     if (rc == NLT_OK) {
         nlt_pool_init(&pool, &nlt_mem_libc, 1 << 20);
-        rc = nlt_index_file_validate(ix, &pool, NULL, NULL, err);
+        rc = nlt_index_file_validate(ix, &pool, NULL, err);
         nlt_pool_deinit(&pool);
         nlt_index_file_close(ix);
     }
@@ -446,6 +445,70 @@ wrong_postings_with_right_checksums_are_found(void)
 }
 
 static void
+symbols_that_are_not_text_are_refused(void)
+{
+    nlt_err_t err;
+    uint64_t off;
+
+    make_index();
+    off = nlt_be64(data + len - NLT_INDEX_TOC_BYTES);
+    data[off + 3 + nlt_be32(data + off)] = 0xff; /* the last letter of all */
+    reseal(off);
+    NLT_CHECK_INT(open_and_validate(data, len, &err), NLT_EDATA);
+    NLT_CHECK(strstr(err.text, "not UTF-8") != NULL);
+}
+
+typedef struct {
+    int n_chunks;
+    int n_polls;
+    int end_at; /* the poll that ends it; 0: none */
+} count_t;
+
+static nlt_rc_t
+count_chunk_cb(void *ctx, uint32_t id, const nlt_index_chunk_t *chunk,
+               nlt_err_t *err)
+{
+    (void) err;
+    NLT_CHECK(id > 0 && chunk->t_max_ms >= chunk->t_min_ms);
+    ((count_t *) ctx)->n_chunks++;
+    return NLT_OK;
+}
+
+static nlt_rc_t
+count_poll_cb(void *ctx)
+{
+    count_t *c = ctx;
+
+    return ++c->n_polls == c->end_at ? NLT_ECANCELED : NLT_OK;
+}
+
+static void
+a_check_sees_every_chunk_and_can_be_ended(void)
+{
+    nlt_index_file_t *ix = open_index();
+    count_t c = {0, 0, 0};
+    nlt_index_check_t check = {count_chunk_cb, count_poll_cb, &c};
+    nlt_pool_t pool;
+    nlt_err_t err;
+    int n_polls;
+
+    nlt_pool_init(&pool, &nlt_mem_libc, 1 << 20);
+    NLT_CHECK_INT(nlt_index_file_validate(ix, &pool, &check, &err), NLT_OK);
+    NLT_CHECK_INT(c.n_chunks, N_SERIES / 3 * 6 + (N_SERIES % 3 > 0)
+                                  + 2 * (N_SERIES % 3 > 1));
+    n_polls = c.n_polls;
+    NLT_CHECK(n_polls >= 2); /* symbols, series */
+    for (c.end_at = 1; c.end_at <= n_polls; c.end_at++) {
+        c.n_polls = 0;
+        NLT_CHECK_INT(nlt_index_file_validate(ix, &pool, &check, &err),
+                      NLT_ECANCELED);
+        NLT_CHECK_INT(c.n_polls, c.end_at);
+    }
+    nlt_pool_deinit(&pool);
+    nlt_index_file_close(ix);
+}
+
+static void
 unsorted_postings_are_refused_when_read(void)
 {
     nlt_index_file_t *ix = open_index();
@@ -476,6 +539,8 @@ main(void)
     NLT_TEST(cut_files_are_refused);
     NLT_TEST(other_versions_are_refused_by_name);
     NLT_TEST(wrong_postings_with_right_checksums_are_found);
+    NLT_TEST(symbols_that_are_not_text_are_refused);
+    NLT_TEST(a_check_sees_every_chunk_and_can_be_ended);
     NLT_TEST(unsorted_postings_are_refused_when_read);
     free(data);
     return nlt_test_done();

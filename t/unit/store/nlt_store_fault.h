@@ -96,6 +96,12 @@ fx_size(void *ctx, int fd)
 }
 
 static inline int
+fx_stat(void *ctx, int dir_fd, const char *name, nlt_io_stat_t *out)
+{
+    return fx_trip(ctx) ? -EIO : nlt_io_posix.stat(NULL, dir_fd, name, out);
+}
+
+static inline int
 fx_mkdir(void *ctx, int dir_fd, const char *name, unsigned mode)
 {
     return fx_trip(ctx) ? -EIO : nlt_io_posix.mkdir(NULL, dir_fd, name, mode);
@@ -153,6 +159,7 @@ fx_fault_io(fx_fault_t *f)
                       .truncate = fx_truncate,
                       .allocate = fx_allocate,
                       .size = fx_size,
+                      .stat = fx_stat,
                       .mkdir = fx_mkdir,
                       .rename = fx_rename,
                       .link = fx_link,
