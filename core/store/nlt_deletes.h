@@ -1,7 +1,7 @@
 /*
  * nlt_deletes.h - what was deleted, until it is gone.
  *
- * Floor 3 (store); uses base, model, nlt_filenames.
+ * Floor 3 (store); uses base, model, nlt_filenames, nlt_lines.
  * Format: docs/formats/deletes.md.
  * Threads: a list is immutable and counted; a set belongs to a process, [any].
  *
@@ -31,28 +31,49 @@
  *                     it began; each source was filtered by its own rules
  *   imported block    a = 0, d = the last number when it was adopted
  *
- * A rule is dropped when no part is under it any more: when no unfinished
- * arena or log is <= arena_max, and every block either counts it in `deletes`
- * of the MANIFEST or has a later arena.  The helper gets there by rewriting
- * blocks that have such samples and counting up `deletes` of those that have
- * none (nlt_compact_plan.h).
+ * That a compacted block counts as its highest source is exact, because a rule
+ * that is written while it is made has an arena_max that no block exceeds.
  *
- * Order.  Readers take the rules first, then arenas, then blocks: a rule that
- * was gone when they looked had nothing left that they could meet afterwards.
+ * A rule is dropped when no part is under it any more: when every arena up to
+ * arena_max is finished in the MANIFEST *and* has left the head (it is retired
+ * after the commit, and until then queries read it), and every block either
+ * counts the rule in `deletes` of the MANIFEST or has a later arena.  The
+ * helper gets there by rewriting blocks that have such samples and counting up
+ * `deletes` of those that have none (nlt_helper_deletes.c).
  *
- * The file DELETES is small text like the MANIFEST, replaced as a whole
- * under a flock on deletes.lock, because workers write it too: whoever answers
- * "deleted" has it on the disk.  Then deletes_gen of the head is counted up,
- * and every process reads it again before its next query.
+ * Order.
+ *   - Readers take the rules first, then arenas, then blocks: a rule that was
+ *     gone when they looked had nothing left that they could meet afterwards.
+ *   - Who deletes holds the lock from before he looks at the active arena
+ *     until the rule is written.  Who replays a log into an open head holds
+ *     it meanwhile: else old samples would come up in an arena that was
+ *     looked at already.  The helper never waits for the lock, because its
+ *     holder waits for the helper to seal.
+ *   - Who has written a rule looks whether his head is still the store's
+ *     (nlt_head_is_dead) before he says so: a new head is made out of the logs
+ *     after the term has moved on, so either its replay knows the rule, or
+ *     nobody is told that it holds.  As with writes: docs/decisions/0006.
+ *   - deletes_gen of the head is counted up after each change of the file,
+ *     also after one that failed, which may be on the disk nevertheless.
+ *
+ * Numbers are never used twice, or a new rule would pass for one that a block
+ * has had applied.  Should DELETES be lost, the numbers in the MANIFEST tell
+ * where to go on.
+ *
+ * The file DELETES is small text like the MANIFEST (nlt_lines.h), replaced as
+ * a whole under a flock on deletes.lock, because workers write it too: whoever
+ * answers "deleted" has it on the disk.
  *
  *     nightlight-deletes 1 5d0c96d4
  *     store 6f1c...e0 0a3bd6c5
- *     next 8 ..
- *     delete 7 0 -9223372036854775808 1718000000000 41 2 ..
- *     match 1 = 6a6f62 617069 ..                (first of 2 sets: one matcher)
- *     match 2 = 5f5f6e616d655f5f 7570 ..        (its name and value in hex)
- *     match 2 = 7a6f6e65 62 ..
- *     end 6 ..
+ *     next 8 c2a7190e
+ *     delete 7 0 -9223372036854775808 1718000000000 41 2 8e91ab22
+ *     set 1 5b0e4c77                           (the first of 2, one matcher)
+ *     match = 6a6f62 617069 19e48dcc           (its name and value in hex)
+ *     set 2 7ef39207
+ *     match = 5f5f6e616d655f5f 7570 f3a81be0
+ *     match = 7a6f6e65 62 9aa5a026
+ *     end 9 7e51f00d
  */
 #ifndef NLT_STORE_DELETES_H
 #define NLT_STORE_DELETES_H
@@ -71,9 +92,13 @@
 
 #define NLT_DELETES_BYTES_MAX (64u << 20) /* of the file */
 
-/* One set of matchers, ANDed; the sets of a rule are ORed. */
+/*
+ * One set of matchers, ANDed; the sets of a rule are ORed.  A set without
+ * matchers is every series.  Not compiled: a compiled regex is for one thread,
+ * and lists are shared; see nlt_cuts.h.
+ */
 typedef struct {
-    nlt_matcher_t *matchers; /* compiled in lists that were loaded */
+    nlt_matcher_t *matchers;
     size_t n;
 } nlt_delete_set_t;
 
@@ -106,27 +131,52 @@ nlt_delete_concerns(const nlt_delete_t *d, uint64_t arena, uint64_t deletes)
 /* ---- the file ---- */
 
 /*
- * Reads DELETES below dir_fd into a list of its own, matchers compiled; a
- * missing file is an empty list.  NLT_EDATA (damaged: says which line),
- * NLT_EVERSION, NLT_EIO, NLT_ENOMEM.  Give it to nlt_deletes_free().
+ * Reads DELETES below dir_fd into a list of its own; a missing file is an
+ * empty list.  NLT_EDATA (damaged: says which line), NLT_EVERSION, NLT_EIO,
+ * NLT_ENOMEM.  Give it to nlt_deletes_free().
  */
 NLT_CHECKED nlt_rc_t nlt_deletes_load(const nlt_env_t *env, int dir_fd,
                                       const uint8_t *store_id,
                                       nlt_delete_list_t **out, nlt_err_t *err);
+/*
+ * A list without rules, with room for NLT_DELETES_MAX of them and `bytes` of
+ * what they hold; NULL: out of memory.  Gives, as load does.
+ */
+nlt_delete_list_t *nlt_deletes_empty(const nlt_env_t *env, size_t bytes);
+
+/* NULL is allowed. */
 void nlt_deletes_free(const nlt_env_t *env, nlt_delete_list_t *l);
 
 /*
- * Writes one more rule, durably, under the lock; d->number is ignored and set.
- * NLT_ELIMIT: NLT_DELETES_MAX are there, or one of the limits of a rule;
- * NLT_EFULL, NLT_EIO, NLT_EDATA, NLT_EVERSION, NLT_ENOMEM.  [any process]
+ * Takes the lock, without waiting.  NLT_AGAIN: somebody else has it; NLT_EIO.
+ * *lock goes to nlt_deletes_unlock(); a process that dies lets go of it.
+ */
+NLT_CHECKED nlt_rc_t nlt_deletes_lock(const nlt_env_t *env, int dir_fd,
+                                      int *lock, nlt_err_t *err);
+void nlt_deletes_unlock(const nlt_env_t *env, int lock);
+
+/*
+ * Does a rule keep to the limits, and do its expressions compile?  NLT_ELIMIT,
+ * NLT_EINVAL (err says what), NLT_ENOMEM.
+ */
+NLT_CHECKED nlt_rc_t nlt_delete_check(const nlt_env_t *env,
+                                      const nlt_delete_t *d, nlt_err_t *err);
+
+/*
+ * Writes one more rule, durably; the caller has the lock.  d->number is the
+ * lowest that it may get, and set to what it got.
+ * NLT_AGAIN: NLT_DELETES_MAX are there; as nlt_delete_check(); NLT_EFULL,
+ * NLT_EIO, NLT_EDATA, NLT_EVERSION, NLT_ENOMEM.  After a failure to write the
+ * rule may be there or not.  [any process]
  */
 NLT_CHECKED nlt_rc_t nlt_deletes_add(const nlt_env_t *env, int dir_fd,
                                      const uint8_t *store_id, nlt_delete_t *d,
                                      nlt_err_t *err);
 
 /*
- * Takes the rules for which gone() says true off the file, durably, under
- * the lock.  *n is their count; nothing is written when it is 0.
+ * Takes the rules for which gone() says true off the file, durably; the
+ * caller has the lock.  *n is their count; nothing is written when it is 0.
+ * Errors as add.
  */
 NLT_CHECKED nlt_rc_t nlt_deletes_drop(const nlt_env_t *env, int dir_fd,
                                       const uint8_t *store_id,
@@ -134,7 +184,7 @@ NLT_CHECKED nlt_rc_t nlt_deletes_drop(const nlt_env_t *env, int dir_fd,
                                                    const nlt_delete_t *d),
                                       void *ctx, size_t *n, nlt_err_t *err);
 
-/* The text of a file with these rules; for tests and fuzzing. */
+/* Appends the text of a file with these rules. */
 void nlt_deletes_print(const nlt_delete_list_t *l, const uint8_t *store_id,
                        nlt_buf_t *out);
 
@@ -152,6 +202,7 @@ typedef struct nlt_deletes_s nlt_deletes_t;
 NLT_CHECKED nlt_rc_t nlt_deletes_create(const nlt_env_t *env, int dir_fd,
                                         const uint8_t *store_id,
                                         nlt_deletes_t **out, nlt_err_t *err);
+/* No list is held.  NULL is allowed. */
 void nlt_deletes_destroy(nlt_deletes_t *s);
 
 /*
@@ -167,24 +218,26 @@ void nlt_deletes_release(nlt_deletes_t *s, const nlt_delete_list_t *l);
 /* Forgets the generation: another head counts anew.  [any] */
 void nlt_deletes_forget(nlt_deletes_t *s);
 
-/* ---- applying them to samples ---- */
+/* ---- intervals of time ---- */
 
-/*
- * Does any set of d match these labels?  For who has labels at hand (replay,
- * flush); who has an index selects by the matchers instead.
- */
-bool nlt_delete_matches(const nlt_delete_t *d, nlt_labels_t labels);
-
-/* One interval of time that is deleted, inclusive. */
+/* Inclusive. */
 typedef struct {
     int64_t t_min_ms;
     int64_t t_max_ms;
 } nlt_interval_t;
 
 /*
- * Sorts n intervals and joins those that touch; returns how many are left.
+ * Sorts n intervals and joins those that touch or overlap; returns how many
+ * are left, ascending, with a gap of at least one millisecond between them.
  */
 size_t nlt_intervals_join(nlt_interval_t *v, size_t n);
+
+/* Index of the first of n joined intervals that ends at t or later, or n. */
+size_t nlt_intervals_find(const nlt_interval_t *v, size_t n, int64_t t_ms);
+
+/* Do n joined intervals cover all of [t_min_ms, t_max_ms]?  O(log n). */
+bool nlt_intervals_cover(const nlt_interval_t *v, size_t n, int64_t t_min_ms,
+                         int64_t t_max_ms);
 
 /*
  * Takes the samples from index `from` on that lie in one of n joined
