@@ -294,6 +294,12 @@ nlt_index_file_n_symbols(const nlt_index_file_t *ix)
     return ix->n_symbols;
 }
 
+nlt_reader_t
+nlt_index_file_symbols(const nlt_index_file_t *ix)
+{
+    return nlt_reader(ix->symbols + 4, ix->symbols_len - 4);
+}
+
 /* A reader that stands before symbol number 8 * note. */
 static nlt_reader_t
 symbols_from(const nlt_index_file_t *ix, size_t note)

@@ -75,6 +75,10 @@ NLT_CHECKED nlt_rc_t nlt_index_file_symbol(const nlt_index_file_t *ix,
 bool nlt_index_file_find_symbol(const nlt_index_file_t *ix, nlt_str_t s,
                                 uint64_t *ref);
 
+/* Stands before the first symbol: nlt_index_file_n_symbols() of them, each
+ * read by nlt_read_uvarint_str(), in the order of the file. */
+nlt_reader_t nlt_index_file_symbols(const nlt_index_file_t *ix);
+
 /* Label names, sorted, without the empty one of "all series". */
 size_t nlt_index_file_n_names(const nlt_index_file_t *ix);
 nlt_str_t nlt_index_file_name(const nlt_index_file_t *ix, size_t idx);
@@ -130,6 +134,26 @@ typedef struct {
     bool first_chunk;
     nlt_index_chunk_t chunk; /* the last one read */
 } nlt_index_series_t;
+
+/*
+ * A walk over all series in the order of the file, which is label order,
+ * without a list of them:
+ *
+ *     for (id = nlt_index_file_first(ix); id; id = nlt_index_series_next(&s))
+ *         nlt_index_series_open(ix, id, &s, err)
+ *
+ * 0: there is none (any more).
+ */
+uint32_t nlt_index_file_first(const nlt_index_file_t *ix);
+uint32_t nlt_index_series_next(const nlt_index_series_t *s);
+
+typedef struct {
+    uint32_t first;
+    uint32_t end;
+} nlt_index_span_t;
+
+/* Bounds of all numbers of series, for tables by number. */
+nlt_index_span_t nlt_index_file_span(const nlt_index_file_t *ix);
 
 /* Checks the place and the checksum of entry id.  NLT_EDATA. */
 NLT_CHECKED nlt_rc_t nlt_index_series_open(const nlt_index_file_t *ix,

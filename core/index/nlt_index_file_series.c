@@ -5,6 +5,9 @@
 #include "nlt_index_file_priv.h"
 #include "nlt_utf8.h"
 
+/* Length, one label, one chunk, checksum: less is padding. */
+#define SERIES_BYTES_MIN 12
+
 static nlt_rc_t
 bad_series(const nlt_index_series_t *s, const char *what, nlt_err_t *err)
 {
@@ -13,6 +16,37 @@ bad_series(const nlt_index_series_t *s, const char *what, nlt_err_t *err)
     return nlt_err_set_at(err, NLT_EDATA, pos,
                           "index: %s in series %u at offset %lld", what, s->id,
                           (long long) pos);
+}
+
+/* Number of the entry at or behind off; 0 when none can be there. */
+static uint32_t
+id_at(const nlt_index_file_t *ix, uint64_t off)
+{
+    off = nlt_align_u64(off, NLT_INDEX_SERIES_STEP);
+    return off < ix->series_end && ix->series_end - off >= SERIES_BYTES_MIN
+               ? (uint32_t) (off / NLT_INDEX_SERIES_STEP)
+               : 0;
+}
+
+uint32_t
+nlt_index_file_first(const nlt_index_file_t *ix)
+{
+    return id_at(ix, ix->series_off);
+}
+
+uint32_t
+nlt_index_series_next(const nlt_index_series_t *s)
+{
+    /* Behind the content is its checksum. */
+    return id_at(s->ix, (uint64_t) (s->r.end - s->ix->data) + 4);
+}
+
+nlt_index_span_t
+nlt_index_file_span(const nlt_index_file_t *ix)
+{
+    return (nlt_index_span_t){
+        (uint32_t) (ix->series_off / NLT_INDEX_SERIES_STEP),
+        (uint32_t) (ix->series_end / NLT_INDEX_SERIES_STEP) + 1};
 }
 
 nlt_rc_t

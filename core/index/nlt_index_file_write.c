@@ -231,25 +231,29 @@ symbol_hash(nlt_str_t s)
     return nlt_hash64(s.len ? s.data : "", s.len, 0);
 }
 
+/* Made when the first string is looked up. */
 static nlt_rc_t
-make_symbol_table(nlt_index_writer_t *w, size_t n, nlt_err_t *err)
+make_symbol_table(nlt_index_writer_t *w, nlt_err_t *err)
 {
     size_t n_slots = 16;
 
-    while (n_slots < n * 2) {
+    while (n_slots < w->n_symbols * 2) {
         n_slots *= 2;
     }
-    w->symbol_off = nlt_mem_zalloc(w->mem, n * sizeof(uint32_t));
-    if (w->symbol_off == NULL) {
-        return out_of_memory(err);
-    }
-    w->n_symbols = n;
     w->symbol_slots = w->mem->alloc(w->mem->ctx, n_slots * sizeof(uint32_t));
     if (w->symbol_slots == NULL) {
         return out_of_memory(err);
     }
     w->n_symbol_slots = n_slots;
     memset(w->symbol_slots, 0xff, n_slots * sizeof(uint32_t));
+    for (size_t i = 0; i < w->n_symbols; i++) {
+        uint64_t slot = symbol_hash(symbol_at(w, (uint32_t) i));
+
+        while (w->symbol_slots[slot & (n_slots - 1)] != SYMBOL_EMPTY) {
+            slot++;
+        }
+        w->symbol_slots[slot & (n_slots - 1)] = (uint32_t) i;
+    }
     return NLT_OK;
 }
 
@@ -263,15 +267,14 @@ nlt_index_writer_symbols(nlt_index_writer_t *w, const nlt_str_t *symbols,
         return nlt_err_set(err, NLT_EINVAL, "symbols of an index: %zu of them",
                            n);
     }
-    rc = make_symbol_table(w, n, err);
-    if (rc != NLT_OK) {
-        return rc;
+    w->symbol_off = nlt_mem_zalloc(w->mem, n * sizeof(uint32_t));
+    if (w->symbol_off == NULL) {
+        return out_of_memory(err);
     }
+    w->n_symbols = n;
     nlt_buf_add_be32(&w->symbols, 0); /* the length, known at the end */
     nlt_buf_add_be32(&w->symbols, (uint32_t) n);
     for (size_t i = 0; i < n; i++) {
-        uint64_t slot = symbol_hash(symbols[i]);
-
         if (i > 0 && nlt_str_cmp(symbols[i - 1], symbols[i]) >= 0) {
             return nlt_err_set(err, NLT_EORDER,
                                "symbol %zu \"%.*s\" is not after \"%.*s\"", i,
@@ -280,11 +283,6 @@ nlt_index_writer_symbols(nlt_index_writer_t *w, const nlt_str_t *symbols,
         w->symbol_off[i] = (uint32_t) w->symbols.len;
         nlt_buf_add_uvarint(&w->symbols, symbols[i].len);
         nlt_buf_add_str(&w->symbols, symbols[i]);
-        while (w->symbol_slots[slot & (w->n_symbol_slots - 1)]
-               != SYMBOL_EMPTY) {
-            slot++;
-        }
-        w->symbol_slots[slot & (w->n_symbol_slots - 1)] = (uint32_t) i;
     }
     if (w->symbols.rc != NLT_OK) {
         return w->symbols.rc == NLT_ETOOBIG ? nlt_err_set(
@@ -452,6 +450,12 @@ take_labels(nlt_index_writer_t *w, nlt_labels_t labels, nlt_err_t *err)
     nlt_rc_t rc;
 
     nlt_buf_reset(&w->next);
+    if (w->symbol_slots == NULL) {
+        rc = make_symbol_table(w, err);
+        if (rc != NLT_OK) {
+            return rc;
+        }
+    }
     for (size_t i = 0; i < labels.n; i++) {
         uint32_t refs[2] = {0, 0};
 
@@ -475,11 +479,30 @@ take_labels(nlt_index_writer_t *w, nlt_labels_t labels, nlt_err_t *err)
             return out_of_memory(err);
         }
     }
-    if (cmp_refs(&w->prev, &w->next) >= 0) {
-        return nlt_err_set(err, NLT_EORDER,
-                           "a series is not after the one before");
-    }
     return NLT_OK;
+}
+
+/* The same of ordinals that the caller knows. */
+static nlt_rc_t
+take_refs(nlt_index_writer_t *w, const uint32_t *refs, size_t n_labels,
+          nlt_err_t *err)
+{
+    for (size_t i = 0; i < 2 * n_labels; i++) {
+        if (refs[i] >= w->n_symbols) {
+            return nlt_err_set(err, NLT_EINVAL, "ordinal %u among %zu symbols",
+                               refs[i], w->n_symbols);
+        }
+        if (symbol_at(w, refs[i]).len == 0) {
+            return nlt_err_set(err, NLT_EINVAL, "series with an empty label");
+        }
+        if (i >= 2 && i % 2 == 0 && refs[i - 2] >= refs[i]) {
+            return nlt_err_set(err, NLT_EORDER,
+                               "label %zu of a series is out of order", i / 2);
+        }
+    }
+    nlt_buf_reset(&w->next);
+    nlt_buf_add(&w->next, refs, 2 * n_labels * sizeof(*refs));
+    return w->next.rc == NLT_OK ? NLT_OK : out_of_memory(err);
 }
 
 /* Appends the chunk list to the entry. */
@@ -538,34 +561,30 @@ emit_series(nlt_index_writer_t *w, nlt_err_t *err)
     return rc == NLT_OK ? end_section(w, err) : rc;
 }
 
-nlt_rc_t
-nlt_index_writer_series(nlt_index_writer_t *w, nlt_labels_t labels,
-                        const nlt_index_chunk_t *chunks, size_t n_chunks,
-                        nlt_err_t *err)
+/* The series whose ordinals are in w->next. */
+static nlt_rc_t
+add_series(nlt_index_writer_t *w, const nlt_index_chunk_t *chunks,
+           size_t n_chunks, nlt_err_t *err)
 {
+    size_t n_labels = n_u32(&w->next) / 2;
     nlt_buf_t swap;
     nlt_rc_t rc;
 
-    if (w->n_symbols == 0 || labels.n == 0 || n_chunks == 0) {
-        return nlt_err_set(err, NLT_EINVAL,
-                           "series with %zu labels and %zu chunks%s", labels.n,
-                           n_chunks, w->n_symbols ? "" : " before symbols");
-    }
-    rc = take_labels(w, labels, err);
-    if (rc != NLT_OK) {
-        return rc;
+    if (cmp_refs(&w->prev, &w->next) >= 0) {
+        return nlt_err_set(err, NLT_EORDER,
+                           "a series is not after the one before");
     }
     nlt_buf_reset(&w->series);
-    nlt_buf_add_uvarint(&w->series, labels.n);
-    for (size_t i = 0; i < labels.n; i++) {
+    nlt_buf_add_uvarint(&w->series, n_labels);
+    for (size_t i = 0; i < n_labels; i++) {
         const uint32_t *refs = u32_of(&w->next) + 2 * i;
 
         nlt_buf_add_uvarint(&w->series, refs[0]);
         nlt_buf_add_uvarint(&w->series, refs[1]);
     }
     rc = add_chunks(&w->series, chunks, n_chunks, err);
-    for (size_t i = 0; i < labels.n && rc == NLT_OK; i++) {
-        rc = log_pair(w, u32_of(&w->next) + 2 * i, i + 1 == labels.n, err);
+    for (size_t i = 0; i < n_labels && rc == NLT_OK; i++) {
+        rc = log_pair(w, u32_of(&w->next) + 2 * i, i + 1 == n_labels, err);
     }
     if (rc != NLT_OK) {
         return rc;
@@ -577,6 +596,43 @@ nlt_index_writer_series(nlt_index_writer_t *w, nlt_labels_t labels,
     w->prev = w->next;
     w->next = swap;
     return emit_series(w, err);
+}
+
+static nlt_rc_t
+check_counts(const nlt_index_writer_t *w, size_t n_labels, size_t n_chunks,
+             nlt_err_t *err)
+{
+    return w->n_symbols > 0 && n_labels > 0 && n_chunks > 0
+               ? NLT_OK
+               : nlt_err_set(
+                   err, NLT_EINVAL, "series with %zu labels and %zu chunks%s",
+                   n_labels, n_chunks, w->n_symbols ? "" : " before symbols");
+}
+
+nlt_rc_t
+nlt_index_writer_series(nlt_index_writer_t *w, nlt_labels_t labels,
+                        const nlt_index_chunk_t *chunks, size_t n_chunks,
+                        nlt_err_t *err)
+{
+    nlt_rc_t rc = check_counts(w, labels.n, n_chunks, err);
+
+    if (rc == NLT_OK) {
+        rc = take_labels(w, labels, err);
+    }
+    return rc == NLT_OK ? add_series(w, chunks, n_chunks, err) : rc;
+}
+
+nlt_rc_t
+nlt_index_writer_refs(nlt_index_writer_t *w, const uint32_t *refs,
+                      size_t n_labels, const nlt_index_chunk_t *chunks,
+                      size_t n_chunks, nlt_err_t *err)
+{
+    nlt_rc_t rc = check_counts(w, n_labels, n_chunks, err);
+
+    if (rc == NLT_OK) {
+        rc = take_refs(w, refs, n_labels, err);
+    }
+    return rc == NLT_OK ? add_series(w, chunks, n_chunks, err) : rc;
 }
 
 static nlt_rc_t

@@ -57,6 +57,18 @@ NLT_CHECKED nlt_rc_t nlt_index_writer_series(nlt_index_writer_t *w,
                                              size_t n_chunks, nlt_err_t *err);
 
 /*
+ * The same for a caller who knows the ordinals of the strings among the
+ * symbols: name and value of each label, 2 * n_labels numbers, names
+ * ascending.  Saves looking them up, and a writer that only gets these needs
+ * no table to look them up in.
+ */
+NLT_CHECKED nlt_rc_t nlt_index_writer_refs(nlt_index_writer_t *w,
+                                           const uint32_t *refs,
+                                           size_t n_labels,
+                                           const nlt_index_chunk_t *chunks,
+                                           size_t n_chunks, nlt_err_t *err);
+
+/*
  * Writes postings, their table and the TOC.  The file is complete but not
  * synced.  *size_bytes (may be NULL) gets its length.  NLT_EIO, NLT_ENOMEM,
  * NLT_EFULL, NLT_EINVAL (no symbols yet).

@@ -477,6 +477,7 @@ parse_keys(json_t *j, nlt_pool_t *pool, nlt_block_meta_t *m, unsigned *seen,
         } else if (nlt_str_eq(key, NLT_STR("compaction"))) {
             rc = parse_compaction(j, pool, m);
         } else if (nlt_str_eq(key, NLT_STR("nightlight"))) {
+            m->ours = true;
             *sum_ok = parse_own(j, m);
         } else {
             skip_value(j);

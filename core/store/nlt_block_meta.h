@@ -33,8 +33,10 @@ typedef struct {
     uint64_t n_series;
     uint64_t n_chunks;
     uint64_t n_tombstones;
-    unsigned level;      /* 1: fresh from the head */
-    uint64_t arena;      /* arena it was flushed from; 0: none */
+    uint64_t bytes; /* of all files, from who has just written them; else 0 */
+    unsigned level; /* 1: fresh from the head */
+    uint64_t arena; /* highest one whose samples are in it; 0: none */
+    bool ours;      /* has our own key (read only: always written) */
     size_t n_sources;    /* level > 1; a fresh block is its own source */
     nlt_ulid_t *sources; /* in the pool of the reader */
     size_t n_parents;

@@ -145,7 +145,7 @@ nlt_block_writer_open(const nlt_env_t *env, int dir_fd,
     w->meta = *meta;
     w->meta.n_samples = w->meta.n_float_samples = 0;
     w->meta.n_histogram_samples = w->meta.n_tombstones = 0;
-    w->meta.n_series = w->meta.n_chunks = 0;
+    w->meta.n_series = w->meta.n_chunks = w->meta.bytes = 0;
     w->meta.level = meta->level ? meta->level : 1;
     nlt_chunk_writer_init(&w->chunks, env, -1, 0);
     nlt_buf_init(&w->refs, env->mem, BUF_MAX);
@@ -203,26 +203,51 @@ add_chunk(nlt_block_writer_t *w, const nlt_block_chunk_t *c, nlt_err_t *err)
     return NLT_OK;
 }
 
+/* Chunks to their file; where they are goes to w->refs. */
+static nlt_rc_t
+add_chunks(nlt_block_writer_t *w, const nlt_block_chunk_t *chunks,
+           size_t n_chunks, nlt_err_t *err)
+{
+    nlt_buf_reset(&w->refs);
+    for (size_t i = 0; i < n_chunks; i++) {
+        nlt_rc_t rc = add_chunk(w, &chunks[i], err);
+
+        if (rc != NLT_OK) {
+            return rc;
+        }
+    }
+    return w->refs.rc == NLT_OK
+               ? NLT_OK
+               : nlt_err_set(err, NLT_ENOMEM, "out of memory writing a block");
+}
+
 nlt_rc_t
 nlt_block_writer_series(nlt_block_writer_t *w, nlt_labels_t labels,
                         const nlt_block_chunk_t *chunks, size_t n_chunks,
                         nlt_err_t *err)
 {
-    const void *refs;
-    nlt_rc_t rc;
+    nlt_rc_t rc = add_chunks(w, chunks, n_chunks, err);
+    const void *at = w->refs.data;
 
-    nlt_buf_reset(&w->refs);
-    for (size_t i = 0; i < n_chunks; i++) {
-        rc = add_chunk(w, &chunks[i], err);
-        if (rc != NLT_OK) {
-            return rc;
-        }
+    if (rc == NLT_OK) {
+        rc = nlt_index_writer_series(w->index, labels, at, n_chunks, err);
     }
-    if (w->refs.rc != NLT_OK) {
-        return nlt_err_set(err, NLT_ENOMEM, "out of memory writing a block");
+    w->meta.n_series += rc == NLT_OK;
+    return rc;
+}
+
+nlt_rc_t
+nlt_block_writer_refs(nlt_block_writer_t *w, const uint32_t *refs,
+                      size_t n_labels, const nlt_block_chunk_t *chunks,
+                      size_t n_chunks, nlt_err_t *err)
+{
+    nlt_rc_t rc = add_chunks(w, chunks, n_chunks, err);
+    const void *at = w->refs.data;
+
+    if (rc == NLT_OK) {
+        rc =
+            nlt_index_writer_refs(w->index, refs, n_labels, at, n_chunks, err);
     }
-    refs = w->refs.data;
-    rc = nlt_index_writer_series(w->index, labels, refs, n_chunks, err);
     w->meta.n_series += rc == NLT_OK;
     return rc;
 }
@@ -271,6 +296,7 @@ write_meta(nlt_block_writer_t *w, nlt_err_t *err)
 
     nlt_buf_init(&b, w->env->mem, 1u << 20);
     nlt_block_meta_print(&b, &w->meta);
+    w->meta.bytes += b.len;
     rc = b.rc == NLT_OK
              ? write_file(w, "meta.json", b.data, b.len, err)
              : nlt_err_set(err, b.rc, "cannot print meta.json of a block");
@@ -282,6 +308,7 @@ write_meta(nlt_block_writer_t *w, nlt_err_t *err)
 static nlt_rc_t
 complete(nlt_block_writer_t *w, nlt_err_t *err)
 {
+    uint64_t size_bytes = 0;
     nlt_rc_t rc;
 
     if (w->meta.n_series == 0) {
@@ -289,7 +316,9 @@ complete(nlt_block_writer_t *w, nlt_err_t *err)
     }
     rc = nlt_chunk_writer_finish(&w->chunks, err);
     if (rc == NLT_OK) {
-        rc = nlt_index_writer_finish(w->index, NULL, err);
+        w->meta.bytes = w->chunks.total + sizeof(no_tombstones);
+        rc = nlt_index_writer_finish(w->index, &size_bytes, err);
+        w->meta.bytes += size_bytes;
     }
     if (rc == NLT_OK) {
         rc = sync_close(w, &w->index_fd, "index", err);

@@ -57,10 +57,20 @@ NLT_CHECKED nlt_rc_t nlt_block_writer_series(nlt_block_writer_t *w,
                                              size_t n_chunks, nlt_err_t *err);
 
 /*
+ * The same by ordinals among the symbols: name and value of each of n_labels
+ * labels (nlt_index_writer_refs()).
+ */
+NLT_CHECKED nlt_rc_t nlt_block_writer_refs(nlt_block_writer_t *w,
+                                           const uint32_t *refs,
+                                           size_t n_labels,
+                                           const nlt_block_chunk_t *chunks,
+                                           size_t n_chunks, nlt_err_t *err);
+
+/*
  * Writes index, meta.json (with the counted stats) and an empty tombstones
- * file, syncs, renames.  *meta gets the stats.  The writer is gone whatever
- * the result; on failure nothing of the block remains.  NLT_EINVAL when no
- * series was written: empty blocks must not exist.
+ * file, syncs, renames.  *meta gets the stats and the size.  The writer is
+ * gone whatever the result; on failure nothing of the block remains.
+ * NLT_EINVAL when no series was written: empty blocks must not exist.
  */
 NLT_CHECKED nlt_rc_t nlt_block_writer_finish(nlt_block_writer_t *w,
                                              nlt_block_meta_t *meta,

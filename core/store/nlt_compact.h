@@ -2,20 +2,27 @@
  * nlt_compact.h - makes one block out of several.
  *
  * Floor 3 (store); uses nlt_block, nlt_block_write, nlt_deletes.
- * Threads: the helper's.  Memory: 16 bytes a symbol and a bit for each symbol
- * and series of each source, never proportional to samples.
+ * Threads: the helper's.  Memory: 4 bytes for each symbol of each source, 16
+ * for each of the result, what the writer of the index needs (about 50 bytes
+ * a series), the samples of one series as far as they overlap, and its new
+ * chunks; a bit for each series of a source that is gone, and for each rule
+ * the same or 4 bytes for each series that it is about.
  *
  * Sources are sorted by labels, so the result is a merge of their lists of
- * series.  For each series:
+ * series.  For each series, by time:
  *
- *   - chunks of sources that do not overlap are taken as they are, without
- *     decoding, if they have at least COPY_MIN samples or nobody to join;
- *     small neighbours are decoded and encoded anew, up to 480 samples each
+ *   - a chunk that overlaps no other and is not cut is taken as it is, without
+ *     decoding, its checksum verified.  Neighbours that fit into one chunk of
+ *     at most 512 samples together are joined instead: two parts of a window
+ *     of two hours, or four of a series that is scraped every minute.  So
+ *     neighbours have more than 512 together afterwards, and hardly any sample
+ *     is encoded twice
  *   - where chunks overlap in time, or a delete cuts into one, they are
- *     decoded and merged: at equal times the source that stands first wins
+ *     decoded and merged, and encoded anew in chunks of 240 to 480; at equal
+ *     times the source that stands first wins
  *   - histogram chunks are copied; where one overlaps another chunk of its
  *     series the merge fails with NLT_ELIMIT, and the plan should not have
- *     asked
+ *     asked.  One that is deleted in part stays whole
  *
  * A first pass over the indexes finds the series that stay and the symbols
  * that they use, so what was deleted leaves no name behind.
@@ -31,7 +38,7 @@
 #include "nlt_deletes.h"
 #include "nlt_manifest.h"
 
-/* Chunks with this many samples are copied as they are. */
+/* Fewer samples than this are decoded to be merged with what follows. */
 #define NLT_COMPACT_COPY_MIN 240u
 
 typedef struct {
@@ -39,10 +46,11 @@ typedef struct {
     int blocks_fd; /* borrowed */
     const uint8_t *store_id;
     int64_t now_ms;
-    int64_t t_oldest_ms;              /* samples before it are left out */
-    const nlt_delete_list_t *deletes; /* applied, each source by its own */
-    unsigned level;                   /* of the result */
-    /* Asked every few hundred series; another code than NLT_OK ends it. */
+    int64_t t_oldest_ms; /* samples before it are left out */
+    /* Applied to each source that they concern; NULL: there are none. */
+    const nlt_delete_list_t *deletes;
+    unsigned level; /* of the result */
+    /* Asked every few hundred chunks; another code than NLT_OK ends it. */
     nlt_rc_t (*poll)(void *ctx);
     void *poll_ctx;
 } nlt_compact_conf_t;
@@ -54,12 +62,13 @@ typedef struct {
 } nlt_compact_source_t;
 
 /*
- * Merges n sources (1: rewrites it).  *out is what the MANIFEST will say of
- * the result; out->n_samples is 0 and no block was written when nothing is
- * left of the sources.  On failure nothing remains on disk:
- *   NLT_EDATA   a source is damaged; *damaged (may be NULL) is its index
- *   NLT_ELIMIT  histograms overlap (see above)
- *   NLT_EFULL, NLT_EIO, NLT_ENOMEM; what poll returned
+ * Merges n > 0 sources (1: rewrites it).  *out is what the MANIFEST will say
+ * of the result, which begins where the first of the sources begins, also
+ * when that sample is gone: the planner relies on it.  out->n_samples is 0 and
+ * no block was written when nothing is left of the sources.  On failure
+ * nothing remains on disk: NLT_EDATA   a source is damaged; *damaged (may be
+ * NULL) is its index NLT_ELIMIT  histograms overlap (see above), or a regex of
+ * a rule NLT_EFULL, NLT_EIO, NLT_ENOMEM; what poll returned
  */
 NLT_CHECKED nlt_rc_t nlt_compact_blocks(const nlt_compact_conf_t *conf,
                                         const nlt_compact_source_t *sources,

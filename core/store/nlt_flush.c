@@ -94,7 +94,7 @@ nlt_flush_owns(const uint8_t *store_id, const nlt_block_meta_t *meta)
         }
         ms = ms << 5 | (uint64_t) (at - crockford);
     }
-    if (meta->arena == 0 || ms >> 48 != 0) {
+    if (!meta->ours || ms >> 48 != 0) {
         return false;
     }
     nlt_flush_ulid(store_id, meta->arena, meta->t_min_ms, (int64_t) ms, &want);
@@ -517,7 +517,7 @@ write_block(flush_t *f, size_t k, nlt_manifest_t *m)
         .arena = meta.arena,
         .n_samples = meta.n_samples,
         .n_series = meta.n_series,
-        .bytes = nlt_block_dir_bytes(conf->env, conf->blocks_fd, meta.ulid.c),
+        .bytes = meta.bytes,
     };
     rc = nlt_manifest_add_block(m, &b);
     return rc == NLT_OK ? rc : nlt_err_set(f->err, rc, "too many blocks");

@@ -80,7 +80,7 @@ static void
 block_names_tell_whose_they_are(void)
 {
     uint8_t other[NLT_STORE_ID_BYTES] = {8};
-    nlt_block_meta_t meta = {.t_min_ms = 123, .arena = 4};
+    nlt_block_meta_t meta = {.t_min_ms = 123, .arena = 4, .ours = true};
     nlt_ulid_t again;
 
     nlt_flush_ulid(store_id, 4, 123, NOW_MS, &meta.ulid);
