@@ -11,6 +11,7 @@
  *   helper.c   the manager callback and the thread of the helper process
  *   body.c     a request body in one piece, whatever nginx made of it
  *   write.c    location handler of remote_write
+ *   sync.c     group commit of writes: wal_sync=always
  *   query.c    location handlers of the HTTP API: jobs in the thread pool
  *   send.c     answers on their way out
  *   exit.c     ends running queries of a process that leaves at once
@@ -93,6 +94,34 @@ typedef struct {
 } ngx_http_nightlight_loc_conf_t;
 
 
+/*
+ * Group commit of one store in this process: one sync at a time in a thread,
+ * and the requests that wait for it or for the next one.
+ */
+
+typedef struct {
+    ngx_queue_t                      waiting;
+    nlt_ingest_t                    *ingest;     /* of those that wait */
+    ngx_thread_pool_t               *threads;
+    ngx_thread_task_t                task;
+    ngx_event_t                      begin;      /* posted */
+    unsigned                         running:1;  /* task is in a thread */
+} ngx_http_nightlight_sync_t;
+
+
+/* A request that has been logged; lies in its write context. */
+
+typedef struct {
+    ngx_queue_t                      queue;
+    ngx_http_nightlight_sync_t      *sync;       /* NULL: it does not wait */
+    /* its part of the log is synced, or will not be: look again */
+    void                           (*wake)(void *data);
+    /* no sync of it: answer with 503; the text says why */
+    void                           (*expire)(void *data, const char *why);
+    void                            *data;
+} ngx_http_nightlight_waiter_t;
+
+
 /* What this process has open of one store. */
 
 struct ngx_http_nightlight_runtime_s {
@@ -107,6 +136,7 @@ struct ngx_http_nightlight_runtime_s {
     ngx_msec_t                       self_interval;
     ngx_str_t                        instance;
     ngx_msec_t                       self_warned;
+    ngx_http_nightlight_sync_t       sync;
 };
 
 
@@ -168,6 +198,19 @@ ngx_int_t ngx_http_nightlight_body(ngx_http_request_t *r, ngx_str_t *body,
 /* Reads the whole body, buffers and file, into p (size bytes); 0 or errno. */
 ngx_err_t ngx_http_nightlight_body_read(ngx_http_request_t *r, u_char *p,
     size_t size);
+
+
+/*
+ * Puts a request whose writes to `ingest` are logged among those that wait,
+ * and sees to it that a sync begins.  One of its handlers is called later,
+ * unless it leaves before; it is out of the queue then.
+ */
+void ngx_http_nightlight_sync_wait(ngx_http_nightlight_waiter_t *w,
+    ngx_http_nightlight_runtime_t *rt, nlt_ingest_t *ingest,
+    ngx_thread_pool_t *threads);
+
+/* It waits no more: the client has gone.  May be called at any time. */
+void ngx_http_nightlight_sync_leave(ngx_http_nightlight_waiter_t *w);
 
 
 ngx_int_t ngx_http_nightlight_write_handler(ngx_http_request_t *r);

@@ -172,15 +172,16 @@ ngx_http_nightlight_store_param(ngx_conf_t *cf,
         }
 
         if (v.len == 6 && ngx_strncmp(v.data, "always", 6) == 0) {
-            return ngx_http_nightlight_param_error(cf, arg,
-                                           "not supported by this version");
+            store->wal_sync = NLT_WAL_SYNC_ALWAYS;
+            return NGX_CONF_OK;
         }
 
         n = ngx_parse_time(&v, 0);
 
         if (n == NGX_ERROR || n < 10) {
             return ngx_http_nightlight_param_error(cf, arg,
-                     "not \"off\" or an interval such as 1s, 10ms or more");
+                     "not \"always\", \"off\" or an interval such as 1s, "
+                     "10ms or more");
         }
 
         store->wal_sync = n;

@@ -5,18 +5,24 @@
  * Headers are judged before the body is read.  Decoding and appending happen
  * in the event loop, in slices: between two slices of a large request other
  * connections are served.  The timer that carries a request from slice to
- * slice is not cancelable, so a worker that shuts down finishes it first.
+ * slice is not cancelable, so a worker that shuts down finishes it first.  The
+ * same timer bounds how long a request waits for a sync (wal_sync=always).
  */
 
 
 #include "ngx_http_nightlight.h"
 
 
+#define NGX_HTTP_NIGHTLIGHT_SYNC_TIMEOUT  30000   /* as senders have it */
+
+
 typedef struct {
     ngx_http_request_t              *request;
     ngx_http_nightlight_loc_conf_t  *conf;
+    nlt_ingest_t                    *owner;      /* of ingest */
     nlt_ingest_req_t                *ingest;
     ngx_event_t                      event;
+    ngx_http_nightlight_waiter_t     waiter;     /* for a sync */
 
     /* of a body that lies in a file */
     ngx_thread_task_t               *task;
@@ -37,6 +43,8 @@ static void ngx_http_nightlight_write_begin(
 static void ngx_http_nightlight_write_step(
     ngx_http_nightlight_write_ctx_t *ctx);
 static void ngx_http_nightlight_write_timer(ngx_event_t *ev);
+static void ngx_http_nightlight_write_wake(void *data);
+static void ngx_http_nightlight_write_expire(void *data, const char *why);
 static void ngx_http_nightlight_write_finish(ngx_http_request_t *r,
     nlt_ingest_result_t *res);
 static void ngx_http_nightlight_write_cleanup(void *data);
@@ -146,6 +154,10 @@ ngx_http_nightlight_write_body(ngx_http_request_t *r)
     ctx->event.handler = ngx_http_nightlight_write_timer;
     ctx->event.data = ctx;
     ctx->event.log = r->connection->log;
+
+    ctx->waiter.wake = ngx_http_nightlight_write_wake;
+    ctx->waiter.expire = ngx_http_nightlight_write_expire;
+    ctx->waiter.data = ctx;
 
     cln->handler = ngx_http_nightlight_write_cleanup;
     cln->data = ctx;
@@ -295,6 +307,9 @@ ngx_http_nightlight_write_begin(ngx_http_nightlight_write_ctx_t *ctx,
     conf.labels.value_bytes_max = ctx->conf->label_value_max;
     conf.decoded_max = ctx->conf->decoded_max;
     conf.tenant = 0;
+    conf.sync = ctx->conf->store->wal_sync == NLT_WAL_SYNC_ALWAYS;
+
+    ctx->owner = ingest;
 
     rc = nlt_ingest_begin(ingest, &conf,
                           (nlt_str_t) { body->len, (char *) body->data },
@@ -333,6 +348,13 @@ ngx_http_nightlight_write_timer(ngx_event_t *ev)
         return;
     }
 
+    if (ctx->waiter.sync) {
+        ngx_http_nightlight_sync_leave(&ctx->waiter);
+        ngx_http_nightlight_write_expire(ctx,
+                                   "the disk takes too long to sync the log");
+        return;
+    }
+
     c = ctx->request->connection;
 
     ngx_http_set_log_request(c->log, ctx->request);
@@ -346,16 +368,81 @@ ngx_http_nightlight_write_timer(ngx_event_t *ev)
 static void
 ngx_http_nightlight_write_step(ngx_http_nightlight_write_ctx_t *ctx)
 {
-    nlt_ingest_result_t  res;
+    nlt_ingest_result_t               res;
+    ngx_http_nightlight_main_conf_t  *nmcf;
 
     if (nlt_ingest_run(ctx->ingest, &res) == NLT_AGAIN) {
-        ngx_add_timer(&ctx->event, 0);
+
+        if (!nlt_ingest_waits(ctx->ingest)) {
+            ngx_add_timer(&ctx->event, 0);
+            return;
+        }
+
+        /* a sync that began before this request was logged wakes it in vain */
+
+        if (!ctx->event.timer_set) {
+            ngx_add_timer(&ctx->event, NGX_HTTP_NIGHTLIGHT_SYNC_TIMEOUT);
+        }
+
+        nmcf = ngx_http_get_module_main_conf(ctx->request,
+                                             ngx_http_nightlight_module);
+
+        ngx_http_nightlight_sync_wait(&ctx->waiter, ctx->conf->store->runtime,
+                                      ctx->owner, nmcf->threads);
         return;
+    }
+
+    if (ctx->event.timer_set) {
+        ngx_del_timer(&ctx->event);
     }
 
     ctx->ingest = NULL;
 
     ngx_http_nightlight_write_finish(ctx->request, &res);
+}
+
+
+/* A sync has ended. */
+
+static void
+ngx_http_nightlight_write_wake(void *data)
+{
+    ngx_http_nightlight_write_ctx_t *ctx = data;
+
+    ngx_connection_t  *c;
+
+    c = ctx->request->connection;
+
+    ngx_http_set_log_request(c->log, ctx->request);
+
+    ngx_http_nightlight_write_step(ctx);
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_nightlight_write_expire(void *data, const char *why)
+{
+    ngx_http_nightlight_write_ctx_t *ctx = data;
+
+    ngx_connection_t     *c;
+    nlt_ingest_result_t   res;
+
+    c = ctx->request->connection;
+
+    ngx_http_set_log_request(c->log, ctx->request);
+
+    if (ctx->event.timer_set) {
+        ngx_del_timer(&ctx->event);
+    }
+
+    nlt_ingest_expire(ctx->ingest, why, &res);
+    ctx->ingest = NULL;
+
+    ngx_http_nightlight_write_finish(ctx->request, &res);
+
+    ngx_http_run_posted_requests(c);
 }
 
 
@@ -401,6 +488,8 @@ ngx_http_nightlight_write_cleanup(void *data)
 
         return;
     }
+
+    ngx_http_nightlight_sync_leave(&ctx->waiter);
 
     if (ctx->event.timer_set) {
         ngx_del_timer(&ctx->event);

@@ -71,6 +71,11 @@ accepted('every parameter', "nightlight_store main path=$dir/store "
     . "nightlight_write_max_decoded 16m; nightlight_max_labels 30;"
     . "nightlight_max_label_name 200; nightlight_max_label_value 2k;");
 
+for my $sync ('always', 'off', '10ms', '1m') {
+    accepted("wal_sync=$sync", "nightlight_store main path=$dir/store "
+        . "head=$dir/head memory=64m wal_sync=$sync;");
+}
+
 refused('no path', qr/has no "path="/, 'nightlight_store main memory=32m;');
 refused('path below nothing', qr/there is no directory/,
     "nightlight_store main path=$dir/none/store memory=32m;");
@@ -88,6 +93,8 @@ refused('bad retention', qr/not a time/,
     "nightlight_store main path=$dir/store retention=soon;");
 refused('bad wal_sync', qr/interval/,
     "nightlight_store main path=$dir/store wal_sync=maybe;");
+refused('no such interval', qr/"always", "off" or an interval/,
+    "nightlight_store main path=$dir/store wal_sync=5ms;");
 refused('unknown parameter', qr/unknown parameter/,
     "nightlight_store main path=$dir/store colour=blue;");
 refused('unsupported parameter', qr/not supported/,

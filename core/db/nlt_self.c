@@ -61,6 +61,8 @@ add(list_t *l, bool counter, const char *name, double value, const char *help)
       "Frames appended to the write-ahead log.")                              \
     X(wal_fsyncs, "nightlight_wal_fsyncs_total",                              \
       "Syncs of the write-ahead log.")                                        \
+    X(wal_sync_waits, "nightlight_wal_sync_waits_total",                      \
+      "Write requests that waited for a sync: wal_sync=always.")              \
     X(wal_errors, "nightlight_wal_errors_total",                              \
       "Failed writes and syncs of the write-ahead log.")                      \
     X(wal_skipped_bytes, "nightlight_wal_skipped_bytes_total",                \
@@ -96,6 +98,11 @@ add_counters(list_t *l, nlt_head_ctl_t *ctl)
                                       memory_order_relaxed)
             / 1e9,
         "Time spent in API requests that read data.");
+    add(l, true, "nightlight_wal_sync_seconds_total",
+        (double) atomic_load_explicit(&ctl->counters.wal_sync_ns,
+                                      memory_order_relaxed)
+            / 1e9,
+        "Time spent in syncs of the write-ahead log.");
 }
 
 static void
@@ -114,6 +121,9 @@ add_gauges(list_t *l, nlt_store_t *s)
         "Samples in the active arena.");
     add(l, false, "nightlight_head_arenas", (double) g.arenas,
         "Arenas that hold samples.");
+    add(l, false, "nightlight_wal_failed_logs", (double) g.failed_logs,
+        "Logs that could not be written or synced and whose samples are not "
+        "in blocks yet.");
     add(l, false, "nightlight_blocks", (double) g.blocks, "Blocks on disk.");
     add(l, false, "nightlight_block_bytes", (double) g.block_bytes,
         "Bytes of blocks on disk.");

@@ -252,6 +252,46 @@ nlt_head_is_dead(const nlt_head_t *h)
                       != h->ctl->term);
 }
 
+/* Is arena number a, of which only the low bits are known, before b? */
+static bool
+is_before(uint32_t a, uint32_t b)
+{
+    return (int32_t) (a - b) < 0;
+}
+
+void
+nlt_head_fail_log(nlt_head_ctl_t *ctl, uint64_t arena_no)
+{
+    uint32_t no = (uint32_t) arena_no, was = atomic_load(&ctl->sync_failed);
+
+    while ((was == 0 || is_before(was, no))
+           && !atomic_compare_exchange_weak(&ctl->sync_failed, &was, no)) {
+    }
+}
+
+bool
+nlt_head_log_failed(const nlt_head_ctl_t *ctl, uint64_t arena_no)
+{
+    uint32_t failed = atomic_load(&ctl->sync_failed);
+
+    return failed != 0 && !is_before(failed, (uint32_t) arena_no);
+}
+
+bool
+nlt_head_holds(const nlt_head_ctl_t *ctl, uint64_t arena_no)
+{
+    for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
+        const nlt_head_arena_slot_t *s = &ctl->arenas[i];
+        uint32_t state = atomic_load(&s->state);
+
+        if (atomic_load(&s->no) == arena_no && state != NLT_ARENA_NONE
+            && state != NLT_ARENA_RETIRED) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool
 nlt_head_is_lost(const nlt_head_t *h)
 {

@@ -119,6 +119,23 @@ bool nlt_head_is_dead(const nlt_head_t *h);
  */
 bool nlt_head_is_lost(const nlt_head_t *h);
 
+/*
+ * A write or sync of the log of an arena has failed: from now on no process
+ * appends to the arena, or acknowledges what it appended, and the helper
+ * rotates it away and makes it a block (D5).  The same holds for arenas before
+ * it, which takes nothing from anybody: they are sealed.  [any]
+ */
+void nlt_head_fail_log(nlt_head_ctl_t *ctl, uint64_t arena_no);
+
+/* Has it?  One load.  [any] */
+bool nlt_head_log_failed(const nlt_head_ctl_t *ctl, uint64_t arena_no);
+
+/*
+ * Does the head hold the samples of an arena, or shall it?  False: the arena
+ * is in blocks (or was never there).  [any]
+ */
+bool nlt_head_holds(const nlt_head_ctl_t *ctl, uint64_t arena_no);
+
 /* ---- helper ---- */
 
 /* Creates and prefaults the next arena, unless one is READY.  NLT_EFULL. */

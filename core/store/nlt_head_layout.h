@@ -150,8 +150,8 @@ typedef struct {
     _Atomic int64_t crash_mono_ms[NLT_HEAD_CRASHES];
     _Atomic uint32_t flush_asked;  /* set by anybody, cleared by the helper */
     _Atomic uint32_t clean_asked;  /* likewise: rewrite what has deletes */
-    _Atomic uint32_t sync_failed;  /* likewise: arena number, low bits, whose
-                                    * log failed to sync in a worker */
+    _Atomic uint32_t sync_failed;  /* newest arena, low bits of its number,
+                                    * whose log failed; 0: none ever */
     _Atomic uint32_t disk_low;     /* min_free= is not free: refuse writes */
     _Atomic uint32_t memory_stage; /* nlt_memory_stage_t, for metrics */
     uint32_t zero_2;

@@ -207,8 +207,8 @@ run(nlt_helper_t *h, int64_t *wait_ms, nlt_err_t *err)
     }
     *wait_ms =
         nlt_helper_used(h, NLT_HELPER_BUSY_PERCENT) ? BUSY_MS : STEP_MS_MAX;
-    if (h->conf.wal_sync_ms > 0) {
-        *wait_ms = nlt_min_i64(*wait_ms, h->conf.wal_sync_ms);
+    if (nlt_helper_sync_ms(h) > 0) {
+        *wait_ms = nlt_min_i64(*wait_ms, nlt_helper_sync_ms(h));
     }
     return NLT_OK;
 }

@@ -58,22 +58,6 @@ nlt_helper_count(const nlt_helper_t *h, nlt_arena_state_t state)
     return n;
 }
 
-/* Is it one of the head's arenas that hold, or will hold, samples? */
-bool
-nlt_helper_in_head(const nlt_helper_t *h, uint64_t no)
-{
-    for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
-        nlt_head_arena_slot_t *s = &nlt_helper_ctl(h)->arenas[i];
-        uint32_t state = atomic_load(&s->state);
-
-        if (atomic_load(&s->no) == no && state != NLT_ARENA_NONE
-            && state != NLT_ARENA_RETIRED) {
-            return true;
-        }
-    }
-    return false;
-}
-
 nlt_rc_t
 nlt_helper_create_log(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
 {
@@ -161,6 +145,9 @@ rotation_due(nlt_helper_t *h)
     if (atomic_load(&head->registration_broken)) {
         return "a writer died in it";
     }
+    if (nlt_head_log_failed(nlt_helper_ctl(h), nlt_arena_no(a))) {
+        return "its log has failed";
+    }
     if (nlt_helper_used(h, NLT_HELPER_FULL_PERCENT)) {
         return "full";
     }
@@ -202,9 +189,15 @@ log_of(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
     return free_slot;
 }
 
+/*
+ * A failure is for all processes to see: what the log had may be lost in the
+ * page cache, so nobody adds to it, and its arena becomes a block.
+ */
 static void
 sync_log(nlt_helper_t *h, uint64_t no, bool active)
 {
+    nlt_head_counters_t *c = &nlt_helper_ctl(h)->counters;
+    int64_t start = nlt_mono_ns(h->env), bytes;
     nlt_err_t err;
     nlt_helper_log_t *l = log_of(h, no, &err);
 
@@ -213,17 +206,30 @@ sync_log(nlt_helper_t *h, uint64_t no, bool active)
         h->rotate_now |= active;
         return;
     }
-    if (l->failed) {
+    bytes = nlt_wal_bytes(l->wal);
+    if (l->failed || (bytes == l->synced_bytes && bytes > 0)) {
         return;
     }
-    atomic_fetch_add(&nlt_helper_ctl(h)->counters.wal_fsyncs, 1);
+    atomic_fetch_add(&c->wal_fsyncs, 1);
     if (nlt_wal_sync(l->wal, &err) != NLT_OK) {
-        /* What it had may be lost in the page cache: make it a block. */
         l->failed = true;
-        h->rotate_now |= active;
-        atomic_fetch_add(&nlt_helper_ctl(h)->counters.wal_errors, 1);
+        nlt_head_fail_log(nlt_helper_ctl(h), no);
+        atomic_fetch_add(&c->wal_errors, 1);
         nlt_helper_complain(h, "log cannot be synced", &err);
+    } else {
+        l->synced_bytes = bytes;
     }
+    atomic_fetch_add(&c->wal_sync_ns,
+                     (uint64_t) (nlt_mono_ns(h->env) - start));
+}
+
+/* Milliseconds from sync to sync; 0: none. */
+int64_t
+nlt_helper_sync_ms(const nlt_helper_t *h)
+{
+    return h->conf.wal_sync_ms == NLT_WAL_SYNC_ALWAYS
+               ? NLT_HELPER_SYNC_ALWAYS_MS
+               : nlt_max_i64(h->conf.wal_sync_ms, 0);
 }
 
 static void
@@ -267,8 +273,8 @@ nlt_helper_housekeep(nlt_helper_t *h)
     if (nlt_head_refresh(h->head, &err) != NLT_OK) {
         nlt_helper_complain(h, "head", &err);
     }
-    if (h->conf.wal_sync_ms > 0
-        && nlt_helper_older(h, h->synced_ns, h->conf.wal_sync_ms)) {
+    if (nlt_helper_sync_ms(h) > 0
+        && nlt_helper_older(h, h->synced_ns, nlt_helper_sync_ms(h))) {
         sync_logs(h);
     }
     nlt_helper_update_border(h);

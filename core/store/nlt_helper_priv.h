@@ -26,6 +26,12 @@
 /* Failures that are not logged again while they last. */
 #define NLT_HELPER_SAID 4
 
+/*
+ * How often logs are synced that every writer syncs itself before it
+ * acknowledges (wal_sync=always): what nobody waits for, own metrics.
+ */
+#define NLT_HELPER_SYNC_ALWAYS_MS 1000
+
 /* From this share on the helper looks more often. */
 #define NLT_HELPER_BUSY_PERCENT 50
 
@@ -43,7 +49,8 @@ typedef enum {
 typedef struct {
     uint64_t no; /* 0: unused */
     nlt_wal_t *wal;
-    bool failed; /* an fsync failed: never again on this file (D5) */
+    int64_t synced_bytes; /* its size when the last sync began */
+    bool failed;          /* an fsync failed: never again on this file (D5) */
 } nlt_helper_log_t;
 
 struct nlt_helper_s {
@@ -59,7 +66,7 @@ struct nlt_helper_s {
     nlt_helper_log_t logs[NLT_HEAD_ARENAS];
     const int *cancel; /* of the step that runs */
     _Atomic int flush_soon;
-    bool rotate_now; /* a log is broken, or a flush was asked for */
+    bool rotate_now; /* a log is lost, or a flush was asked for */
     bool warned_foreign;
     int64_t housekept_ns; /* when last; 0: never */
     int64_t synced_ns;
@@ -105,15 +112,15 @@ size_t nlt_helper_count(const nlt_helper_t *h, nlt_arena_state_t state);
 /* Has the active arena used this share of its room? */
 bool nlt_helper_used(const nlt_helper_t *h, unsigned percent);
 
-/* Is it one of the head's arenas that hold, or will hold, samples? */
-bool nlt_helper_in_head(const nlt_helper_t *h, uint64_t no);
-
 /* Makes the log of an arena unless it is there. */
 NLT_CHECKED nlt_rc_t nlt_helper_create_log(nlt_helper_t *h, uint64_t no,
                                            nlt_err_t *err);
 
 /* Seals the active arena and begins the next; NLT_EFULL: no room for one. */
 NLT_CHECKED nlt_rc_t nlt_helper_rotate(nlt_helper_t *h, nlt_err_t *err);
+
+/* How often the helper syncs the logs, in milliseconds; 0: never. */
+int64_t nlt_helper_sync_ms(const nlt_helper_t *h);
 
 /* Sets the retention border in the control page. */
 void nlt_helper_update_border(nlt_helper_t *h);

@@ -276,7 +276,7 @@ next_log(nlt_helper_t *h, uint64_t *no, nlt_err_t *err)
     for (size_t i = 0; rc == NLT_OK && i < n; i++) {
         if (nlt_manifest_is_finished(&h->manifest, logs[i])) {
             rc = nlt_helper_remove_log(h, logs[i], err);
-        } else if (*no == 0 && !nlt_helper_in_head(h, logs[i])) {
+        } else if (*no == 0 && !nlt_head_holds(nlt_helper_ctl(h), logs[i])) {
             *no = logs[i];
         }
     }
@@ -331,6 +331,16 @@ set_log_aside(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
     return sys < 0
                ? nlt_err_set_errno(err, NLT_EIO, -sys, "rename log %s", name)
                : NLT_OK;
+}
+
+/* Is the active arena one that must not be replayed into? */
+static bool
+active_log_failed(nlt_helper_t *h)
+{
+    nlt_arena_t *a = nlt_head_active(h->head);
+
+    return a != NULL
+           && nlt_head_log_failed(nlt_helper_ctl(h), nlt_arena_no(a));
 }
 
 /* Replays one log into the active arena and commits that it is finished. */
@@ -410,7 +420,7 @@ raise_floor(nlt_helper_t *h, nlt_err_t *err)
     for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
         uint64_t no = atomic_load(&nlt_helper_ctl(h)->arenas[i].no);
 
-        if (no != 0 && nlt_helper_in_head(h, no) && no < lowest) {
+        if (no != 0 && nlt_head_holds(nlt_helper_ctl(h), no) && no < lowest) {
             lowest = no;
         }
     }
@@ -441,7 +451,8 @@ nlt_helper_settle(nlt_helper_t *h, nlt_err_t *err)
         return rc;
     }
     if (no != 0) {
-        if (h->stage == NLT_HELPER_REPLAY && wants_fresh_arena(h, no)) {
+        if (active_log_failed(h)
+            || (h->stage == NLT_HELPER_REPLAY && wants_fresh_arena(h, no))) {
             rc = nlt_helper_make_room_cb(h, err);
         }
         return rc == NLT_OK ? replay(h, no, err) : rc;

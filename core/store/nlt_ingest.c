@@ -2,6 +2,7 @@
  * nlt_ingest.c - the request as a state machine, and its answer.
  *
  *   BEGUN --decode--> LOADING --batch--> REGISTERING --append, log--> ...
+ *                                                  last one: [SYNCING] 204
  *
  * First walk: batches are loaded and checked, nothing else.  If the first
  * batch is the whole request it is applied as it is; otherwise the walk
@@ -227,6 +228,15 @@ refuse_not_ready(nlt_ingest_req_t *r)
                              "not ready: the head is being replaced");
 }
 
+/* The helper makes another one within about a second. */
+static nlt_rc_t
+refuse_failed_log(nlt_ingest_req_t *r)
+{
+    return nlt_ingest_refuse(r, 503, NLT_ENOTREADY, NULL,
+                             "not ready: the log could not be written or "
+                             "synced, a new one is being made");
+}
+
 /* ---- steps ---- */
 
 static bool
@@ -328,6 +338,9 @@ take_arena(nlt_ingest_req_t *r, nlt_arena_t **a, nlt_arena_t **prev)
         }
         return NLT_AGAIN;
     }
+    if (nlt_unlikely(nlt_head_log_failed(in->ctl, nlt_arena_no(*a)))) {
+        return refuse_failed_log(r);
+    }
     r->wait_until_ns = 0;
     if (r->arena_no != nlt_arena_no(*a)) {
         if (r->arena_no != 0) {
@@ -370,12 +383,23 @@ load(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev)
 }
 
 static nlt_rc_t
+accept(nlt_ingest_req_t *r)
+{
+    r->res.status = 204;
+    nlt_ingest_count(&r->in->ctl->counters.requests_ok, 1);
+    r->phase = NLT_INGEST_FINISHED;
+    return NLT_OK;
+}
+
+static nlt_rc_t
 finish(nlt_ingest_req_t *r)
 {
+    nlt_ingest_t *in = r->in;
+
     r->res.series = r->at.walk.n_series;
     r->res.skipped_series = r->at.n_skipped;
     r->res.skipped_histograms = r->at.n_histograms;
-    if (!head_is_open(r->in)) {
+    if (!head_is_open(in)) {
         /* The log may have been replayed before we wrote to it. */
         return refuse_not_ready(r);
     }
@@ -384,10 +408,43 @@ finish(nlt_ingest_req_t *r)
                                  "memory= is used up: no room for new "
                                  "series");
     }
-    r->res.status = 204;
-    nlt_ingest_count(&r->in->ctl->counters.requests_ok, 1);
-    r->phase = NLT_INGEST_FINISHED;
-    return NLT_OK;
+    if (r->logged_no != 0 && nlt_head_log_failed(in->ctl, r->logged_no)) {
+        return refuse_failed_log(r);
+    }
+    if (r->last_write == 0) {
+        return accept(r);
+    }
+    nlt_ingest_count(&in->ctl->counters.wal_sync_waits, 1);
+    nlt_ingest_scratch_give(in, r->s);
+    r->s = NULL;
+    r->phase = NLT_INGEST_SYNCING;
+    return NLT_AGAIN;
+}
+
+/*
+ * A request that waits: has its sync ended?  The head may have died since it
+ * logged; that was before the replay then, which has it.
+ */
+static nlt_rc_t
+settle(nlt_ingest_req_t *r)
+{
+    const nlt_head_ctl_t *ctl = r->in->ctl;
+    nlt_err_t err;
+    nlt_rc_t rc = nlt_ingest_durable(r, &err);
+
+    if (rc == NLT_AGAIN) {
+        return rc;
+    }
+    if (rc == NLT_OK && nlt_head_log_failed(ctl, r->logged_no)
+        && nlt_head_holds(ctl, r->logged_no)) {
+        /* Once per file, the kernel tells of a failure: others were told. */
+        rc = nlt_err_set(&err, NLT_EIO,
+                         "log of arena %llu: another process could not sync "
+                         "it",
+                         (unsigned long long) r->logged_no);
+    }
+    return rc == NLT_OK ? accept(r)
+                        : nlt_ingest_refuse(r, 500, rc, NULL, "%s", err.text);
 }
 
 static nlt_rc_t
@@ -421,6 +478,9 @@ step(nlt_ingest_req_t *r)
     if (r->phase == NLT_INGEST_BEGUN) {
         return decode(r);
     }
+    if (r->phase == NLT_INGEST_SYNCING) {
+        return settle(r);
+    }
     rc = take_arena(r, &a, &prev);
     if (rc != NLT_OK) {
         return rc;
@@ -448,6 +508,21 @@ nlt_ingest_run(nlt_ingest_req_t *r, nlt_ingest_result_t *result)
     return NLT_OK;
 }
 
+bool
+nlt_ingest_waits(const nlt_ingest_req_t *r)
+{
+    return r->phase == NLT_INGEST_SYNCING;
+}
+
+void
+nlt_ingest_expire(nlt_ingest_req_t *r, const char *why,
+                  nlt_ingest_result_t *result)
+{
+    (void) nlt_ingest_refuse(r, 503, NLT_ETIMEOUT, NULL, "%s", why);
+    *result = r->res;
+    nlt_ingest_cancel(r);
+}
+
 void
 nlt_ingest_cancel(nlt_ingest_req_t *r)
 {
@@ -458,7 +533,9 @@ nlt_ingest_cancel(nlt_ingest_req_t *r)
     }
     in = r->in;
     in->n_requests--;
-    nlt_ingest_scratch_give(in, r->s);
+    if (r->s != NULL) {
+        nlt_ingest_scratch_give(in, r->s);
+    }
     nlt_mem_free(in->env->mem, r, sizeof(*r));
 }
 
@@ -516,7 +593,7 @@ nlt_ingest_destroy(nlt_ingest_t *in)
     if (in == NULL) {
         return;
     }
-    nlt_ingest_close_log(in);
+    nlt_ingest_close_logs(in);
     scratch_free(in, in->spare);
     nlt_mem_free(in->env->mem, in, sizeof(*in));
 }
@@ -524,43 +601,7 @@ nlt_ingest_destroy(nlt_ingest_t *in)
 size_t
 nlt_ingest_requests(const nlt_ingest_t *in)
 {
-    return in->n_requests;
-}
-
-void
-nlt_ingest_close_log(nlt_ingest_t *in)
-{
-    nlt_wal_close(in->wal);
-    in->wal = NULL;
-    in->wal_dirty = false;
-}
-
-void
-nlt_ingest_tick(nlt_ingest_t *in)
-{
-    nlt_arena_t *a = nlt_head_active(in->head);
-
-    if (in->wal != NULL && a != NULL
-        && nlt_wal_arena(in->wal) != nlt_arena_no(a)) {
-        nlt_ingest_close_log(in);
-    }
-}
-
-nlt_rc_t
-nlt_ingest_sync(nlt_ingest_t *in, nlt_err_t *err)
-{
-    nlt_rc_t rc;
-
-    if (!in->wal_dirty) {
-        return NLT_OK;
-    }
-    rc = nlt_wal_sync(in->wal, err);
-    in->wal_dirty = rc != NLT_OK;
-    nlt_ingest_count(&in->ctl->counters.wal_fsyncs, 1);
-    if (rc != NLT_OK) {
-        nlt_ingest_count(&in->ctl->counters.wal_errors, 1);
-    }
-    return rc;
+    return in->n_requests + in->syncing;
 }
 
 /* ---- own samples ---- */
@@ -591,7 +632,7 @@ nlt_ingest_own(nlt_ingest_t *in, uint32_t tenant, const nlt_ingest_own_t *s,
     uint64_t accepted;
     size_t done = 0;
 
-    if (a == NULL) {
+    if (a == NULL || nlt_head_log_failed(in->ctl, nlt_arena_no(a))) {
         return nlt_err_set(err, NLT_ENOTREADY, "no arena takes samples");
     }
     scratch = nlt_ingest_scratch_take(in);

@@ -10,6 +10,7 @@
  *     check: any sample that conflicts refuses the whole request (1.0)
  *     append to the active arena         sealed meanwhile: resolve again
  *     log: unlogged series records and all samples, one write
+ *     wal_sync=always: wait for a sync that began after it   (see below)
  *     answer 204
  *
  * Time bounds and labels are checked for the whole request before anything
@@ -27,6 +28,26 @@
  * batch, then apply it.  A larger one is walked twice, first to check all of
  * it, then to apply it, so that no request needs memory beyond its decoded
  * body and one batch.  Between requests the ingester keeps about 2 MiB.
+ *
+ * Group commit (wal_sync=always).  A request that has logged its samples
+ * waits; the process has one sync under way at a time, in a thread, and each
+ * is for all that wait when it begins:
+ *
+ *     event loop   A logs  B logs          C logs  D logs
+ *                      |    begin             |       | end  begin
+ *     thread                |--fdatasync--------------||---fdatasync---|
+ *     answers                                         A B              C D
+ *
+ * Every write to a log has a number, and a request waits for that of its last
+ * one.  A request that met a rotation wrote to the logs of two arenas; the
+ * older log stays open until it is synced, or until its arena is in blocks.
+ *
+ * After a failed sync (or a failed write) nothing is known about the file, and
+ * asking again would only hide that (D5): requests that wait for it get 500,
+ * the arena is marked in the control page, no process appends to it or
+ * acknowledges what it appended, and the helper rotates and makes it a block.
+ * 500, not 503, because it is the disk and an operator must know; who writes
+ * between the failure and the rotation gets 503 and "again in a second".
  */
 #ifndef NLT_STORE_INGEST_H
 #define NLT_STORE_INGEST_H
@@ -45,6 +66,7 @@ typedef struct {
     nlt_rw_limits_t labels;
     size_t decoded_max; /* bytes of a decompressed request */
     uint32_t tenant;    /* number; 0 for the only one */
+    bool sync;          /* 204 only when the log is synced */
 } nlt_ingest_conf_t;
 
 typedef struct {
@@ -66,10 +88,16 @@ NLT_CHECKED nlt_rc_t nlt_ingest_create(const nlt_env_t *env, nlt_head_t *head,
                                        int wal_dir_fd, nlt_ingest_t **out,
                                        nlt_err_t *err);
 
-/* Frees it; no request may be under way.  NULL is allowed. */
+/*
+ * Frees it; no request may be under way, and no thread in a sync.  NULL is
+ * allowed.
+ */
 void nlt_ingest_destroy(nlt_ingest_t *in);
 
-/* Requests begun and not yet finished: destroy waits until there is none. */
+/*
+ * Requests begun and not yet finished, and a sync that has not ended: destroy
+ * waits until there is none.
+ */
 size_t nlt_ingest_requests(const nlt_ingest_t *in);
 
 /*
@@ -81,10 +109,21 @@ NLT_CHECKED nlt_rc_t nlt_ingest_begin(nlt_ingest_t *in,
                                       nlt_str_t body, nlt_ingest_req_t **out);
 
 /*
- * Works on it.  NLT_AGAIN: call again (other events may run in between);
- * NLT_OK: finished, *result is filled, the request object is gone.
+ * Works on it.  NLT_AGAIN: call again, soon (other events may run in
+ * between) or, if nlt_ingest_waits() then, after the next sync; NLT_OK:
+ * finished, *result is filled, the request object is gone.
  */
 nlt_rc_t nlt_ingest_run(nlt_ingest_req_t *req, nlt_ingest_result_t *result);
+
+/* Has it done all but waiting for a sync?  It holds no buffers then. */
+bool nlt_ingest_waits(const nlt_ingest_req_t *req);
+
+/*
+ * Ends a request that waits: 503, since it is not known whether its samples
+ * would survive.  `why` is the text.  The request object is gone.
+ */
+void nlt_ingest_expire(nlt_ingest_req_t *req, const char *why,
+                       nlt_ingest_result_t *result);
 
 /* Gives up between two calls of run.  NULL is allowed. */
 void nlt_ingest_cancel(nlt_ingest_req_t *req);
@@ -107,16 +146,35 @@ NLT_CHECKED nlt_rc_t nlt_ingest_own(nlt_ingest_t *in, uint32_t tenant,
                                     nlt_err_t *err);
 
 /*
- * Lets go of a log that is not written any more: it is removed once its arena
- * is in blocks, and its bytes stay on the disk as long as somebody has it
- * open.  From a timer, between requests or slices of them.
+ * Lets go of logs that are not written any more and need no sync: a log is
+ * removed once its arena is in blocks, and its bytes stay on the disk as long
+ * as somebody has it open.  From a timer, between requests or slices of them.
  */
 void nlt_ingest_tick(nlt_ingest_t *in);
 
+/* ---- group commit ---- */
+
 /*
- * fdatasync of the log that was written last, unless it was done since.
- * Logs before it are not this one's to sync.  NLT_EIO.
+ * Begins a sync of everything that requests wait for.
+ *   NLT_OK     call nlt_ingest_sync_run() in a thread, then _end() here
+ *   NLT_AGAIN  one is under way; begin again when it has ended
+ *   NLT_EOF    nothing needs one: requests that wait can be run
  */
-NLT_CHECKED nlt_rc_t nlt_ingest_sync(nlt_ingest_t *in, nlt_err_t *err);
+NLT_CHECKED nlt_rc_t nlt_ingest_sync_begin(nlt_ingest_t *in);
+
+/*
+ * The sync itself: fdatasync of one log, rarely of two.  A failure is in the
+ * control page, for all processes, before it returns.  [the one thread]
+ */
+void nlt_ingest_sync_run(nlt_ingest_t *in);
+
+/*
+ * It has returned: every request that waits is to be run, and some will be
+ * finished.  A failure is logged.
+ */
+void nlt_ingest_sync_end(nlt_ingest_t *in);
+
+/* Takes back a begin whose run could not be called; requests wait on. */
+void nlt_ingest_sync_cancel(nlt_ingest_t *in);
 
 #endif

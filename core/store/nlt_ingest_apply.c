@@ -1,5 +1,5 @@
 /*
- * nlt_ingest_apply.c - register what is new, append, log.
+ * nlt_ingest_apply.c - register what is new, append.
  */
 #include "nlt_ingest_priv.h"
 
@@ -88,129 +88,6 @@ nlt_ingest_register(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev)
     return NLT_OK;
 }
 
-/* ---- log ---- */
-
-/* Opens the log of arena a, if another one is open. */
-static nlt_rc_t
-log_of(nlt_ingest_t *in, const nlt_arena_t *a, nlt_err_t *err)
-{
-    if (nlt_likely(in->wal != NULL
-                   && nlt_wal_arena(in->wal) == nlt_arena_no(a))) {
-        return NLT_OK;
-    }
-    /* The helper syncs the one before, and makes it a block soon. */
-    nlt_ingest_close_log(in);
-    return nlt_wal_open(in->env, in->wal_dir_fd, nlt_arena_no(a), &in->wal,
-                        err);
-}
-
-/* Adds the record of a series, made from what the arena knows of it. */
-static nlt_rc_t
-log_series(nlt_ingest_t *in, const nlt_arena_t *a, uint32_t series,
-           nlt_pool_t *pool, nlt_buf_t *canonical, nlt_err_t *err)
-{
-    nlt_pool_mark_t mark;
-    nlt_labels_t labels;
-    nlt_rc_t rc;
-
-    if (pool->page == NULL) {
-        /* In front of the mark, or each rewind would give the page back. */
-        (void) nlt_pool_alloc(pool, 1);
-    }
-    mark = nlt_pool_mark(pool);
-    rc = nlt_arena_labels(a, series, pool, &labels);
-    if (rc == NLT_OK) {
-        nlt_buf_reset(canonical);
-        nlt_rw_canonical(canonical, labels);
-        rc = canonical->rc;
-    }
-    if (rc == NLT_OK) {
-        nlt_wal_add_series(in->wal, series, nlt_arena_tenant(a, series),
-                           nlt_buf_str(canonical));
-    }
-    nlt_pool_rewind(pool, mark);
-    return rc == NLT_OK ? rc
-                        : nlt_err_set(err, rc, "labels of a series: %s",
-                                      nlt_rc_text(rc));
-}
-
-/* Series records first; *n counts them. */
-static nlt_rc_t
-log_new_series(nlt_ingest_t *in, const nlt_arena_t *a,
-               const nlt_head_sample_t *s, size_t n, uint64_t *n_series,
-               nlt_err_t *err)
-{
-    uint32_t before = 0;
-    nlt_rc_t rc = NLT_OK;
-    nlt_buf_t canonical;
-    nlt_pool_t pool;
-
-    *n_series = 0;
-    nlt_pool_init(&pool, in->env->mem, 4u << 20);
-    nlt_buf_init(&canonical, in->env->mem, NLT_SERIES_BYTES_MAX);
-    for (size_t i = 0; i < n && rc == NLT_OK; i++) {
-        if (s[i].series == before) {
-            continue;
-        }
-        before = s[i].series;
-        if (nlt_unlikely(!nlt_arena_series_logged(a, before))) {
-            rc = log_series(in, a, before, &pool, &canonical, err);
-            ++*n_series;
-        }
-    }
-    nlt_buf_deinit(&canonical);
-    nlt_pool_deinit(&pool);
-    return rc;
-}
-
-nlt_rc_t
-nlt_ingest_log(nlt_ingest_t *in, nlt_arena_t *a, const nlt_head_sample_t *s,
-               size_t n, uint64_t *accepted, nlt_err_t *err)
-{
-    nlt_head_counters_t *c = &in->ctl->counters;
-    uint64_t n_series;
-    uint32_t before = 0;
-    size_t bytes;
-    nlt_rc_t rc;
-
-    *accepted = 0;
-    rc = log_of(in, a, err);
-    if (rc != NLT_OK) {
-        nlt_ingest_count(&c->wal_errors, 1);
-        return rc;
-    }
-    nlt_wal_begin(in->wal);
-    rc = log_new_series(in, a, s, n, &n_series, err);
-    if (rc != NLT_OK) {
-        return rc;
-    }
-    for (size_t i = 0; i < n; i++) {
-        /* What is there with another value was not taken; all else is
-         * logged, also what was there already: its writer may have died
-         * before it logged it. */
-        if (nlt_likely(s[i].result != NLT_APPEND_CONFLICT)) {
-            nlt_wal_add_sample(in->wal, s[i].series, s[i].t_ms, s[i].v_bits);
-            ++*accepted;
-        }
-    }
-    rc = nlt_wal_commit(in->wal, &bytes, err);
-    in->wal_dirty = true;
-    nlt_ingest_count(&c->wal_bytes, bytes);
-    if (rc != NLT_OK) {
-        nlt_ingest_count(&c->wal_errors, 1);
-        *accepted = 0;
-        return rc;
-    }
-    nlt_ingest_count(&c->wal_records, *accepted + n_series);
-    for (size_t i = 0; n_series && i < n; i++) {
-        if (s[i].series != before) {
-            before = s[i].series;
-            nlt_arena_series_set_logged(a, before);
-        }
-    }
-    return NLT_OK;
-}
-
 /* ---- append ---- */
 
 /*
@@ -269,6 +146,24 @@ refuse_log(nlt_ingest_req_t *r, const nlt_err_t *err)
     }
 }
 
+/* Notes what was written to the log of a, and that it is to be synced. */
+static void
+await(nlt_ingest_req_t *r, const nlt_arena_t *a)
+{
+    nlt_ingest_t *in = r->in;
+
+    if (r->logged_no == 0) {
+        r->logged_no = nlt_arena_no(a);
+    }
+    if (r->conf.sync) {
+        in->log->awaited = in->n_writes;
+        if (r->first_write == 0) {
+            r->first_write = in->n_writes;
+        }
+        r->last_write = in->n_writes;
+    }
+}
+
 nlt_rc_t
 nlt_ingest_append(nlt_ingest_req_t *r, nlt_arena_t *a)
 {
@@ -288,6 +183,7 @@ nlt_ingest_append(nlt_ingest_req_t *r, nlt_arena_t *a)
             err.rc = logged;
             return refuse_log(r, &err);
         }
+        await(r, a);
     }
     r->res.samples += accepted;
     switch (rc) {

@@ -5,7 +5,8 @@
  *
  *   nlt_ingest.c          the request as a state machine; its answer
  *   nlt_ingest_load.c     decoded bytes -> batch: walk, hash, find, check
- *   nlt_ingest_apply.c    batch -> arena and log: register, append, log
+ *   nlt_ingest_apply.c    batch -> arena and log: register, append
+ *   nlt_ingest_log.c      which logs are open; log; sync
  *
  * A batch is two arrays.  Samples lie in the order of the request; a series
  * entry says which of them are its own:
@@ -60,13 +61,36 @@ typedef struct nlt_ingest_scratch_s {
     char gather[NLT_SERIES_BYTES_MAX + 4096]; /* labels that are scattered */
 } nlt_ingest_scratch_t;
 
+/* A log that is open: the one written last, and older ones to be synced. */
+typedef struct {
+    nlt_wal_t *wal;   /* NULL: the slot is free */
+    uint64_t awaited; /* number of the last write that a request waits for */
+    bool in_sync;     /* the sync that runs has it: not to be closed */
+} nlt_ingest_log_t;
+
+/* A log for the thread; written by that from sync_begin to sync_end. */
+typedef struct {
+    nlt_ingest_log_t *log; /* for the event loop */
+    const nlt_wal_t *wal;
+    nlt_rc_t rc;
+    nlt_err_t err;
+} nlt_ingest_job_t;
+
 struct nlt_ingest_s {
     const nlt_env_t *env;
     nlt_head_t *head;
     nlt_head_ctl_t *ctl;
     int wal_dir_fd;
-    nlt_wal_t *wal; /* of the arena written last */
-    bool wal_dirty; /* written since the last sync */
+    nlt_ingest_log_t logs[NLT_HEAD_ARENAS];
+    nlt_ingest_log_t *log; /* of the arena written last, or NULL */
+    uint64_t n_writes;     /* to logs, ever: each has a number from 1 on */
+    uint64_t durable;      /* writes up to this one are synced, or failed */
+    uint64_t failed;       /* who wrote up to this one is not acknowledged */
+    nlt_err_t failure;     /* why */
+    bool syncing;          /* between sync_begin and sync_end */
+    uint64_t sync_upto;    /* writes that the sync that runs covers */
+    nlt_ingest_job_t jobs[NLT_HEAD_ARENAS];
+    size_t n_jobs;
     nlt_ingest_scratch_t *spare;
     size_t n_requests; /* begun, not yet finished or cancelled */
 };
@@ -86,6 +110,7 @@ typedef enum {
     NLT_INGEST_BEGUN,
     NLT_INGEST_LOADING,
     NLT_INGEST_REGISTERING,
+    NLT_INGEST_SYNCING, /* all is logged; waits for a sync */
     NLT_INGEST_FINISHED
 } nlt_ingest_phase_t;
 
@@ -93,7 +118,7 @@ struct nlt_ingest_req_s {
     nlt_ingest_t *in;
     nlt_ingest_conf_t conf;
     nlt_str_t body;
-    nlt_ingest_scratch_t *s;
+    nlt_ingest_scratch_t *s; /* NULL in phase SYNCING */
     nlt_ingest_phase_t phase;
     bool applying; /* second walk, or a batch that is the whole request */
     bool eof;      /* the batch reaches the end of the request */
@@ -105,6 +130,9 @@ struct nlt_ingest_req_s {
     uint64_t prev_no;          /* the arena before it then; 0: none */
     size_t registered;         /* series of the batch looked at for it */
     size_t done;               /* samples of the batch, in earlier arenas */
+    uint64_t logged_no;        /* arena whose log it wrote to first; or 0 */
+    uint64_t first_write;      /* numbers of its writes; 0: none yet */
+    uint64_t last_write;
     int64_t t_min_ms;
     int64_t t_max_ms;
     int64_t wait_until_ns; /* for an active arena; 0: not waiting */
@@ -136,8 +164,6 @@ nlt_rc_t nlt_ingest_refuse(nlt_ingest_req_t *r, int status, nlt_rc_t rc,
                            const nlt_ingest_series_t *about, const char *fmt,
                            ...) NLT_PRINTF(5, 6);
 
-/* Lets go of the log that is open, if any. */
-void nlt_ingest_close_log(nlt_ingest_t *in);
 
 /* ---- nlt_ingest_load.c ---- */
 
@@ -175,14 +201,27 @@ NLT_CHECKED nlt_rc_t nlt_ingest_register(nlt_ingest_req_t *r, nlt_arena_t *a,
  */
 NLT_CHECKED nlt_rc_t nlt_ingest_append(nlt_ingest_req_t *r, nlt_arena_t *a);
 
+/* ---- nlt_ingest_log.c ---- */
+
 /*
  * Logs samples of arena a that were accepted (results OK, OOO, DUPLICATE),
  * with the records of series that are not logged yet.  *accepted counts
- * them.  NLT_EFULL, NLT_EIO, NLT_ENOMEM, NLT_EDATA, NLT_ENOENT.
+ * them.  The write's number is in->n_writes then.  NLT_EIO: the log has
+ * failed, and all processes know; NLT_EFULL, also when too many older logs
+ * wait for their sync; NLT_ENOMEM, NLT_EDATA, NLT_ENOENT.
  */
 NLT_CHECKED nlt_rc_t nlt_ingest_log(nlt_ingest_t *in, nlt_arena_t *a,
                                     const nlt_head_sample_t *s, size_t n,
                                     uint64_t *accepted, nlt_err_t *err);
+
+/*
+ * What became of the writes of a request that waits.  NLT_OK: durable;
+ * NLT_AGAIN: not yet; NLT_EIO: they cannot be relied on.
+ */
+nlt_rc_t nlt_ingest_durable(const nlt_ingest_req_t *r, nlt_err_t *err);
+
+/* Lets go of all logs. */
+void nlt_ingest_close_logs(nlt_ingest_t *in);
 
 static inline void
 nlt_ingest_count(_Atomic uint64_t *counter, uint64_t n)

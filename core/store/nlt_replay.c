@@ -138,6 +138,9 @@ commit(replay_t *r)
     size_t bytes = 0;
     nlt_rc_t rc = nlt_wal_commit(r->wal, &bytes, r->err);
 
+    if (rc == NLT_EIO) {
+        nlt_head_fail_log(nlt_head_ctl(r->conf->head), nlt_wal_arena(r->wal));
+    }
     if (rc != NLT_OK) {
         /* EFULL would be mistaken for a full arena. */
         return rc == NLT_EFULL ? NLT_EIO : rc;
@@ -188,6 +191,10 @@ end_arena(replay_t *r)
     rc = commit(r);
     if (rc == NLT_OK) {
         rc = nlt_wal_sync(r->wal, r->err);
+        if (rc != NLT_OK) {
+            nlt_head_fail_log(nlt_head_ctl(r->conf->head),
+                              nlt_wal_arena(r->wal));
+        }
     }
     nlt_wal_close(r->wal);
     r->wal = NULL;

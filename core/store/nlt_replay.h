@@ -57,7 +57,10 @@ typedef struct {
  * readable in it is in the head and, synced, in other logs.  An empty or
  * missing log is fine.  NLT_EDATA: not a log of this store; NLT_EVERSION;
  * NLT_EFULL: not even an empty arena takes it; NLT_EIO; NLT_ENOMEM; what
- * make_room or poll returned.  May be repeated after any failure.
+ * make_room or poll returned.  May be repeated after any failure, but into
+ * another arena if the log of the active one has failed
+ * (nlt_head_log_failed()): its series count as logged and would not be logged
+ * again.
  */
 NLT_CHECKED nlt_rc_t nlt_replay_log(const nlt_replay_conf_t *conf,
                                     uint64_t arena_no,

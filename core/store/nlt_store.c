@@ -243,6 +243,21 @@ nlt_store_ctl(nlt_store_t *s)
 
 /* ---- gauges ---- */
 
+/* Of older arenas only the newest that failed is known. */
+static uint64_t
+failed_logs(const nlt_head_ctl_t *ctl)
+{
+    uint32_t failed = atomic_load(&ctl->sync_failed);
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
+        uint64_t no = atomic_load(&ctl->arenas[i].no);
+
+        n += failed != 0 && (uint32_t) no == failed && nlt_head_holds(ctl, no);
+    }
+    return n;
+}
+
 static void
 gauge_head(nlt_head_t *head, nlt_store_gauges_t *out)
 {
@@ -250,6 +265,7 @@ gauge_head(nlt_head_t *head, nlt_store_gauges_t *out)
 
     nlt_head_pin(head, &view);
     out->head_bytes = nlt_head_bytes(head);
+    out->failed_logs = failed_logs(nlt_head_ctl(head));
     out->arenas = view.n;
     for (size_t i = 0; i < view.n; i++) {
         const nlt_arena_header_t *h = nlt_arena_header(view.arena[i]);

@@ -56,8 +56,9 @@ typedef struct {
     uint64_t min_free_bytes;  /* of the file system; 0: no reserve */
     /*
      * Interval > 0: the helper syncs the logs of all processes that often.
-     * NLT_WAL_SYNC_ALWAYS: who writes calls nlt_ingest_sync() before it
-     * acknowledges; the helper does not sync.
+     * NLT_WAL_SYNC_ALWAYS: requests are begun with `sync`, and who answers
+     * them lets nlt_ingest_sync_begin() and its kin run before; the helper
+     * syncs once a second what nobody waits for.
      */
     int64_t wal_sync_ms;
     int64_t arena_age_ms; /* rotate an arena that is older; 2 h */
@@ -120,7 +121,8 @@ typedef struct {
     uint64_t blocks;
     uint64_t block_bytes;
     uint64_t block_samples;
-    int64_t oldest_ms; /* of all data; 0 when none */
+    uint64_t failed_logs; /* arenas not yet in blocks whose log has failed */
+    int64_t oldest_ms;    /* of all data; 0 when none */
     int64_t newest_ms;
 } nlt_store_gauges_t;
 

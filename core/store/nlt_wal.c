@@ -37,7 +37,7 @@ struct nlt_wal_s {
     uint64_t arena_no;
     uint32_t seed;
     int fd;
-    bool dead; /* an fsync failed: the file is not trusted */
+    bool dead; /* a write or sync failed: the file is not trusted */
     nlt_buf_t buf;
     size_t frame_off;    /* of the open frame in buf */
     nlt_wal_type_t type; /* of the open frame; 0: none is open */
@@ -180,6 +180,12 @@ nlt_wal_arena(const nlt_wal_t *w)
     return w->arena_no;
 }
 
+int64_t
+nlt_wal_bytes(const nlt_wal_t *w)
+{
+    return w->env->io->size(w->env->io->ctx, w->fd);
+}
+
 /* ---- batches ---- */
 
 static void
@@ -221,6 +227,7 @@ write_out(nlt_wal_t *w)
         n = io->write(io->ctx, w->fd, w->buf.data + off, w->buf.len - off);
         if (n < 0) {
             w->rc = io_error(&w->err, (int) n, "write", w->arena_no);
+            w->dead = w->rc == NLT_EIO;
             break;
         }
         w->written += (size_t) n;
@@ -317,7 +324,7 @@ nlt_wal_begin(nlt_wal_t *w)
     w->rc = NLT_OK;
     w->written = 0;
     if (w->dead) {
-        fail(w, NLT_EIO, "an earlier sync has failed");
+        fail(w, NLT_EIO, "an earlier write or sync has failed");
     }
 }
 
@@ -377,18 +384,11 @@ nlt_wal_commit(nlt_wal_t *w, size_t *bytes, nlt_err_t *err)
 }
 
 nlt_rc_t
-nlt_wal_sync(nlt_wal_t *w, nlt_err_t *err)
+nlt_wal_sync_aside(const nlt_wal_t *w, nlt_err_t *err)
 {
-    int rc;
+    int rc = w->env->io->fdatasync(w->env->io->ctx, w->fd);
 
-    if (w->dead) {
-        return nlt_err_set(err, NLT_EIO,
-                           "log of arena %llu: an earlier sync has failed",
-                           (unsigned long long) w->arena_no);
-    }
-    rc = w->env->io->fdatasync(w->env->io->ctx, w->fd);
     if (rc < 0) {
-        w->dead = true;
         (void) io_error(err, rc, "sync", w->arena_no);
         if (err != NULL) {
             err->rc = NLT_EIO;
@@ -396,4 +396,26 @@ nlt_wal_sync(nlt_wal_t *w, nlt_err_t *err)
         return NLT_EIO;
     }
     return NLT_OK;
+}
+
+void
+nlt_wal_give_up(nlt_wal_t *w)
+{
+    w->dead = true;
+}
+
+nlt_rc_t
+nlt_wal_sync(nlt_wal_t *w, nlt_err_t *err)
+{
+    nlt_rc_t rc;
+
+    if (w->dead) {
+        return nlt_err_set(err, NLT_EIO,
+                           "log of arena %llu: an earlier write or sync has "
+                           "failed",
+                           (unsigned long long) w->arena_no);
+    }
+    rc = nlt_wal_sync_aside(w, err);
+    w->dead = rc != NLT_OK;
+    return rc;
 }

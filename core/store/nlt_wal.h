@@ -91,6 +91,9 @@ void nlt_wal_close(nlt_wal_t *w);
 /* Number of the arena it belongs to. */
 uint64_t nlt_wal_arena(const nlt_wal_t *w);
 
+/* Bytes of the file, by all processes; < 0: not known.  One system call. */
+int64_t nlt_wal_bytes(const nlt_wal_t *w);
+
 typedef struct {
     uint32_t series;
     int64_t t_ms;
@@ -114,7 +117,8 @@ void nlt_wal_add_sample(nlt_wal_t *w, uint32_t series, int64_t t_ms,
  * Writes the batch.  NLT_OK: all of it is in the page cache (survives kill
  * -9 of everything; power loss after the next sync).  NLT_EFULL (ENOSPC),
  * NLT_EIO: nothing of it may be acknowledged, though some of it may be in
- * the log.  *bytes is what was written.  A short write is continued at the
+ * the log.  After NLT_EIO commit and sync of this log answer NLT_EIO for ever.
+ * *bytes is what was written.  A short write is continued at the
  * frame that it cut, written again as a whole, since other processes may
  * have written behind it.  About 12 ns a sample.
  */
@@ -126,6 +130,16 @@ NLT_CHECKED nlt_rc_t nlt_wal_commit(nlt_wal_t *w, size_t *bytes,
  * on commit and sync of this log answer NLT_EIO.
  */
 NLT_CHECKED nlt_rc_t nlt_wal_sync(nlt_wal_t *w, nlt_err_t *err);
+
+/*
+ * The same by another thread, while the writer goes on: looks at nothing that
+ * changes, and so does not know of failures before.  After one the writer
+ * calls nlt_wal_give_up().  Covers what was committed before the call.
+ */
+NLT_CHECKED nlt_rc_t nlt_wal_sync_aside(const nlt_wal_t *w, nlt_err_t *err);
+
+/* Commit and sync of this log answer NLT_EIO from now on. */
+void nlt_wal_give_up(nlt_wal_t *w);
 
 /* ---- reading ---- */
 

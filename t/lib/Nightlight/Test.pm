@@ -214,6 +214,7 @@ sub spawn {
         open(STDIN, '<', '/dev/null');
         open(STDOUT, '>>', $log);
         open(STDERR, '>>', $log);
+        $self->{before_exec}->($name) if $self->{before_exec};
         exec(@cmd) or POSIX::_exit(127);
     }
     push @{$self->{pids}}, $pid;

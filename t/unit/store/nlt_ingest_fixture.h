@@ -217,6 +217,16 @@ test_write(void *ctx, int fd, const void *p, size_t n)
     return disk_fails ? -disk_fails : nlt_io_posix.write(ctx, fd, p, n);
 }
 
+/* What disks that fail on purpose make core say. */
+static inline void
+quiet_log(void *ctx, nlt_log_level_t level, const char *text, size_t len)
+{
+    (void) ctx;
+    if (getenv("NLT_TEST_VERBOSE") != NULL) {
+        printf("# log %d: %.*s\n", (int) level, (int) len, text);
+    }
+}
+
 static inline void
 bed_open(bed_t *t, uint64_t memory)
 {
@@ -231,6 +241,7 @@ bed_open(bed_t *t, uint64_t memory)
     t->env = nlt_env_posix;
     t->env.io = &t->io;
     t->env.now_ms = fixed_now;
+    t->env.log = quiet_log;
     t->f.conf.env = &t->env;
     if (nlt_head_create(&t->f.conf, 1, &t->head, &err) != NLT_OK
         || nlt_wal_create(&t->env, t->f.conf.dir_fd, t->f.conf.store_id, 1,
@@ -243,7 +254,7 @@ bed_open(bed_t *t, uint64_t memory)
     }
     nlt_head_set_state(t->head, NLT_HEAD_OPEN);
     atomic_store(&nlt_head_ctl(t->head)->t_oldest_ms, NOW - 86400000);
-    t->conf = (nlt_ingest_conf_t){{64, 1024, 4096}, 32u << 20, 0};
+    t->conf = (nlt_ingest_conf_t){{64, 1024, 4096}, 32u << 20, 0, false};
     rwb_init(&t->b);
 }
 

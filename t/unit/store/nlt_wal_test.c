@@ -556,6 +556,18 @@ a_full_disk_is_told_apart_from_a_broken_one(void)
         NLT_CHECK_INT(nlt_wal_commit(w, &bytes, &err), cases[i].rc);
         NLT_CHECK(strstr(err.text, "arena 10") != NULL);
     }
+    /* A full disk gets room again; a broken file stays broken. */
+    disk.fail_with = 0;
+    nlt_wal_begin(w);
+    nlt_wal_add_sample(w, 1, T0, 0);
+    NLT_CHECK_INT(nlt_wal_commit(w, &bytes, &err), NLT_EIO);
+    NLT_CHECK_INT(nlt_wal_sync(w, &err), NLT_EIO);
+    nlt_wal_close(w);
+    w = new_log(bad_env(), 10);
+    disk.fail_with = ENOSPC;
+    nlt_wal_begin(w);
+    nlt_wal_add_sample(w, 1, T0, 0);
+    NLT_CHECK_INT(nlt_wal_commit(w, &bytes, &err), NLT_EFULL);
     disk.fail_with = 0;
     nlt_wal_begin(w);
     nlt_wal_add_sample(w, 1, T0, 0);
