@@ -24,6 +24,7 @@
 #define NLT_NIGHTLIGHT_H
 
 #include "nlt_env.h"
+#include "nlt_guard.h"
 #include "nlt_limits.h"
 #include "nlt_pql_parse.h"
 #include "nlt_store.h"

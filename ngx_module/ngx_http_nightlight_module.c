@@ -584,14 +584,25 @@ ngx_http_nightlight_init_process(ngx_cycle_t *cycle)
     ngx_http_nightlight_store_t     **store;
     ngx_http_nightlight_main_conf_t  *nmcf;
 
-    if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
-    {
-        return NGX_OK;
-    }
-
     nmcf = ngx_http_cycle_get_module_main_conf(cycle,
                                                ngx_http_nightlight_module);
     if (nmcf == NULL || nmcf->stores.nelts == 0) {
+        return NGX_OK;
+    }
+
+    /*
+     * Workers and the helper, but not the master: it unloads modules when the
+     * configuration changes, and a handler must not be left behind.
+     */
+
+    if (!nlt_guard_install()) {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, ngx_errno,
+                      "nightlight: no handler of SIGBUS: a block file that is "
+                      "cut short ends the process");
+    }
+
+    if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
+    {
         return NGX_OK;
     }
 

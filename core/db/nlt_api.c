@@ -366,16 +366,56 @@ nlt_api_fail_rc(nlt_api_t *a, const nlt_err_t *err)
     nlt_api_fail(a, "internal", 500, "%s", err->text);
 }
 
-bool
-nlt_api_open_view(nlt_api_t *a)
+/* What the answer misses stands behind the warnings that it has. */
+static nlt_rc_t
+add_missing(nlt_api_t *a, nlt_err_t *err)
 {
-    nlt_err_t err;
+    nlt_annot_t **end = &a->annots.warnings;
+    nlt_str_t *text;
+    size_t n;
+    nlt_rc_t rc = nlt_view_warnings(&a->view, &a->pool, &text, &n, err);
 
-    if (nlt_view_open(a->store, a->conf.tenant, &a->cancel, &a->view, &err)
-        != NLT_OK) {
+    while (*end != NULL) {
+        end = &(*end)->next;
+    }
+    for (size_t i = 0; rc == NLT_OK && i < n; i++) {
+        *end = nlt_pool_zalloc(&a->pool, sizeof(**end));
+        if (*end == NULL) {
+            return nlt_err_set(err, NLT_ENOMEM, "out of memory");
+        }
+        (*end)->text = text[i];
+        end = &(*end)->next;
+        a->annots.n_warnings++;
+    }
+    return rc;
+}
+
+void
+nlt_api_over_view(nlt_api_t *a, nlt_api_eval_t eval, void *ctx)
+{
+    nlt_pool_mark_t mark;
+    nlt_err_t err;
+    nlt_rc_t rc =
+        nlt_view_open(a->store, a->conf.tenant, &a->cancel, &a->view, &err);
+
+    if (rc != NLT_OK) {
         nlt_api_fail_rc(a, &err);
-        return false;
+        return;
     }
     a->view_open = true;
-    return true;
+    mark = nlt_pool_mark(&a->pool);
+    do {
+        nlt_pool_rewind(&a->pool, mark);
+        a->annots = (nlt_annots_t){.warnings = NULL};
+        a->answer = (nlt_api_answer_t){.status = 0};
+        (void) nlt_err_set(&err, NLT_OK, "%s", "");
+        rc = eval(a, ctx, &err);
+    } while (nlt_view_again(&a->view));
+    if (rc == NLT_OK && a->answer.status == 200) {
+        rc = add_missing(a, &err);
+    }
+    if (rc != NLT_OK) {
+        err.rc = rc;
+        nlt_api_fail_rc(a, &err);
+    }
 }

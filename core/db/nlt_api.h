@@ -90,8 +90,15 @@ void nlt_api_text(nlt_api_t *a, int status, const char *content_type);
 /* a->json's content fields are set: answers 200 with them. */
 void nlt_api_json(nlt_api_t *a);
 
-/* Opens a->view; false: the answer says why not. */
-bool nlt_api_open_view(nlt_api_t *a);
+/*
+ * Opens a->view and has eval() answer from it.  A code other than NLT_OK
+ * becomes the answer, with the text of err.  When a block turns out damaged,
+ * what eval() made is forgotten (the pool goes back to where it was) and it is
+ * called again, to be answered without the block; what is missing then stands
+ * in the warnings.  eval() closes its sets.
+ */
+typedef nlt_rc_t (*nlt_api_eval_t)(nlt_api_t *a, void *ctx, nlt_err_t *err);
+void nlt_api_over_view(nlt_api_t *a, nlt_api_eval_t eval, void *ctx);
 
 /* ---- parameters ---- */
 
@@ -133,7 +140,7 @@ void nlt_api_run_admin(nlt_api_t *a);
 
 /* ---- own metrics ---- */
 
-#define NLT_SELF_METRICS_MAX 96
+#define NLT_SELF_METRICS_MAX 128
 
 typedef struct {
     const char *name;

@@ -118,7 +118,6 @@ truncate(nlt_api_t *a, size_t limit, size_t *n)
     *n = limit;
     w = nlt_pool_zalloc(&a->pool, sizeof(*w));
     if (w == NULL) {
-        nlt_api_fail(a, "execution", 422, "out of memory");
         return false;
     }
     w->text = NLT_STR("results truncated due to limit");
@@ -270,73 +269,79 @@ collect_series(nlt_api_t *a, const selects_t *sels, nlt_labels_t **out,
     return NLT_OK;
 }
 
-void
-nlt_api_run_series(nlt_api_t *a)
-{
+/* What a job asks for. */
+typedef struct {
     selects_t sels;
-    size_t limit, n;
-    nlt_labels_t *sets;
-    nlt_err_t err;
-    nlt_rc_t rc;
+    size_t limit;
+    nlt_str_t name; /* its values; data NULL: names of labels */
+} ask_t;
 
-    if (nlt_api_param(a, "match[]").data == NULL) {
-        nlt_api_fail(a, "bad_data", 400, "no match[] parameter provided");
-        return;
-    }
-    if (!nlt_api_param_limit(a, &limit) || !parse_selects(a, &sels, true)) {
-        return;
-    }
-    if (!nlt_api_open_view(a)) {
-        release(&sels);
-        return;
-    }
-    rc = collect_series(a, &sels, &sets, &n, &err);
-    release(&sels);
+static nlt_rc_t
+series_eval(nlt_api_t *a, void *ctx, nlt_err_t *err)
+{
+    const ask_t *ask = ctx;
+    nlt_labels_t *sets;
+    size_t n;
+    nlt_rc_t rc = collect_series(a, &ask->sels, &sets, &n, err);
+
     if (rc != NLT_OK) {
-        nlt_api_fail_rc(a, &err);
-        return;
+        return rc;
     }
     n = unique_labels(sets, n);
-    if (!truncate(a, limit, &n)) {
-        return;
+    if (!truncate(a, ask->limit, &n)) {
+        return NLT_ENOMEM;
     }
     a->json.kind = NLT_JSON_LABELS;
     a->json.sets = sets;
     a->json.n = n;
     a->json.annots = &a->annots;
     nlt_api_json(a);
+    return NLT_OK;
 }
 
-/* Names (name.data NULL) or values of a label, over all selectors. */
-static void
-run_strings(nlt_api_t *a, nlt_str_t name, const selects_t *sels, size_t limit)
+void
+nlt_api_run_series(nlt_api_t *a)
 {
+    ask_t ask;
+
+    if (nlt_api_param(a, "match[]").data == NULL) {
+        nlt_api_fail(a, "bad_data", 400, "no match[] parameter provided");
+        return;
+    }
+    if (!nlt_api_param_limit(a, &ask.limit)
+        || !parse_selects(a, &ask.sels, true)) {
+        return;
+    }
+    nlt_api_over_view(a, series_eval, &ask);
+    release(&ask.sels);
+}
+
+/* Names or values of a label, over all selectors. */
+static nlt_rc_t
+strings_eval(nlt_api_t *a, void *ctx, nlt_err_t *err)
+{
+    const ask_t *ask = ctx;
+    const selects_t *sels = &ask->sels;
     const nlt_source_t *src = &a->view.source;
     nlt_str_t *all = NULL;
     size_t n = 0;
     size_t cap = 0;
-    nlt_err_t err;
 
     for (size_t i = 0; i < sels->n; i++) {
         nlt_str_t *v;
         size_t k;
-        nlt_rc_t rc = name.data == NULL
+        nlt_rc_t rc = ask->name.data == NULL
                           ? src->ops->label_names(src, &a->pool, &sels->v[i],
-                                                  &v, &k, &err)
-                          : src->ops->label_values(src, &a->pool, name,
-                                                   &sels->v[i], &v, &k, &err);
+                                                  &v, &k, err)
+                          : src->ops->label_values(src, &a->pool, ask->name,
+                                                   &sels->v[i], &v, &k, err);
 
-        if (rc == NLT_OK) {
-            all = make_room(a, all, &cap, n + k, sizeof(*all));
-            if (all == NULL) {
-                rc = nlt_err_set(&err, NLT_ENOMEM,
-                                 "labels: over the memory limit "
-                                 "(nightlight_query_memory)");
-            }
-        }
         if (rc != NLT_OK) {
-            nlt_api_fail_rc(a, &err);
-            return;
+            return rc;
+        }
+        all = make_room(a, all, &cap, n + k, sizeof(*all));
+        if (all == NULL) {
+            return NLT_ENOMEM;
         }
         if (k > 0) {
             memcpy(all + n, v, k * sizeof(*all));
@@ -344,29 +349,28 @@ run_strings(nlt_api_t *a, nlt_str_t name, const selects_t *sels, size_t limit)
         n += k;
     }
     n = unique_strings(all, n);
-    if (!truncate(a, limit, &n)) {
-        return;
+    if (!truncate(a, ask->limit, &n)) {
+        return NLT_ENOMEM;
     }
     a->json.kind = NLT_JSON_LIST;
     a->json.list = all;
     a->json.n = n;
     a->json.annots = &a->annots;
     nlt_api_json(a);
+    return NLT_OK;
 }
 
 static void
 run_label_api(nlt_api_t *a, nlt_str_t name)
 {
-    selects_t sels;
-    size_t limit;
+    ask_t ask = {.name = name};
 
-    if (!nlt_api_param_limit(a, &limit) || !parse_selects(a, &sels, false)) {
+    if (!nlt_api_param_limit(a, &ask.limit)
+        || !parse_selects(a, &ask.sels, false)) {
         return;
     }
-    if (nlt_api_open_view(a)) {
-        run_strings(a, name, &sels, limit);
-    }
-    release(&sels);
+    nlt_api_over_view(a, strings_eval, &ask);
+    release(&ask.sels);
 }
 
 void

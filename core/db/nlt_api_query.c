@@ -100,43 +100,37 @@ warn_truncated(nlt_api_t *a)
     return true;
 }
 
-static void
-run(nlt_api_t *a, nlt_pql_query_t *q, size_t limit)
+typedef struct {
+    nlt_pql_query_t *q;
+    size_t limit;
+} run_t;
+
+static nlt_rc_t
+run_eval(nlt_api_t *a, void *ctx, nlt_err_t *err)
 {
+    const run_t *r = ctx;
     nlt_value_t *value = nlt_pool_zalloc(&a->pool, sizeof(*value));
     nlt_pql_stats_t stats = {0};
-    nlt_err_t err = {.rc = NLT_ENOMEM};
-    nlt_rc_t rc = NLT_ENOMEM;
+    nlt_rc_t rc;
 
-    q->text = nlt_api_param(a, "query");
-    q->subquery_step_ms = 60 * 1000;
-    q->samples_max = a->conf.samples_max;
-    q->features = a->conf.features;
-    q->cancel = &a->cancel;
-    q->env = a->env;
-
-    if (!nlt_api_open_view(a)) {
-        return;
+    if (value == NULL) {
+        return NLT_ENOMEM;
     }
-    q->source = &a->view.source;
-    if (value != NULL) {
-        rc = nlt_pql_run(&a->pool, q, value, &a->annots, &stats, &err);
-    }
+    r->q->source = &a->view.source;
+    rc = nlt_pql_run(&a->pool, r->q, value, &a->annots, &stats, err);
     a->answer.samples_read = stats.samples_read;
     if (rc == NLT_EINVAL) {
-        nlt_api_bad_param(a, "query", "%s", err.text);
-        return;
+        nlt_api_bad_param(a, "query", "%s", err->text);
+        return NLT_OK;
     }
     if (rc != NLT_OK) {
-        nlt_api_fail_rc(a, &err);
-        return;
+        return rc;
     }
-    if (limit > 0 && value->n_series > limit
+    if (r->limit > 0 && value->n_series > r->limit
         && value->type != NLT_VALUE_SCALAR) {
-        value->n_series = limit;
+        value->n_series = r->limit;
         if (!warn_truncated(a)) {
-            nlt_api_fail(a, "execution", 422, "out of memory");
-            return;
+            return NLT_ENOMEM;
         }
     }
     a->json.kind = NLT_JSON_VALUE;
@@ -144,6 +138,21 @@ run(nlt_api_t *a, nlt_pql_query_t *q, size_t limit)
     a->json.annots = &a->annots;
     a->json.stats = stats_text(a, &stats);
     nlt_api_json(a);
+    return NLT_OK;
+}
+
+static void
+run(nlt_api_t *a, nlt_pql_query_t *q, size_t limit)
+{
+    run_t r = {q, limit};
+
+    q->text = nlt_api_param(a, "query");
+    q->subquery_step_ms = 60 * 1000;
+    q->samples_max = a->conf.samples_max;
+    q->features = a->conf.features;
+    q->cancel = &a->cancel;
+    q->env = a->env;
+    nlt_api_over_view(a, run_eval, &r);
 }
 
 void

@@ -21,88 +21,149 @@ add(list_t *l, bool counter, const char *name, double value, const char *help)
     }
 }
 
-/* Counters of the control page by field: metric name, help. */
-#define COUNTERS(X)                                                           \
-    X(samples_appended, "nightlight_samples_appended_total",                  \
-      "Samples taken in order of time.")                                      \
-    X(samples_ooo, "nightlight_samples_out_of_order_total",                   \
-      "Samples taken that are older than the newest of their series.")        \
-    X(samples_duplicate, "nightlight_samples_duplicate_total",                \
-      "Samples that were there already, bit for bit.")                        \
-    X(samples_conflict, "nightlight_samples_conflict_total",                  \
-      "Samples whose time was taken by another value.")                       \
-    X(samples_too_old, "nightlight_samples_too_old_total",                    \
-      "Samples refused because they are older than the retention.")           \
-    X(samples_too_new, "nightlight_samples_too_new_total",                    \
-      "Samples refused because they are too far in the future.")              \
-    X(samples_no_room, "nightlight_samples_no_room_total",                    \
-      "Samples refused because the head is full.")                            \
-    X(series_created, "nightlight_series_created_total",                      \
-      "Series seen for the first time.")                                      \
-    X(series_carried, "nightlight_series_carried_total",                      \
-      "Series carried over into a new arena.")                                \
-    X(series_refused, "nightlight_series_refused_total",                      \
-      "New series refused because the head is nearly full.")                  \
-    X(aliases_created, "nightlight_series_aliases_total",                     \
-      "Other spellings of known label sets remembered.")                      \
-    X(requests_ok, "nightlight_write_requests_ok_total",                      \
-      "remote_write requests acknowledged.")                                  \
-    X(requests_refused, "nightlight_write_requests_refused_total",            \
-      "remote_write requests refused with 4xx.")                              \
-    X(requests_failed, "nightlight_write_requests_failed_total",              \
-      "remote_write requests answered with 5xx.")                             \
-    X(bytes_received, "nightlight_write_bytes_total",                         \
-      "Compressed bytes of remote_write bodies.")                             \
-    X(bytes_decoded, "nightlight_write_decoded_bytes_total",                  \
-      "Decompressed bytes of remote_write bodies.")                           \
-    X(wal_bytes, "nightlight_wal_bytes_total",                                \
-      "Bytes appended to the write-ahead log.")                               \
-    X(wal_records, "nightlight_wal_records_total",                            \
-      "Frames appended to the write-ahead log.")                              \
-    X(wal_fsyncs, "nightlight_wal_fsyncs_total",                              \
-      "Syncs of the write-ahead log.")                                        \
-    X(wal_sync_waits, "nightlight_wal_sync_waits_total",                      \
-      "Write requests that waited for a sync: wal_sync=always.")              \
-    X(wal_errors, "nightlight_wal_errors_total",                              \
-      "Failed writes and syncs of the write-ahead log.")                      \
-    X(wal_skipped_bytes, "nightlight_wal_skipped_bytes_total",                \
-      "Bytes that replay skipped because they were torn or corrupt.")         \
-    X(replayed_samples, "nightlight_wal_replayed_samples_total",              \
-      "Samples recovered from the write-ahead log.")                          \
-    X(flushes, "nightlight_flushes_total", "Arenas written as blocks.")       \
-    X(flush_errors, "nightlight_flush_errors_total",                          \
-      "Flushes that failed and were tried again.")                            \
-    X(blocks_written, "nightlight_blocks_written_total", "Blocks written.")   \
-    X(blocks_removed, "nightlight_blocks_removed_total",                      \
-      "Blocks removed for the retention.")                                    \
-    X(queries, "nightlight_queries_total", "API requests that read data.")    \
-    X(query_errors, "nightlight_query_errors_total",                          \
-      "API requests that read data and failed.")                              \
-    X(query_samples, "nightlight_query_samples_total",                        \
-      "Samples read by queries.")                                             \
-    X(recoveries, "nightlight_lock_recoveries_total",                         \
-      "Locks taken over from a process that died.")
+/*
+ * Counters of the control page: name, help, and by what the field is divided.
+ * A field without a line here does not compile.
+ */
+#define SELF_samples_appended                                                 \
+    "nightlight_samples_appended_total", "Samples taken in order of time.", 1
+#define SELF_samples_ooo                                                      \
+    "nightlight_samples_out_of_order_total",                                  \
+        "Samples taken that are older than the newest of their series.", 1
+#define SELF_samples_duplicate                                                \
+    "nightlight_samples_duplicate_total",                                     \
+        "Samples that were there already, bit for bit.", 1
+#define SELF_samples_conflict                                                 \
+    "nightlight_samples_conflict_total",                                      \
+        "Samples whose time was taken by another value.", 1
+#define SELF_samples_too_old                                                  \
+    "nightlight_samples_too_old_total",                                       \
+        "Samples refused because they are older than the retention.", 1
+#define SELF_samples_too_new                                                  \
+    "nightlight_samples_too_new_total",                                       \
+        "Samples refused because they are too far in the future.", 1
+#define SELF_samples_no_room                                                  \
+    "nightlight_samples_no_room_total",                                       \
+        "Samples refused because the head is full.", 1
+#define SELF_series_created                                                   \
+    "nightlight_series_created_total", "Series seen for the first time.", 1
+#define SELF_series_carried                                                   \
+    "nightlight_series_carried_total",                                        \
+        "Series carried over into a new arena.", 1
+#define SELF_series_refused                                                   \
+    "nightlight_series_refused_total",                                        \
+        "New series refused because the head is nearly full.", 1
+#define SELF_aliases_created                                                  \
+    "nightlight_series_aliases_total",                                        \
+        "Other spellings of known label sets remembered.", 1
+#define SELF_requests_ok                                                      \
+    "nightlight_write_requests_ok_total",                                     \
+        "remote_write requests acknowledged.", 1
+#define SELF_requests_refused                                                 \
+    "nightlight_write_requests_refused_total",                                \
+        "remote_write requests refused with 4xx.", 1
+#define SELF_requests_failed                                                  \
+    "nightlight_write_requests_failed_total",                                 \
+        "remote_write requests answered with 5xx.", 1
+#define SELF_bytes_received                                                   \
+    "nightlight_write_bytes_total",                                           \
+        "Compressed bytes of remote_write bodies.", 1
+#define SELF_bytes_decoded                                                    \
+    "nightlight_write_decoded_bytes_total",                                   \
+        "Decompressed bytes of remote_write bodies.", 1
+#define SELF_wal_bytes                                                        \
+    "nightlight_wal_bytes_total", "Bytes appended to the write-ahead log.", 1
+#define SELF_wal_records                                                      \
+    "nightlight_wal_records_total",                                           \
+        "Frames appended to the write-ahead log.", 1
+#define SELF_wal_fsyncs                                                       \
+    "nightlight_wal_fsyncs_total", "Syncs of the write-ahead log.", 1
+#define SELF_wal_sync_waits                                                   \
+    "nightlight_wal_sync_waits_total",                                        \
+        "Write requests that waited for a sync: wal_sync=always.", 1
+#define SELF_wal_sync_ns                                                      \
+    "nightlight_wal_sync_seconds_total",                                      \
+        "Time spent in syncs of the write-ahead log.", 1e9
+#define SELF_wal_errors                                                       \
+    "nightlight_wal_errors_total",                                            \
+        "Failed writes and syncs of the write-ahead log.", 1
+#define SELF_wal_skipped_bytes                                                \
+    "nightlight_wal_skipped_bytes_total",                                     \
+        "Bytes that replay skipped because they were torn or corrupt.", 1
+#define SELF_replayed_samples                                                 \
+    "nightlight_wal_replayed_samples_total",                                  \
+        "Samples recovered from the write-ahead log.", 1
+#define SELF_flushes "nightlight_flushes_total", "Arenas written as blocks.", 1
+#define SELF_flush_errors                                                     \
+    "nightlight_flush_errors_total",                                          \
+        "Flushes that failed and were tried again.", 1
+#define SELF_early_flushes                                                    \
+    "nightlight_early_flushes_total",                                         \
+        "Arenas sealed before their time because they were full.", 1
+#define SELF_blocks_written                                                   \
+    "nightlight_blocks_written_total", "Blocks written by flushes.", 1
+#define SELF_blocks_removed                                                   \
+    "nightlight_blocks_removed_total", "Blocks removed for the retention.", 1
+#define SELF_blocks_quarantined                                               \
+    "nightlight_blocks_quarantined_total",                                    \
+        "Damaged blocks moved to quarantine.", 1
+#define SELF_blocks_imported                                                  \
+    "nightlight_blocks_imported_total",                                       \
+        "Blocks adopted from the import directory.", 1
+#define SELF_imports_refused                                                  \
+    "nightlight_imports_refused_total",                                       \
+        "Blocks in the import directory that were refused.", 1
+#define SELF_compactions                                                      \
+    "nightlight_compactions_total", "Compactions finished.", 1
+#define SELF_compaction_errors                                                \
+    "nightlight_compaction_errors_total", "Compactions that failed.", 1
+#define SELF_compaction_blocks                                                \
+    "nightlight_compaction_source_blocks_total",                              \
+        "Blocks that went into compactions.", 1
+#define SELF_compaction_samples                                               \
+    "nightlight_compaction_samples_total", "Samples that compactions wrote.", 1
+#define SELF_compaction_bytes                                                 \
+    "nightlight_compaction_bytes_total", "Bytes that compactions wrote.", 1
+#define SELF_compaction_ns                                                    \
+    "nightlight_compaction_seconds_total", "Time spent in compactions.", 1e9
+#define SELF_deletes                                                          \
+    "nightlight_deletes_total", "Deletes of series accepted.", 1
+#define SELF_snapshots "nightlight_snapshots_total", "Snapshots made.", 1
+#define SELF_queries                                                          \
+    "nightlight_queries_total", "API requests that read data.", 1
+#define SELF_query_errors                                                     \
+    "nightlight_query_errors_total",                                          \
+        "API requests that read data and failed.", 1
+#define SELF_query_samples                                                    \
+    "nightlight_query_samples_total", "Samples read by queries.", 1
+#define SELF_query_ns                                                         \
+    "nightlight_query_seconds_total",                                         \
+        "Time spent in API requests that read data.", 1e9
+#define SELF_recoveries                                                       \
+    "nightlight_lock_recoveries_total",                                       \
+        "Locks taken over from a process that died.", 1
 
 static void
-add_counters(list_t *l, nlt_head_ctl_t *ctl)
+add_counter(list_t *l, const _Atomic uint64_t *field, const char *name,
+            const char *help, double divisor)
 {
-#define ADD(field, name, help)                                                \
-    add(l, true, name,                                                        \
-        (double) atomic_load_explicit(&ctl->counters.field,                   \
-                                      memory_order_relaxed),                  \
-        help);
-    COUNTERS(ADD)
+    uint64_t n = atomic_load_explicit(field, memory_order_relaxed);
+
+    add(l, true, name, (double) n / divisor, help);
+}
+
+static void
+add_counters(list_t *l, const nlt_head_ctl_t *ctl)
+{
+#define ADD(field) add_counter(l, &ctl->counters.field, SELF_##field);
+    NLT_HEAD_COUNTERS(ADD)
 #undef ADD
-    add(l, true, "nightlight_query_seconds_total",
-        (double) atomic_load_explicit(&ctl->counters.query_ns,
-                                      memory_order_relaxed)
-            / 1e9,
-        "Time spent in API requests that read data.");
-    add(l, true, "nightlight_wal_sync_seconds_total",
-        (double) atomic_load_explicit(&ctl->counters.wal_sync_ns,
-                                      memory_order_relaxed)
-            / 1e9,
-        "Time spent in syncs of the write-ahead log.");
+    add(l, false, "nightlight_memory_stage",
+        (double) atomic_load(&ctl->memory_stage),
+        "What the memory= limit makes the store do: 0 nothing, 1 flush early, "
+        "2 refuse new series, 3 refuse writes.");
+    add(l, false, "nightlight_disk_low", (double) atomic_load(&ctl->disk_low),
+        "Writes are refused because min_free= of the disk is not free.");
 }
 
 static void
@@ -125,6 +186,8 @@ add_gauges(list_t *l, nlt_store_t *s)
         "Logs that could not be written or synced and whose samples are not "
         "in blocks yet.");
     add(l, false, "nightlight_blocks", (double) g.blocks, "Blocks on disk.");
+    add(l, false, "nightlight_blocks_left_out", (double) g.blocks_left_out,
+        "Blocks that queries miss: in quarantine, damaged or unreadable.");
     add(l, false, "nightlight_block_bytes", (double) g.block_bytes,
         "Bytes of blocks on disk.");
     add(l, false, "nightlight_block_samples", (double) g.block_samples,

@@ -62,6 +62,14 @@ open_section(const nlt_index_file_t *ix, uint64_t off, const char *what,
     return NLT_OK;
 }
 
+bool
+nlt_index_file_ends(const nlt_index_file_t *ix)
+{
+    const uint8_t *toc = ix->data + ix->toc_off;
+
+    return nlt_crc32c(0, toc, 48) == nlt_be32(toc + 48);
+}
+
 static nlt_rc_t
 open_header(nlt_index_file_t *ix, nlt_err_t *err)
 {
@@ -83,7 +91,7 @@ open_header(nlt_index_file_t *ix, nlt_err_t *err)
     }
     ix->toc_off = ix->len - NLT_INDEX_TOC_BYTES;
     toc = ix->data + ix->toc_off;
-    if (nlt_crc32c(0, toc, 48) != nlt_be32(toc + 48)) {
+    if (!nlt_index_file_ends(ix)) {
         return nlt_index_corrupt(
             ix, toc, "checksum mismatch in the table of contents", err);
     }

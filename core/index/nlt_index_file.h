@@ -62,6 +62,14 @@ NLT_CHECKED nlt_rc_t nlt_index_file_open(const nlt_mem_t *mem,
 /* Frees what open made; NULL is allowed. */
 void nlt_index_file_close(nlt_index_file_t *ix);
 
+/*
+ * Is the end of the file still what it was?  Symbols and table of postings
+ * are verified at open and read afterwards; a file that is cut short later
+ * reads as zeros up to the end of its last page, and as a fault behind it.
+ * About 20 ns.
+ */
+bool nlt_index_file_ends(const nlt_index_file_t *ix);
+
 /* How many symbols, and the text of number ref (in the mapping). */
 size_t nlt_index_file_n_symbols(const nlt_index_file_t *ix);
 NLT_CHECKED nlt_rc_t nlt_index_file_symbol(const nlt_index_file_t *ix,

@@ -17,10 +17,16 @@
 #define SEGMENTS_MAX        999999u
 
 nlt_rc_t
-nlt_block_located(const nlt_block_t *b, nlt_rc_t rc, nlt_err_t *err)
+nlt_block_done(const nlt_block_t *b, nlt_rc_t rc, nlt_err_t *err)
 {
     char text[NLT_ERR_TEXT_MAX];
 
+    if (nlt_guard_hit(&b->hit)) {
+        return nlt_err_set(err, NLT_EDATA,
+                           "block %s: pages of its files are gone: one was "
+                           "cut short, or the disk does not give them",
+                           b->name.c);
+    }
     if (rc == NLT_OK || err == NULL) {
         return rc;
     }
@@ -31,10 +37,10 @@ nlt_block_located(const nlt_block_t *b, nlt_rc_t rc, nlt_err_t *err)
 
 /* Maps a file below dir_fd; NLT_ENOENT without complaint when missing. */
 static nlt_rc_t
-map_file(const nlt_env_t *env, int dir_fd, const char *name,
-         nlt_block_map_t *out, nlt_err_t *err)
+map_file(nlt_block_t *b, int dir_fd, const char *name, nlt_guard_t *out,
+         nlt_err_t *err)
 {
-    const nlt_io_t *io = env->io;
+    const nlt_io_t *io = b->env->io;
     int fd = io->open(io->ctx, dir_fd, name, O_RDONLY | O_NOFOLLOW, 0);
     int64_t size;
     nlt_rc_t rc;
@@ -49,8 +55,7 @@ map_file(const nlt_env_t *env, int dir_fd, const char *name,
                                           "cannot stat %s", name)
                       : nlt_err_set(err, NLT_EDATA, "%s is empty", name);
     } else {
-        rc = nlt_map_read(fd, (size_t) size, &out->p, err);
-        out->len = rc == NLT_OK ? (size_t) size : 0;
+        rc = nlt_guard_map(out, fd, (size_t) size, &b->hit, err);
     }
     (void) io->close(io->ctx, fd); /* the mapping stays */
     return rc;
@@ -121,27 +126,49 @@ open_tombstones(nlt_block_t *b, int dir_fd, nlt_err_t *err)
     return rc;
 }
 
-static nlt_rc_t
-add_segment(nlt_block_t *b, const nlt_block_map_t *map, nlt_err_t *err)
+/* Room for one more segment. */
+static bool
+grow_segments(nlt_block_t *b)
 {
-    if (b->n_segments == b->n_segments_cap) {
-        size_t cap = b->n_segments_cap ? 2 * b->n_segments_cap : 4;
-        nlt_block_map_t *v =
-            nlt_mem_zalloc(b->env->mem, cap * sizeof(*b->segments));
+    size_t cap = b->n_segments_cap ? 2 * b->n_segments_cap : 4;
+    nlt_guard_t **v;
 
-        if (v == NULL) {
-            nlt_unmap(map->p, map->len);
-            return nlt_err_set(err, NLT_ENOMEM, "out of memory");
-        }
-        if (b->n_segments) {
-            memcpy(v, b->segments, b->n_segments * sizeof(*v));
-        }
-        nlt_mem_free(b->env->mem, b->segments, b->n_segments_cap * sizeof(*v));
-        b->segments = v;
-        b->n_segments_cap = cap;
+    if (b->n_segments < b->n_segments_cap) {
+        return true;
     }
-    b->segments[b->n_segments++] = *map;
-    return nlt_chunk_file_check(map->p, map->len, err);
+    v = nlt_mem_zalloc(b->env->mem, cap * sizeof(*v));
+    if (v == NULL) {
+        return false;
+    }
+    if (b->n_segments > 0) {
+        memcpy(v, b->segments, b->n_segments * sizeof(*v));
+    }
+    nlt_mem_free(b->env->mem, b->segments, b->n_segments_cap * sizeof(*v));
+    b->segments = v;
+    b->n_segments_cap = cap;
+    return true;
+}
+
+/* Maps the next segment; NLT_ENOENT: that was the last one. */
+static nlt_rc_t
+open_segment(nlt_block_t *b, int chunks_fd, nlt_err_t *err)
+{
+    char name[NLT_CHUNK_FILE_NAME_BYTES];
+    nlt_guard_t *g = nlt_mem_zalloc(b->env->mem, sizeof(*g));
+    nlt_rc_t rc;
+
+    if (g == NULL || !grow_segments(b)) {
+        nlt_mem_free(b->env->mem, g, sizeof(*g));
+        return nlt_err_set(err, NLT_ENOMEM, "out of memory");
+    }
+    nlt_chunk_file_name(name, (uint32_t) b->n_segments);
+    rc = map_file(b, chunks_fd, name, g, err);
+    if (rc != NLT_OK) {
+        nlt_mem_free(b->env->mem, g, sizeof(*g));
+        return rc;
+    }
+    b->segments[b->n_segments++] = g;
+    return nlt_chunk_file_check(g->p, g->len, err);
 }
 
 static nlt_rc_t
@@ -157,14 +184,7 @@ open_segments(nlt_block_t *b, int dir_fd, nlt_err_t *err)
                                  "cannot open chunks");
     }
     while (rc == NLT_OK && b->n_segments < SEGMENTS_MAX) {
-        char name[NLT_CHUNK_FILE_NAME_BYTES];
-        nlt_block_map_t map = {NULL, 0};
-
-        nlt_chunk_file_name(name, (uint32_t) b->n_segments);
-        rc = map_file(b->env, fd, name, &map, err);
-        if (rc == NLT_OK) {
-            rc = add_segment(b, &map, err);
-        }
+        rc = open_segment(b, fd, err);
     }
     (void) io->close(io->ctx, fd);
     return rc == NLT_ENOENT ? NLT_OK : rc; /* after the last number */
@@ -176,7 +196,7 @@ open_files(nlt_block_t *b, int dir_fd, nlt_err_t *err)
     nlt_rc_t rc = open_meta(b, dir_fd, err);
 
     if (rc == NLT_OK) {
-        rc = map_file(b->env, dir_fd, "index", &b->index_map, err);
+        rc = map_file(b, dir_fd, "index", &b->index_map, err);
         rc = rc == NLT_ENOENT ? NLT_EDATA : rc;
     }
     if (rc == NLT_OK) {
@@ -218,10 +238,9 @@ nlt_block_open(const nlt_env_t *env, int dir_fd, const char *name,
     b->env = env;
     nlt_pool_init(&b->pool, env->mem, META_POOL_BYTES);
     memcpy(b->name.c, name, NLT_ULID_LEN);
-    rc = open_files(b, fd, err);
+    rc = nlt_block_done(b, open_files(b, fd, err), err);
     (void) io->close(io->ctx, fd);
     if (rc != NLT_OK) {
-        rc = nlt_block_located(b, rc, err);
         nlt_block_close(b);
         return rc;
     }
@@ -236,16 +255,26 @@ nlt_block_close(nlt_block_t *b)
         return;
     }
     nlt_index_file_close(b->index);
-    if (b->index_map.p) {
-        nlt_unmap(b->index_map.p, b->index_map.len);
-    }
+    nlt_guard_unmap(&b->index_map);
     for (size_t i = 0; i < b->n_segments; i++) {
-        nlt_unmap(b->segments[i].p, b->segments[i].len);
+        nlt_guard_unmap(b->segments[i]);
+        nlt_mem_free(b->env->mem, b->segments[i], sizeof(nlt_guard_t));
     }
     nlt_mem_free(b->env->mem, b->segments,
                  b->n_segments_cap * sizeof(*b->segments));
     nlt_pool_deinit(&b->pool);
     nlt_mem_free(b->env->mem, b, sizeof(*b));
+}
+
+nlt_rc_t
+nlt_block_intact(const nlt_block_t *b, nlt_err_t *err)
+{
+    nlt_rc_t rc = NLT_OK;
+
+    if (!nlt_index_file_ends(b->index)) {
+        rc = nlt_err_set(err, NLT_EDATA, "index was cut short");
+    }
+    return nlt_block_done(b, rc, err);
 }
 
 const nlt_block_meta_t *
@@ -265,7 +294,7 @@ nlt_block_labels(const nlt_block_t *b, nlt_block_series_t id, nlt_pool_t *pool,
 
     *out = (nlt_labels_t){NULL, 0};
     if (rc != NLT_OK) {
-        return nlt_block_located(b, rc, err);
+        return nlt_block_done(b, rc, err);
     }
     v = nlt_pool_array(pool, (size_t) s.n_labels, sizeof(*v));
     if (v == NULL) {
@@ -274,11 +303,11 @@ nlt_block_labels(const nlt_block_t *b, nlt_block_series_t id, nlt_pool_t *pool,
     while (s.n_labels > 0) {
         rc = nlt_index_series_label(&s, &v[n++], err);
         if (rc != NLT_OK) {
-            return nlt_block_located(b, rc, err);
+            return nlt_block_done(b, rc, err);
         }
     }
     *out = (nlt_labels_t){v, n};
-    return NLT_OK;
+    return nlt_block_done(b, NLT_OK, err);
 }
 
 nlt_rc_t
@@ -291,7 +320,7 @@ nlt_block_label(const nlt_block_t *b, nlt_block_series_t id, nlt_str_t name,
 
     *out = (nlt_str_t){0, NULL};
     if (!nlt_index_file_find_symbol(b->index, name, &want)) {
-        return NLT_OK;
+        return nlt_block_done(b, NLT_OK, err);
     }
     rc = nlt_index_series_open(b->index, id, &s, err);
     while (rc == NLT_OK && s.n_labels > 0) {
@@ -301,7 +330,7 @@ nlt_block_label(const nlt_block_t *b, nlt_block_series_t id, nlt_str_t name,
             break;
         }
     }
-    return nlt_block_located(b, rc, err);
+    return nlt_block_done(b, rc, err);
 }
 
 nlt_rc_t
@@ -317,8 +346,15 @@ nlt_block_get_chunk(const nlt_block_t *b, const nlt_index_chunk_t *c,
                            "chunk in chunk file %llu, but there are %zu",
                            (unsigned long long) seg + 1, b->n_segments);
     }
-    rc = nlt_chunk_file_get(b->segments[seg].p, b->segments[seg].len,
+    rc = nlt_chunk_file_get(b->segments[seg]->p, b->segments[seg]->len,
                             c->ref & UINT32_MAX, out, NULL, &inner);
+    if (rc == NLT_OK && !nlt_chunk_known(out->encoding)) {
+        rc = nlt_err_set(&inner, NLT_EVERSION,
+                         "chunk at offset %llu has encoding %u, only 1 to 3 "
+                         "can be read",
+                         (unsigned long long) (c->ref & UINT32_MAX),
+                         out->encoding);
+    }
     return rc == NLT_OK
                ? NLT_OK
                : nlt_err_set_at(err, rc, inner.pos, "chunk file %06llu: %s",
@@ -395,21 +431,14 @@ read_chunk(const nlt_block_t *b, const nlt_index_chunk_t *c, int64_t t_min_ms,
     if (rc != NLT_OK) {
         return rc;
     }
-    switch (view.encoding) {
-    case NLT_CHUNK_XOR:
-        rc = nlt_block_decode_chunk(c, &view, out, err);
-        if (rc == NLT_OK
-            && (c->t_min_ms < t_min_ms || c->t_max_ms > t_max_ms)) {
-            trim(out, from, t_min_ms, t_max_ms);
-        }
-        return rc;
-    case NLT_CHUNK_HISTOGRAM:
-    case NLT_CHUNK_FLOAT_HISTOGRAM:
-        return NLT_OK;
-    default:
-        return nlt_err_set(err, NLT_EDATA, "chunk of unknown encoding %u",
-                           view.encoding);
+    if (view.encoding != NLT_CHUNK_XOR) {
+        return NLT_OK; /* a histogram */
     }
+    rc = nlt_block_decode_chunk(c, &view, out, err);
+    if (rc == NLT_OK && (c->t_min_ms < t_min_ms || c->t_max_ms > t_max_ms)) {
+        trim(out, from, t_min_ms, t_max_ms);
+    }
+    return rc;
 }
 
 nlt_rc_t
@@ -433,7 +462,7 @@ nlt_block_read(const nlt_block_t *b, nlt_block_series_t id, int64_t t_min_ms,
             rc = read_chunk(b, &c, t_min_ms, t_max_ms, out, err);
         }
     }
-    return nlt_block_located(b, rc, err);
+    return nlt_block_done(b, rc, err);
 }
 
 nlt_rc_t
@@ -457,7 +486,7 @@ nlt_block_overlaps(const nlt_block_t *b, nlt_block_series_t id,
             break;
         }
     }
-    return nlt_block_located(b, rc, err);
+    return nlt_block_done(b, rc, err);
 }
 
 nlt_rc_t
@@ -494,11 +523,11 @@ nlt_block_chunks(const nlt_block_t *b, nlt_block_series_t id, nlt_pool_t *pool,
         }
     }
     if (rc != NLT_OK) {
-        return nlt_block_located(b, rc, err);
+        return nlt_block_done(b, rc, err);
     }
     *out = v;
     *n = k;
-    return NLT_OK;
+    return nlt_block_done(b, NLT_OK, err);
 }
 
 nlt_rc_t
@@ -517,7 +546,7 @@ nlt_block_label_names(const nlt_block_t *b, nlt_pool_t *pool, nlt_str_t **out,
         v[i] = nlt_index_file_name(b->index, i);
     }
     *n = k;
-    return NLT_OK;
+    return nlt_block_done(b, NLT_OK, err);
 }
 
 nlt_rc_t
@@ -537,5 +566,5 @@ nlt_block_label_values(const nlt_block_t *b, nlt_str_t name, nlt_pool_t *pool,
         v[k++] = it.value;
     }
     *n = k;
-    return NLT_OK;
+    return nlt_block_done(b, NLT_OK, err);
 }

@@ -11,6 +11,11 @@
  * are used, and NLT_EDATA names block, file and offset.  The checksum of a
  * section is verified when the section is first used, that of a chunk at
  * every read.
+ *
+ * Pages that go away under the mapping are no death (nlt_guard.h): from then
+ * on every function here gives NLT_EDATA.  Strings that it gave before may
+ * read as zeros: who used any asks nlt_block_intact() before it relies on
+ * what it made of them.
  */
 #ifndef NLT_STORE_BLOCK_H
 #define NLT_STORE_BLOCK_H
@@ -31,6 +36,12 @@ NLT_CHECKED nlt_rc_t nlt_block_open(const nlt_env_t *env, int dir_fd,
 
 /* Unmaps and frees it; no set or string of it may be in use. */
 void nlt_block_close(nlt_block_t *b);
+
+/*
+ * NLT_OK while all that was ever read of the block was there; NLT_EDATA when
+ * pages of it went away, or the index is shorter than it was.  About 20 ns.
+ */
+NLT_CHECKED nlt_rc_t nlt_block_intact(const nlt_block_t *b, nlt_err_t *err);
 
 /* What meta.json says; lives as long as the block.  Its range is half-open. */
 const nlt_block_meta_t *nlt_block_meta(const nlt_block_t *b);
@@ -64,7 +75,8 @@ NLT_CHECKED nlt_rc_t nlt_block_label(const nlt_block_t *b,
 /*
  * Appends the float samples of a series in [t_min_ms, t_max_ms] to out
  * (ascending; what out has already is left alone).  Chunks of histograms
- * are passed over.  NLT_EDATA, NLT_ENOMEM.
+ * are passed over.  NLT_EDATA, NLT_EVERSION (a chunk of an encoding that this
+ * version does not know), NLT_ENOMEM.
  */
 NLT_CHECKED nlt_rc_t nlt_block_read(const nlt_block_t *b,
                                     nlt_block_series_t id, int64_t t_min_ms,

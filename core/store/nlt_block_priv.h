@@ -8,33 +8,34 @@
 
 #include "nlt_block.h"
 #include "nlt_chunk_file.h"
+#include "nlt_guard.h"
 #include "nlt_index_file.h"
-
-/* A file mapped read-only; NULL while it is not. */
-typedef struct {
-    const uint8_t *p;
-    size_t len;
-} nlt_block_map_t;
 
 struct nlt_block_s {
     const nlt_env_t *env;
     nlt_pool_t pool; /* of meta's lists */
     nlt_block_meta_t meta;
     nlt_ulid_t name;
-    nlt_block_map_t index_map;
+    _Atomic uint32_t hit; /* faults in the mappings: see nlt_guard.h */
+    nlt_guard_t index_map;
     nlt_index_file_t *index;
-    nlt_block_map_t *segments; /* n_segments_cap of room */
+    nlt_guard_t **segments; /* n_segments_cap of room */
     size_t n_segments;
     size_t n_segments_cap;
 };
 
 /*
- * Puts "block NAME: " before err's text (err may be NULL) and returns rc, so
- * that every failure of a block says which one it was.
+ * The end of every function that reads a block: what was read is void, and
+ * the answer NLT_EDATA, when a page of the mappings went away.  Otherwise puts
+ * "block NAME: " before err's text (err may be NULL) and returns rc, so that
+ * every failure of a block says which one it was.
  */
-nlt_rc_t nlt_block_located(const nlt_block_t *b, nlt_rc_t rc, nlt_err_t *err);
+nlt_rc_t nlt_block_done(const nlt_block_t *b, nlt_rc_t rc, nlt_err_t *err);
 
-/* The chunk that the index names, checksum verified.  NLT_EDATA. */
+/*
+ * The chunk that the index names, checksum verified, of an encoding that has
+ * a meaning.  NLT_EDATA, NLT_EVERSION.
+ */
 NLT_CHECKED nlt_rc_t nlt_block_get_chunk(const nlt_block_t *b,
                                          const nlt_index_chunk_t *c,
                                          nlt_chunk_view_t *out,

@@ -293,8 +293,8 @@ nlt_block_select(const nlt_block_t *b, nlt_pool_t *pool,
 
     *out = NULL;
     *n = 0;
-    if (rc == NLT_EDATA) {
-        return nlt_block_located(b, rc, err);
+    if (rc == NLT_OK || rc == NLT_EDATA) {
+        rc = nlt_block_done(b, rc, err);
     }
     if (rc == NLT_OK) {
         *out = s.v;

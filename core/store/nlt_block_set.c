@@ -15,36 +15,47 @@ struct nlt_block_set_s {
     nlt_block_list_t *list;
     uint64_t generation;
     bool loaded;
+    bool retry; /* a block could not be opened for now */
 };
 
+/* Gives the list back; entries keep no reference of it any more. */
+static void
+list_destroy(const nlt_env_t *env, nlt_block_list_t *l)
+{
+    nlt_mem_free(env->mem, l->v, l->n * sizeof(l->v[0]));
+    nlt_mem_free(env->mem, l->damaged, l->n_damaged * sizeof(l->damaged[0]));
+    nlt_mem_free(env->mem, l, sizeof(*l));
+}
+
+/* Room for the blocks of m; what it says of damaged ones.  NULL: no memory. */
 static nlt_block_list_t *
-list_create(const nlt_env_t *env, size_t n)
+list_create(const nlt_env_t *env, const nlt_manifest_t *m)
 {
     nlt_block_list_t *l = nlt_mem_zalloc(env->mem, sizeof(*l));
 
     if (l == NULL) {
         return NULL;
     }
-    if (n > 0) {
-        l->v = nlt_mem_zalloc(env->mem, n * sizeof(l->v[0]));
-        if (l->v == NULL) {
-            nlt_mem_free(env->mem, l, sizeof(*l));
-            return NULL;
+    l->n = m->n_blocks;
+    l->n_damaged = m->n_damaged;
+    l->refs = 1;
+    if (l->n > 0) {
+        l->v = nlt_mem_zalloc(env->mem, l->n * sizeof(l->v[0]));
+    }
+    if (l->n_damaged > 0) {
+        size_t bytes = l->n_damaged * sizeof(l->damaged[0]);
+
+        l->damaged = nlt_mem_zalloc(env->mem, bytes);
+        if (l->damaged != NULL) {
+            memcpy(l->damaged, m->damaged, bytes);
         }
     }
-    l->n = n;
-    l->refs = 1;
-    return l;
-}
-
-/* Gives the list back; entries keep no reference of it any more. */
-static void
-list_destroy(const nlt_env_t *env, nlt_block_list_t *l)
-{
-    if (l->n > 0) {
-        nlt_mem_free(env->mem, l->v, l->n * sizeof(l->v[0]));
+    if ((l->n > 0 && l->v == NULL)
+        || (l->n_damaged > 0 && l->damaged == NULL)) {
+        list_destroy(env, l);
+        return NULL;
     }
-    nlt_mem_free(env->mem, l, sizeof(*l));
+    return l;
 }
 
 static void
@@ -62,6 +73,7 @@ nlt_block_set_create(const nlt_env_t *env, int dir_fd, int blocks_fd,
                      nlt_err_t *err)
 {
     nlt_block_set_t *set = nlt_mem_zalloc(env->mem, sizeof(*set));
+    const nlt_manifest_t none = {.n_blocks = 0};
 
     *out = NULL;
     if (set == NULL) {
@@ -71,7 +83,7 @@ nlt_block_set_create(const nlt_env_t *env, int dir_fd, int blocks_fd,
     set->dir_fd = dir_fd;
     set->blocks_fd = blocks_fd;
     memcpy(set->store_id, store_id, sizeof(set->store_id));
-    set->list = list_create(env, 0);
+    set->list = list_create(env, &none);
     if (set->list == NULL) {
         nlt_mem_free(env->mem, set, sizeof(*set));
         return nlt_err_set(err, NLT_ENOMEM, "block set: no memory");
@@ -148,16 +160,31 @@ find(nlt_block_set_t *set, const nlt_manifest_block_t *info)
     return NULL;
 }
 
+static void
+leave_out(nlt_block_entry_t *e, const nlt_err_t *why)
+{
+    static const char block[] = "block ";
+    size_t skip = sizeof(block) - 1 + NLT_ULID_LEN + 2;
+
+    if (why->len < skip || memcmp(why->text, block, sizeof(block) - 1) != 0
+        || memcmp(why->text + sizeof(block) - 1, e->info.ulid.c, NLT_ULID_LEN)
+               != 0) {
+        skip = 0;
+    }
+    (void) nlt_err_set_at(&e->error, why->rc, why->pos, "%s",
+                          why->text + skip);
+    atomic_store_explicit(&e->left_out, true, memory_order_release);
+}
+
 /*
- * `before` is the entry of the list before, which could not be opened, or
- * NULL; a failure that it had too is not logged again.  *again: the failure
- * may pass, so the next reload shall look once more.
+ * Nothing is logged: the helper says it once for all processes.  *again: the
+ * failure may pass, so it shall be tried again.
  */
 static nlt_block_entry_t *
-open_entry(nlt_block_set_t *set, const nlt_manifest_block_t *info,
-           const nlt_block_entry_t *before, bool *again)
+open_entry(nlt_block_set_t *set, const nlt_manifest_block_t *info, bool *again)
 {
     nlt_block_entry_t *e = nlt_mem_zalloc(set->env->mem, sizeof(*e));
+    nlt_err_t why;
     nlt_rc_t rc;
 
     if (e == NULL) {
@@ -165,16 +192,20 @@ open_entry(nlt_block_set_t *set, const nlt_manifest_block_t *info,
     }
     e->info = *info;
     rc = nlt_block_open(set->env, set->blocks_fd, info->ulid.c, &e->block,
-                        &e->error);
+                        &why);
     if (rc != NLT_OK) {
         e->block = NULL;
         *again |= rc != NLT_EDATA && rc != NLT_EVERSION;
-        if (before == NULL || strcmp(before->error.text, e->error.text) != 0) {
-            nlt_log(set->env, NLT_LOG_ERROR, "block %s cannot be opened: %s",
-                    info->ulid.c, e->error.text);
-        }
+        leave_out(e, &why);
     }
     return e;
+}
+
+/* Is the entry as good as a new one? */
+static bool
+may_stay(const nlt_block_entry_t *e)
+{
+    return !nlt_block_entry_is_out(e) || e->error.rc == NLT_EVERSION;
 }
 
 /* Fills l, which has room for the blocks of m; entries get no reference. */
@@ -185,8 +216,8 @@ fill(nlt_block_set_t *set, const nlt_manifest_t *m, nlt_block_list_t *l,
     for (size_t i = 0; i < m->n_blocks; i++) {
         nlt_block_entry_t *e = find(set, &m->blocks[i]);
 
-        if (e == NULL || e->block == NULL) {
-            e = open_entry(set, &m->blocks[i], e, again);
+        if (e == NULL || !may_stay(e)) {
+            e = open_entry(set, &m->blocks[i], again);
         }
         if (e == NULL) {
             return NLT_ENOMEM;
@@ -220,7 +251,7 @@ load(nlt_block_set_t *set, nlt_block_list_t **out, bool *again, nlt_err_t *err)
     if (rc != NLT_OK && rc != NLT_ENOENT) {
         return rc;
     }
-    l = list_create(set->env, m.n_blocks);
+    l = list_create(set->env, &m);
     rc = l == NULL ? NLT_ENOMEM : fill(set, &m, l, again);
     nlt_manifest_deinit(&m);
     if (rc != NLT_OK) {
@@ -250,7 +281,8 @@ reload_locked(nlt_block_set_t *set, uint64_t generation, nlt_err_t *err)
     old = set->list;
     set->list = l;
     set->generation = generation;
-    set->loaded = !again;
+    set->loaded = true;
+    set->retry = again;
     (void) pthread_mutex_unlock(&set->mutex);
     nlt_block_set_release(set, old);
     return NLT_OK;
@@ -288,5 +320,24 @@ nlt_block_set_forget(nlt_block_set_t *set)
 {
     (void) pthread_mutex_lock(&set->mutex);
     set->loaded = false;
+    (void) pthread_mutex_unlock(&set->mutex);
+}
+
+void
+nlt_block_set_retry(nlt_block_set_t *set)
+{
+    (void) pthread_mutex_lock(&set->mutex);
+    set->loaded &= !set->retry;
+    (void) pthread_mutex_unlock(&set->mutex);
+}
+
+void
+nlt_block_set_leave_out(nlt_block_set_t *set, nlt_block_entry_t *e,
+                        const nlt_err_t *why)
+{
+    (void) pthread_mutex_lock(&set->mutex);
+    if (!nlt_block_entry_is_out(e)) {
+        leave_out(e, why);
+    }
     (void) pthread_mutex_unlock(&set->mutex);
 }

@@ -98,14 +98,8 @@ check_chunk_cb(void *ctx, uint32_t id, const nlt_index_chunk_t *c,
     }
     if (view.encoding == NLT_CHUNK_XOR) {
         rc = check_floats(va, id, c, &view, err);
-    } else if (view.encoding == NLT_CHUNK_HISTOGRAM
-               || view.encoding == NLT_CHUNK_FLOAT_HISTOGRAM) {
-        rc = check_histograms(va, id, &view, err);
     } else {
-        rc = nlt_err_set(err, NLT_EVERSION,
-                         "series %u has a chunk of encoding %u, only 1 to 3 "
-                         "can be read",
-                         id, view.encoding);
+        rc = check_histograms(va, id, &view, err);
     }
     f->n_series += f->n_chunks == 0 || id != va->last_id;
     f->n_chunks++;
@@ -123,7 +117,7 @@ check_segments(validate_t *va, nlt_err_t *err)
     uint64_t n = 0;
 
     for (size_t i = 0; i < va->b->n_segments; i++) {
-        const nlt_block_map_t *s = &va->b->segments[i];
+        const nlt_guard_t *s = va->b->segments[i];
         uint64_t off = NLT_CHUNK_FILE_HEADER_BYTES;
 
         while (off < s->len) {
@@ -212,7 +206,7 @@ nlt_block_check(const nlt_block_t *b, nlt_pool_t *pool,
     if (rc == NLT_OK && facts != NULL) {
         *facts = va.facts;
     }
-    return nlt_block_located(b, rc, err);
+    return nlt_block_done(b, rc, err);
 }
 
 nlt_rc_t

@@ -28,6 +28,13 @@
 #define NLT_CHUNK_HISTOGRAM       2
 #define NLT_CHUNK_FLOAT_HISTOGRAM 3
 
+/* Does this version know what is in chunks of the encoding? */
+static inline bool
+nlt_chunk_known(uint8_t encoding)
+{
+    return encoding >= NLT_CHUNK_XOR && encoding <= NLT_CHUNK_FLOAT_HISTOGRAM;
+}
+
 /* One chunk as it lies in a segment. */
 typedef struct {
     uint8_t encoding;

@@ -85,7 +85,20 @@ failed(compact_t *c, const source_t *s, nlt_rc_t rc)
 {
     if (rc == NLT_EDATA) {
         c->damaged = (size_t) (s - c->src);
-        return nlt_block_located(s->block, rc, c->err);
+        return nlt_block_done(s->block, rc, c->err);
+    }
+    return rc;
+}
+
+/* Was all there that was read of the sources? */
+static nlt_rc_t
+check_sources(compact_t *c)
+{
+    nlt_rc_t rc = NLT_OK;
+
+    for (size_t i = 0; i < c->n && rc == NLT_OK; i++) {
+        rc = nlt_block_intact(c->src[i].block, c->err);
+        c->damaged = rc == NLT_OK ? c->damaged : i;
     }
     return rc;
 }
@@ -705,6 +718,9 @@ write_block(compact_t *c, nlt_block_meta_t *meta)
         return rc;
     }
     rc = write_all(c, w);
+    if (rc == NLT_OK) {
+        rc = check_sources(c);
+    }
     if (rc != NLT_OK) {
         nlt_block_writer_abort(w);
         return rc;
@@ -730,6 +746,9 @@ compact(compact_t *c, const nlt_compact_source_t *sources,
         rc = scan_source(c, &c->src[i], &sources[i]);
         deletes = sources[i].info.deletes > deletes ? sources[i].info.deletes
                                                     : deletes;
+    }
+    if (rc == NLT_OK) {
+        rc = check_sources(c);
     }
     if (rc != NLT_OK || c->t_max_ms < c->t_min_ms) {
         return rc;

@@ -124,7 +124,7 @@ add_hits(nlt_compact_rules_t *r, const nlt_delete_t *d, const uint32_t *ids,
             uint32_t at = ids[i] - r->span.first;
 
             if (ids[i] < r->span.first || at >= n_bits) {
-                return nlt_block_located(
+                return nlt_block_done(
                     r->block,
                     nlt_err_set(err, NLT_EDATA,
                                 "postings name series %u, which is not there",
@@ -277,5 +277,5 @@ nlt_compact_is_dirty(const nlt_env_t *env, const nlt_compact_source_t *source,
         }
     }
     nlt_pool_deinit(&pool);
-    return rc;
+    return rc == NLT_OK ? nlt_block_intact(source->block, err) : rc;
 }

@@ -129,6 +129,8 @@ nlt_helper_close(nlt_helper_t *h)
     }
     nlt_helper_detach(h);
     nlt_manifest_deinit(&h->manifest);
+    nlt_mem_free(h->env->mem, h->verdicts,
+                 NLT_HELPER_VERDICTS * sizeof(*h->verdicts));
     nlt_store_dir_close(h->env, &h->dir);
     if (h->lock_fd >= 0) {
         (void) h->env->io->close(h->env->io->ctx, h->lock_fd);
@@ -183,6 +185,7 @@ static nlt_rc_t
 run(nlt_helper_t *h, int64_t *wait_ms, nlt_err_t *err)
 {
     nlt_head_arena_slot_t *sealed;
+    nlt_rc_t rc;
 
     if (nlt_head_is_dead(h->head)) {
         nlt_helper_quarantine(h, "it was declared dead");
@@ -204,6 +207,13 @@ run(nlt_helper_t *h, int64_t *wait_ms, nlt_err_t *err)
     sealed = nlt_helper_oldest(h, NLT_ARENA_SEALED);
     if (sealed != NULL) {
         return nlt_helper_flush(h, atomic_load(&sealed->no), err);
+    }
+    rc = nlt_helper_judge(h, err);
+    if (rc == NLT_OK) {
+        rc = nlt_helper_tend_quarantine(h, err);
+    }
+    if (rc != NLT_OK) {
+        return rc;
     }
     *wait_ms =
         nlt_helper_used(h, NLT_HELPER_BUSY_PERCENT) ? BUSY_MS : STEP_MS_MAX;

@@ -53,6 +53,15 @@ typedef struct {
     bool failed;          /* an fsync failed: never again on this file (D5) */
 } nlt_helper_log_t;
 
+/* What was found out about blocks that somebody complained about. */
+#define NLT_HELPER_VERDICTS 1024
+
+typedef struct {
+    nlt_ulid_t ulid;
+    nlt_rc_t rc; /* NLT_OK: sound */
+    int64_t ns;  /* of the monotonic clock */
+} nlt_helper_verdict_t;
+
 struct nlt_helper_s {
     const nlt_env_t *env;
     nlt_store_conf_t conf;
@@ -76,6 +85,9 @@ struct nlt_helper_s {
     nlt_err_t said[NLT_HELPER_SAID]; /* last failures logged, and when */
     int64_t said_ns[NLT_HELPER_SAID];
     unsigned n_said; /* ever */
+    nlt_helper_verdict_t *verdicts; /* NLT_HELPER_VERDICTS; NULL: none yet */
+    size_t n_verdicts;              /* ever */
+    int64_t tended_ns;              /* quarantine, when last; 0: never */
 };
 
 /* ---- nlt_helper.c ---- */
@@ -158,6 +170,26 @@ NLT_CHECKED nlt_rc_t nlt_helper_flush(nlt_helper_t *h, uint64_t no,
 
 /* Callback of replay: flushes what is sealed, rotates the active arena. */
 nlt_rc_t nlt_helper_make_room_cb(void *ctx, nlt_err_t *err);
+
+/* ---- nlt_helper_suspect.c ---- */
+
+/*
+ * Looks at one block that a process found damaged, if any was posted, and
+ * moves it to quarantine/ if it is.  NLT_EIO, NLT_ENOMEM, NLT_ELIMIT (too
+ * many in quarantine), NLT_ECANCELED.
+ */
+NLT_CHECKED nlt_rc_t nlt_helper_judge(nlt_helper_t *h, nlt_err_t *err);
+
+/*
+ * Moves to quarantine/ what the MANIFEST calls damaged and is still in
+ * blocks/.  At start: after imports were recovered, because a repaired copy
+ * may lie there by the same name, and before rubbish is removed.
+ */
+void nlt_helper_finish_quarantine(nlt_helper_t *h);
+
+/* Every few seconds: forgets blocks that were removed from quarantine/. */
+NLT_CHECKED nlt_rc_t nlt_helper_tend_quarantine(nlt_helper_t *h,
+                                                nlt_err_t *err);
 
 /* ---- nlt_helper_recover.c: one step of a stage each ---- */
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "nlt_replay.h"
+#include "nlt_suspects.h"
 #include "nlt_term.h"
 
 /* So long others may hold on to a dead head. */
@@ -61,6 +62,7 @@ nlt_helper_load(nlt_helper_t *h, nlt_err_t *err)
         }
     }
     if (rc == NLT_OK) {
+        nlt_helper_finish_quarantine(h);
         rc = nlt_block_dirs_clean(h->env, h->dir.blocks_fd, &h->manifest,
                                   false, &dirs, err);
     }
@@ -143,6 +145,7 @@ nlt_helper_attach(nlt_helper_t *h, nlt_err_t *err)
         return rc;
     }
     (void) nlt_head_reap(h->head);
+    nlt_suspects_reset(nlt_helper_ctl(h));
     fault = head_fault(h);
     if (fault != NULL) {
         nlt_helper_quarantine(h, fault);

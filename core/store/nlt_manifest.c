@@ -151,6 +151,17 @@ block_cmp(const nlt_manifest_block_t *a, const nlt_manifest_block_t *b)
     return strcmp(a->ulid.c, b->ulid.c);
 }
 
+size_t
+nlt_manifest_find_damaged(const nlt_manifest_t *m, const char *ulid)
+{
+    size_t i = 0;
+
+    while (i < m->n_damaged && strcmp(m->damaged[i].ulid.c, ulid) != 0) {
+        i++;
+    }
+    return i;
+}
+
 nlt_rc_t
 nlt_manifest_add_block(nlt_manifest_t *m, const nlt_manifest_block_t *b)
 {
@@ -171,6 +182,10 @@ nlt_manifest_add_block(nlt_manifest_t *m, const nlt_manifest_block_t *b)
             (m->n_blocks - at) * sizeof(*b));
     m->blocks[at] = *b;
     m->n_blocks++;
+    at = nlt_manifest_find_damaged(m, b->ulid.c);
+    if (at < m->n_damaged) {
+        nlt_manifest_remove_damaged(m, at); /* a repaired copy */
+    }
     return NLT_OK;
 }
 
@@ -187,10 +202,9 @@ nlt_manifest_add_damaged(nlt_manifest_t *m, const nlt_manifest_damaged_t *d)
 {
     nlt_rc_t rc;
 
-    for (size_t i = 0; i < m->n_damaged; i++) {
-        if (strcmp(m->damaged[i].ulid.c, d->ulid.c) == 0) {
-            return NLT_EDUP;
-        }
+    if (nlt_manifest_find_damaged(m, d->ulid.c) < m->n_damaged
+        || nlt_manifest_find(m, d->ulid.c) < m->n_blocks) {
+        return NLT_EDUP;
     }
     rc = reserve_damaged(m, m->n_damaged + 1);
     if (rc == NLT_OK) {

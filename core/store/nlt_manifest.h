@@ -103,7 +103,8 @@ NLT_CHECKED nlt_rc_t nlt_manifest_copy(nlt_manifest_t *to,
 
 /*
  * Names a block.  Keeps the order that queries merge in: older arena first.
- * NLT_EDUP, NLT_ENOMEM, NLT_ELIMIT: unchanged.
+ * A block that was in quarantine is not any more.  NLT_EDUP, NLT_ENOMEM,
+ * NLT_ELIMIT: unchanged.
  */
 NLT_CHECKED nlt_rc_t nlt_manifest_add_block(nlt_manifest_t *m,
                                             const nlt_manifest_block_t *b);
@@ -111,7 +112,10 @@ NLT_CHECKED nlt_rc_t nlt_manifest_add_block(nlt_manifest_t *m,
 /* Takes block idx off the list. */
 void nlt_manifest_remove_block(nlt_manifest_t *m, size_t idx);
 
-/* Names a block in quarantine.  NLT_EDUP, NLT_ENOMEM, NLT_ELIMIT. */
+/*
+ * Names a block in quarantine, whose own line was taken off before.
+ * NLT_EDUP, NLT_ENOMEM, NLT_ELIMIT: unchanged.
+ */
 NLT_CHECKED nlt_rc_t nlt_manifest_add_damaged(nlt_manifest_t *m,
                                               const nlt_manifest_damaged_t *d);
 
@@ -120,6 +124,9 @@ void nlt_manifest_remove_damaged(nlt_manifest_t *m, size_t idx);
 
 /* Index of a block, or n_blocks. */
 size_t nlt_manifest_find(const nlt_manifest_t *m, const char *ulid);
+
+/* Index of a damaged block, or n_damaged. */
+size_t nlt_manifest_find_damaged(const nlt_manifest_t *m, const char *ulid);
 
 /* Is everything of this arena in blocks or logged again? */
 bool nlt_manifest_is_finished(const nlt_manifest_t *m, uint64_t arena);

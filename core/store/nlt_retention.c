@@ -191,7 +191,8 @@ clean_one(const nlt_env_t *env, int blocks_fd, const nlt_manifest_t *m,
         }
         return rc;
     }
-    if (nlt_manifest_find(m, name) < m->n_blocks) {
+    if (nlt_manifest_find(m, name) < m->n_blocks
+        || nlt_manifest_find_damaged(m, name) < m->n_damaged) {
         return NLT_OK;
     }
     if (is_ours(env, blocks_fd, name, m->store_id, pool)) {

@@ -54,7 +54,8 @@ typedef struct {
 /*
  * Removes from blocks_fd what is not data: <ULID>.tmp-for-creation and
  * .tmp-for-deletion, and blocks that this store wrote (nlt_flush_owns) but
- * m does not name.  With dry set it only counts.  NLT_EIO, NLT_ENOMEM.
+ * m does not name; not those that m calls damaged.  With dry set it only
+ * counts.  NLT_EIO, NLT_ENOMEM.
  */
 NLT_CHECKED nlt_rc_t nlt_block_dirs_clean(const nlt_env_t *env, int blocks_fd,
                                           const nlt_manifest_t *m, bool dry,

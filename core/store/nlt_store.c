@@ -91,6 +91,19 @@ nlt_store_let_go(nlt_store_t *s)
     (void) pthread_mutex_unlock(&s->mutex);
 }
 
+void
+nlt_store_report(nlt_store_t *s, nlt_head_ctl_t *ctl)
+{
+    nlt_block_list_t *list = nlt_block_set_acquire(s->blocks);
+
+    for (size_t i = 0; i < list->n; i++) {
+        if (nlt_block_entry_is_out(list->v[i])) {
+            nlt_suspects_post(ctl, list->v[i]->info.ulid.c);
+        }
+    }
+    nlt_block_set_release(s->blocks, list);
+}
+
 /* ---- the tick; with the mutex, in the event loop ---- */
 
 static void
@@ -148,6 +161,7 @@ try_open(nlt_store_t *s)
     }
     s->open = true;
     s->reason[0] = '\0';
+    nlt_store_report(s, ctl);
 }
 
 /* Logs a failure once for each text, not once a tick. */
@@ -162,19 +176,30 @@ complain(nlt_store_t *s, const char *what, const nlt_err_t *err)
 }
 
 static void
-refresh(nlt_store_t *s)
+refresh_blocks(nlt_store_t *s)
 {
     nlt_head_ctl_t *ctl = nlt_head_ctl(s->head);
     nlt_err_t err;
 
-    if (nlt_head_refresh(s->head, &err) != NLT_OK) {
-        complain(s, "head", &err);
-    } else if (nlt_block_set_reload(s->blocks, atomic_load(&ctl->manifest_gen),
-                                    &err)
-               != NLT_OK) {
+    nlt_block_set_retry(s->blocks);
+    if (nlt_block_set_reload(s->blocks, atomic_load(&ctl->manifest_gen), &err)
+        != NLT_OK) {
         complain(s, "blocks", &err);
     } else {
         s->said[0] = '\0';
+    }
+    nlt_store_report(s, ctl);
+}
+
+static void
+refresh(nlt_store_t *s)
+{
+    nlt_err_t err;
+
+    if (nlt_head_refresh(s->head, &err) != NLT_OK) {
+        complain(s, "head", &err);
+    } else {
+        refresh_blocks(s);
     }
     if (s->ingest != NULL) {
         nlt_ingest_tick(s->ingest);
@@ -291,9 +316,11 @@ gauge_blocks(nlt_block_set_t *set, nlt_store_gauges_t *out)
     nlt_block_list_t *list = nlt_block_set_acquire(set);
 
     out->blocks = list->n;
+    out->blocks_left_out = list->n_damaged;
     for (size_t i = 0; i < list->n; i++) {
         const nlt_manifest_block_t *b = &list->v[i]->info;
 
+        out->blocks_left_out += nlt_block_entry_is_out(list->v[i]);
         out->block_bytes += b->bytes;
         out->block_samples += b->n_samples;
         out->oldest_ms = nlt_min_i64(out->oldest_ms, b->t_min_ms);

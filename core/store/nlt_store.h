@@ -119,6 +119,7 @@ typedef struct {
     uint64_t active_samples;
     uint64_t arenas;
     uint64_t blocks;
+    uint64_t blocks_left_out; /* damaged, in quarantine, or unreadable */
     uint64_t block_bytes;
     uint64_t block_samples;
     uint64_t failed_logs; /* arenas not yet in blocks whose log has failed */
@@ -143,6 +144,8 @@ typedef struct {
     uint32_t tenant;
     nlt_head_view_t head;
     void *blocks; /* the list that was current */
+    uint8_t *marks; /* of its blocks, then of those in quarantine */
+    _Atomic bool again; /* a block turned out damaged */
     int64_t t_oldest_ms;
 } nlt_view_t;
 
@@ -154,10 +157,38 @@ typedef struct {
  * The source points into *out, which must therefore stay where it is.
  * NLT_ENOTREADY (err says why), NLT_EIO, NLT_EDATA (list of blocks),
  * NLT_ENOMEM.  [any thread]
+ *
+ * Damage.  A block is either wholly in an answer or wholly left out.  When a
+ * function of the source meets a damaged block it fails with NLT_EDATA (or
+ * NLT_EVERSION), or, where it cannot fail, gives something empty.  So whoever
+ * has evaluated something, with whatever result, asks nlt_view_again():
+ *
+ *     do {
+ *         answer = evaluate(view)
+ *     } while (nlt_view_again(view))
+ *     nlt_view_warnings(view)     what the answer misses
  */
 NLT_CHECKED nlt_rc_t nlt_view_open(nlt_store_t *s, uint32_t tenant,
                                    const int *cancel, nlt_view_t *out,
                                    nlt_err_t *err);
+
+/*
+ * Has a block that was read turned out damaged?  Then what was made of it is
+ * void, and must be made again: the view leaves the block out from now on.
+ * true at most once a block.  All sets are closed.  The helper has been told.
+ */
+bool nlt_view_again(nlt_view_t *v);
+
+/*
+ * One text for each block that overlaps the times of what was selected since
+ * the view was opened, or nlt_view_again() said true, and that was left out;
+ * in the pool, in order of blocks, at most NLT_VIEW_WARNINGS_MAX and one that
+ * counts the others.  NLT_ENOMEM.
+ */
+#define NLT_VIEW_WARNINGS_MAX 10
+NLT_CHECKED nlt_rc_t nlt_view_warnings(const nlt_view_t *v, nlt_pool_t *pool,
+                                       nlt_str_t **out, size_t *n,
+                                       nlt_err_t *err);
 
 /* Lets go of arenas and blocks.  All sets are closed.  [any thread] */
 void nlt_view_close(nlt_view_t *v);

@@ -1,7 +1,7 @@
 /*
  * nlt_store_priv.h - inside of a store as one process has it.
  *
- * Floor 3 (store).  Only nlt_store.c and nlt_store_source.c include it.
+ * Floor 3 (store).  Only nlt_store*.c include it.
  *
  * The event loop ticks and writes, threads query.  What they share is the
  * head: it may only be detached when no view is open, so views are counted
@@ -15,6 +15,7 @@
 
 #include "nlt_block_set.h"
 #include "nlt_store_dir.h"
+#include "nlt_suspects.h"
 
 struct nlt_store_s {
     const nlt_env_t *env;
@@ -40,5 +41,36 @@ struct nlt_store_s {
  */
 nlt_head_t *nlt_store_hold(nlt_store_t *s);
 void nlt_store_let_go(nlt_store_t *s);
+
+/* Tells the helper of all blocks that are left out.  [any] */
+void nlt_store_report(nlt_store_t *s, nlt_head_ctl_t *ctl);
+
+/* ---- nlt_store_source.c ---- */
+
+/* Of the source of a view, which is its ctx. */
+extern const nlt_source_ops_t nlt_store_source_ops;
+
+/* ---- nlt_store_view.c ---- */
+
+/* Of view->marks[i], block i of the list. */
+#define NLT_VIEW_USED   1u /* something was read of it, or may be */
+#define NLT_VIEW_OUT    2u /* left out */
+#define NLT_VIEW_MISSED 4u /* it would have been used */
+
+/*
+ * May block idx of the list be used for [t_min, t_max]?  Notes that it was,
+ * or that it is missing.  The thread of select().
+ */
+bool nlt_view_uses(nlt_view_t *v, size_t idx, int64_t t_min, int64_t t_max);
+
+/* Notes what is in quarantine and overlaps [t_min, t_max]. */
+void nlt_view_misses(nlt_view_t *v, int64_t t_min, int64_t t_max);
+
+/*
+ * A read of block idx gave rc; damage is remembered, and the answer void.
+ * Returns rc.  [any thread]
+ */
+nlt_rc_t nlt_view_met(const nlt_view_t *v, size_t idx, nlt_rc_t rc,
+                      const nlt_err_t *err);
 
 #endif

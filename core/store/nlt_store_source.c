@@ -9,6 +9,9 @@
  *     refs    A3 A9 A12 B4 B7 a1 a2        each with its next, newer one
  *     series  0: A3 -> B4 -> a2   1: A9   2: A12 -> a1   3: B7
  *
+ * A part that turns out damaged fails, and nlt_store_view.c begins again
+ * without it.
+ *
  * When a single part found anything (the usual dashboard of the last hour)
  * there is nothing to unite: no labels are looked at and there are no refs.
  * Otherwise series are united by a hash of their labels, compared in full
@@ -23,8 +26,10 @@
 #define POLL_EVERY  1024
 
 typedef struct {
+    const nlt_view_t *view;
     const nlt_arena_t *arena; /* one of the two */
-    const nlt_block_entry_t *block;
+    const nlt_block_t *block;
+    size_t idx;   /* of the block in the view's list */
     bool whole;   /* lies inside the range of the select */
     uint32_t *id; /* series that matched */
     size_t n;
@@ -65,94 +70,46 @@ over_budget(nlt_err_t *err)
                        "query needs more memory than it may use");
 }
 
-static const nlt_view_t *
+static nlt_view_t *
 view_of(const nlt_source_t *src)
 {
     return src->ctx;
 }
 
-/* ---- views ---- */
-
-static const nlt_source_ops_t store_source_ops;
-
-nlt_rc_t
-nlt_view_open(nlt_store_t *s, uint32_t tenant, const int *cancel,
-              nlt_view_t *out, nlt_err_t *err)
-{
-    nlt_head_t *head = nlt_store_hold(s);
-    nlt_head_ctl_t *ctl;
-    nlt_rc_t rc;
-
-    if (head == NULL) {
-        nlt_store_status_t status;
-
-        nlt_store_status(s, &status);
-        return nlt_err_set(err, NLT_ENOTREADY, "store is not ready: %s",
-                           status.reason);
-    }
-    *out = (nlt_view_t){.store = s, .tenant = tenant};
-    ctl = nlt_head_ctl(head);
-    /*
-     * Arenas first: one that is retired after this stays mapped; of one that
-     * was retired before, the generation already counts the blocks.
-     */
-    nlt_head_pin(head, &out->head);
-    rc = nlt_block_set_reload(s->blocks, atomic_load(&ctl->manifest_gen), err);
-    if (rc != NLT_OK) {
-        nlt_head_unpin(head, &out->head);
-        nlt_store_let_go(s);
-        return rc;
-    }
-    out->blocks = nlt_block_set_acquire(s->blocks);
-    out->t_oldest_ms = atomic_load(&ctl->t_oldest_ms);
-    out->source = (nlt_source_t){&store_source_ops, out, cancel};
-    return NLT_OK;
-}
-
-void
-nlt_view_close(nlt_view_t *v)
-{
-    nlt_block_set_release(v->store->blocks, v->blocks);
-    nlt_head_unpin(v->store->head, &v->head);
-    nlt_store_let_go(v->store);
-    *v = (nlt_view_t){.store = NULL};
-}
-
 /* ---- parts ---- */
 
-static nlt_rc_t
-add_block(const nlt_block_entry_t *e, int64_t t_min, int64_t t_max,
-          part_t *parts, size_t *n, nlt_err_t *err)
+static void
+add_block(nlt_view_t *v, size_t idx, int64_t t_min, int64_t t_max,
+          part_t *parts, size_t *n)
 {
-    if (e->info.t_end_ms <= t_min || e->info.t_min_ms > t_max) {
-        return NLT_OK;
+    const nlt_block_list_t *list = v->blocks;
+    const nlt_manifest_block_t *info = &list->v[idx]->info;
+
+    if (nlt_view_uses(v, idx, t_min, t_max)) {
+        parts[(*n)++] = (part_t){
+            .view = v,
+            .block = list->v[idx]->block,
+            .idx = idx,
+            .whole = info->t_min_ms >= t_min && info->t_end_ms - 1 <= t_max,
+        };
     }
-    if (e->block == NULL) {
-        return nlt_err_set(err, e->error.rc, "block %s: %s", e->info.ulid.c,
-                           e->error.text);
-    }
-    parts[(*n)++] = (part_t){
-        .block = e,
-        .whole = e->info.t_min_ms >= t_min && e->info.t_end_ms - 1 <= t_max,
-    };
-    return NLT_OK;
 }
 
 static void
-add_arena(const nlt_arena_t *a, int64_t t_min, int64_t t_max, part_t *parts,
-          size_t *n)
+add_arena(const nlt_view_t *v, const nlt_arena_t *a, int64_t t_min,
+          int64_t t_max, part_t *parts, size_t *n)
 {
     const nlt_arena_header_t *h = nlt_arena_header(a);
 
     if (atomic_load(&h->n_samples) > 0 && atomic_load(&h->t_max_ms) >= t_min
         && atomic_load(&h->t_min_ms) <= t_max) {
-        parts[(*n)++] = (part_t){.arena = a};
+        parts[(*n)++] = (part_t){.view = v, .arena = a};
     }
 }
 
 /* The parts of the view that may have samples in the range. */
 static nlt_rc_t
-find_parts(const nlt_view_t *v, nlt_pool_t *pool, int64_t t_min, int64_t t_max,
+find_parts(nlt_view_t *v, nlt_pool_t *pool, int64_t t_min, int64_t t_max,
            part_t **out, size_t *n, nlt_err_t *err)
 {
     const nlt_block_list_t *list = v->blocks;
@@ -167,27 +124,34 @@ find_parts(const nlt_view_t *v, nlt_pool_t *pool, int64_t t_min, int64_t t_max,
     if (t_min > t_max) {
         return NLT_OK;
     }
+    nlt_view_misses(v, t_min, t_max);
     for (size_t i = 0; i < list->n; i++) {
-        nlt_rc_t rc = add_block(list->v[i], t_min, t_max, parts, n, err);
-
-        if (rc != NLT_OK) {
-            return rc;
-        }
+        add_block(v, i, t_min, t_max, parts, n);
     }
     for (size_t i = 0; i < v->head.n; i++) {
-        add_arena(v->head.arena[i], t_min, t_max, parts, n);
+        add_arena(v, v->head.arena[i], t_min, t_max, parts, n);
     }
     return NLT_OK;
+}
+
+/* What a function of the part's block gave; damage makes the answer void. */
+static nlt_rc_t
+met(const part_t *p, nlt_rc_t rc, const nlt_err_t *err)
+{
+    return rc == NLT_OK ? rc : nlt_view_met(p->view, p->idx, rc, err);
 }
 
 static nlt_rc_t
 part_labels(const part_t *p, uint32_t id, nlt_pool_t *pool, nlt_labels_t *out,
             nlt_err_t *err)
 {
+    nlt_err_t own;
     nlt_rc_t rc;
 
     if (p->arena == NULL) {
-        return nlt_block_labels(p->block->block, id, pool, out, err);
+        err = err ? err : &own;
+        rc = nlt_block_labels(p->block, id, pool, out, err);
+        return met(p, rc, err);
     }
     rc = nlt_arena_labels(p->arena, id, pool, out);
     return rc == NLT_OK ? rc
@@ -204,11 +168,11 @@ drop_outside(const nlt_source_t *src, part_t *p, int64_t t_min, int64_t t_max,
 
     for (size_t i = 0; i < p->n; i++) {
         bool overlaps = false;
-        nlt_rc_t rc = nlt_block_overlaps(p->block->block, p->id[i], t_min,
-                                         t_max, &overlaps, err);
+        nlt_rc_t rc = nlt_block_overlaps(p->block, p->id[i], t_min, t_max,
+                                         &overlaps, err);
 
         if (rc != NLT_OK) {
-            return rc;
+            return met(p, rc, err);
         }
         if (overlaps) {
             p->id[n++] = p->id[i];
@@ -235,8 +199,9 @@ select_part(const nlt_source_t *src, nlt_pool_t *pool, const nlt_select_t *sel,
         return nlt_arena_select(p->arena, pool, v->tenant, sel->matchers,
                                 sel->n_matchers, &p->id, &p->n, err);
     }
-    rc = nlt_block_select(p->block->block, pool, sel->matchers,
-                          sel->n_matchers, &p->id, &p->n, err);
+    rc = nlt_block_select(p->block, pool, sel->matchers, sel->n_matchers,
+                          &p->id, &p->n, err);
+    rc = met(p, rc, err);
     if (rc == NLT_OK && !p->whole) {
         rc = drop_outside(src, p, nlt_max_i64(sel->t_min_ms, v->t_oldest_ms),
                           sel->t_max_ms, err);
@@ -374,7 +339,7 @@ static nlt_rc_t
 source_select(const nlt_source_t *src, nlt_pool_t *pool,
               const nlt_select_t *sel, nlt_series_set_t **out, nlt_err_t *err)
 {
-    const nlt_view_t *v = view_of(src);
+    nlt_view_t *v = view_of(src);
     set_t *s = nlt_pool_zalloc(pool, sizeof(*s));
     size_t n_parts = 0, total = 0;
     nlt_rc_t rc;
@@ -534,7 +499,7 @@ read_part(const part_t *p, uint32_t id, nlt_read_t what, int64_t t_min,
     if (p->arena != NULL) {
         return nlt_arena_read(p->arena, id, what, t_min, t_max, out, err);
     }
-    return nlt_block_read(p->block->block, id, t_min, t_max, out, err);
+    return met(p, nlt_block_read(p->block, id, t_min, t_max, out, err), err);
 }
 
 /* First index in [0, n) with t_ms >= t, or n. */
@@ -675,6 +640,9 @@ source_read(const nlt_series_set_t *set, size_t idx, nlt_read_t what,
     if (canceled(set->source)) {
         return was_canceled(err);
     }
+    if (atomic_load_explicit(&s->view->again, memory_order_relaxed)) {
+        return nlt_err_set(err, NLT_EDATA, "a block is damaged");
+    }
     t_min = nlt_max_i64(t_min, s->view->t_oldest_ms);
     if (t_min > t_max) {
         return NLT_OK;
@@ -718,10 +686,13 @@ gather_list(gather_t *g, const part_t *p)
         rc = nlt_arena_label_values(p->arena, g->pool, tenant, *g->name, &v,
                                     &n);
     } else if (g->name == NULL) {
-        rc = nlt_block_label_names(p->block->block, g->pool, &v, &n, g->err);
+        rc = met(p, nlt_block_label_names(p->block, g->pool, &v, &n, g->err),
+                 g->err);
     } else {
-        rc = nlt_block_label_values(p->block->block, *g->name, g->pool, &v, &n,
-                                    g->err);
+        rc = met(p,
+                 nlt_block_label_values(p->block, *g->name, g->pool, &v, &n,
+                                        g->err),
+                 g->err);
     }
     if (rc == NLT_ENOMEM) {
         return over_budget(g->err);
@@ -796,7 +767,7 @@ static nlt_rc_t
 gather(const nlt_source_t *src, nlt_pool_t *pool, const nlt_str_t *name,
        const nlt_select_t *sel, nlt_str_t **out, size_t *n, nlt_err_t *err)
 {
-    const nlt_view_t *v = view_of(src);
+    nlt_view_t *v = view_of(src);
     gather_t g = {.src = src, .pool = pool, .name = name, .err = err};
     part_t *parts;
     size_t n_parts = 0;
@@ -833,7 +804,7 @@ source_label_values(const nlt_source_t *src, nlt_pool_t *pool, nlt_str_t name,
     return gather(src, pool, &name, sel, out, n, err);
 }
 
-static const nlt_source_ops_t store_source_ops = {
+const nlt_source_ops_t nlt_store_source_ops = {
     .select = source_select,
     .label = source_label,
     .labels = source_labels,

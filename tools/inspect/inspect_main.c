@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "nlt_guard.h"
 #include "nlt_time.h"
 
 #define HEAD_DIR "/dev/shm" /* default of head= */
@@ -91,6 +92,7 @@ main(int argc, char **argv)
                         "DIR is that of head=, by default " HEAD_DIR "\n");
         return 2;
     }
+    (void) nlt_guard_install();
     conf = (nlt_store_conf_t){.path = path, .head_path = head};
     if (nlt_store_dir_open(in.env, &conf, &in.dir, &err) != NLT_OK) {
         fprintf(stderr, "nightlight-inspect: %s\n", err.text);
