@@ -9,12 +9,11 @@
 #include "nlt_hash.h"
 #include "nlt_xor.h"
 
-#define META_BYTES_MAX      (1u << 20)
-#define META_POOL_BYTES     (256u << 10)
-#define TOMBSTONE_BYTES_MAX (64u << 20)
-#define TOMBSTONE_MAGIC     0x0130ba30u
-#define TOMBSTONE_VERSION   1
-#define SEGMENTS_MAX        999999u
+#define META_BYTES_MAX (1u << 20)
+#define SEGMENTS_MAX   999999u
+
+/* Lists of meta.json, and 56 bytes for each tombstone that there may be. */
+#define POOL_BYTES ((256u << 10) + 56ul * NLT_TOMBSTONES_MAX)
 
 nlt_rc_t
 nlt_block_done(const nlt_block_t *b, nlt_rc_t rc, nlt_err_t *err)
@@ -83,47 +82,20 @@ open_meta(nlt_block_t *b, int dir_fd, nlt_err_t *err)
                              : rc;
 }
 
-/*
- * Deletions are not applied yet; a file that says there are some must at
- * least be understood, and is reported.
- */
 static nlt_rc_t
 open_tombstones(nlt_block_t *b, int dir_fd, nlt_err_t *err)
 {
     nlt_buf_t buf;
-    nlt_reader_t r;
-    uint32_t magic;
-    uint8_t version;
     nlt_rc_t rc;
 
-    nlt_buf_init(&buf, b->env->mem, TOMBSTONE_BYTES_MAX);
+    nlt_buf_init(&buf, b->env->mem, NLT_TOMBSTONES_BYTES_MAX);
     rc = nlt_io_read_file(b->env->io, dir_fd, "tombstones", &buf, err);
-    if (rc != NLT_OK) {
-        nlt_buf_deinit(&buf);
-        return rc == NLT_ENOENT ? NLT_OK : rc;
-    }
-    r = nlt_reader(buf.data, buf.len);
-    magic = nlt_read_be32(&r);
-    version = nlt_read_u8(&r);
-    if (r.failed || magic != TOMBSTONE_MAGIC) {
-        rc =
-            nlt_err_set(err, NLT_EDATA, "tombstones: begins with %08x", magic);
-    } else if (version != TOMBSTONE_VERSION) {
-        rc = nlt_err_set(err, NLT_EVERSION,
-                         "tombstones: format version %u, only %d can be read",
-                         version, TOMBSTONE_VERSION);
-    } else if (nlt_reader_left(&r) < 4
-               || nlt_crc32c(0, r.p, nlt_reader_left(&r) - 4)
-                      != nlt_be32(r.end - 4)) {
-        rc = nlt_err_set(err, NLT_EDATA, "tombstones: checksum mismatch");
-    } else if (nlt_reader_left(&r) > 4) {
-        nlt_log(b->env, NLT_LOG_WARN,
-                "block %s: its tombstones are not applied: deleted samples "
-                "are visible",
-                b->name.c);
+    if (rc == NLT_OK) {
+        rc = nlt_tombstones_parse(&b->pool, nlt_buf_str(&buf), &b->tombstones,
+                                  err);
     }
     nlt_buf_deinit(&buf);
-    return rc;
+    return rc == NLT_ENOENT ? NLT_OK : rc;
 }
 
 /* Room for one more segment. */
@@ -236,7 +208,7 @@ nlt_block_open(const nlt_env_t *env, int dir_fd, const char *name,
                            name);
     }
     b->env = env;
-    nlt_pool_init(&b->pool, env->mem, META_POOL_BYTES);
+    nlt_pool_init(&b->pool, env->mem, POOL_BYTES);
     memcpy(b->name.c, name, NLT_ULID_LEN);
     rc = nlt_block_done(b, open_files(b, fd, err), err);
     (void) io->close(io->ctx, fd);
@@ -281,6 +253,12 @@ const nlt_block_meta_t *
 nlt_block_meta(const nlt_block_t *b)
 {
     return &b->meta;
+}
+
+const nlt_tombstones_t *
+nlt_block_tombstones(const nlt_block_t *b)
+{
+    return &b->tombstones;
 }
 
 nlt_rc_t
@@ -445,9 +423,12 @@ nlt_rc_t
 nlt_block_read(const nlt_block_t *b, nlt_block_series_t id, int64_t t_min_ms,
                int64_t t_max_ms, nlt_samples_t *out, nlt_err_t *err)
 {
+    const nlt_interval_t *gone;
+    size_t n_gone, from = out->n;
     nlt_index_series_t s;
     nlt_rc_t rc = nlt_index_series_open(b->index, id, &s, err);
 
+    gone = nlt_tombstones_of(&b->tombstones, id, &n_gone);
     if (rc == NLT_OK) {
         rc = nlt_index_series_chunks(&s, err);
     }
@@ -462,12 +443,29 @@ nlt_block_read(const nlt_block_t *b, nlt_block_series_t id, int64_t t_min_ms,
             rc = read_chunk(b, &c, t_min_ms, t_max_ms, out, err);
         }
     }
+    if (n_gone > 0) {
+        nlt_intervals_cut(gone, n_gone, out, from);
+    }
     return nlt_block_done(b, rc, err);
 }
 
 nlt_rc_t
 nlt_block_overlaps(const nlt_block_t *b, nlt_block_series_t id,
                    int64_t t_min_ms, int64_t t_max_ms, bool *out,
+                   nlt_err_t *err)
+{
+    const nlt_interval_t *gone;
+    size_t n_gone;
+
+    gone = nlt_tombstones_of(&b->tombstones, id, &n_gone);
+    return nlt_block_has_more(b, id, t_min_ms, t_max_ms, gone, n_gone, out,
+                              err);
+}
+
+nlt_rc_t
+nlt_block_has_more(const nlt_block_t *b, nlt_block_series_t id,
+                   int64_t t_min_ms, int64_t t_max_ms,
+                   const nlt_interval_t *gone, size_t n_gone, bool *out,
                    nlt_err_t *err)
 {
     nlt_index_series_t s;
@@ -477,14 +475,17 @@ nlt_block_overlaps(const nlt_block_t *b, nlt_block_series_t id,
     if (rc == NLT_OK) {
         rc = nlt_index_series_chunks(&s, err);
     }
-    while (rc == NLT_OK && s.n_chunks > 0) {
+    while (rc == NLT_OK && s.n_chunks > 0 && !*out) {
         nlt_index_chunk_t c;
 
         rc = nlt_index_series_chunk(&s, &c, err);
-        if (rc == NLT_OK && c.t_max_ms >= t_min_ms) {
-            *out = c.t_min_ms <= t_max_ms;
+        if (rc == NLT_OK && c.t_min_ms > t_max_ms) {
             break;
         }
+        *out = rc == NLT_OK && c.t_max_ms >= t_min_ms
+               && !nlt_intervals_cover(gone, n_gone,
+                                       nlt_max_i64(c.t_min_ms, t_min_ms),
+                                       nlt_min_i64(c.t_max_ms, t_max_ms));
     }
     return nlt_block_done(b, rc, err);
 }

@@ -23,6 +23,7 @@
 #include "nlt_block_meta.h"
 #include "nlt_matcher.h"
 #include "nlt_source.h"
+#include "nlt_tombstones.h"
 
 typedef struct nlt_block_s nlt_block_t;
 
@@ -45,6 +46,13 @@ NLT_CHECKED nlt_rc_t nlt_block_intact(const nlt_block_t *b, nlt_err_t *err);
 
 /* What meta.json says; lives as long as the block.  Its range is half-open. */
 const nlt_block_meta_t *nlt_block_meta(const nlt_block_t *b);
+
+/*
+ * What its tombstones file says, by number of series; empty unless the block
+ * was imported.  nlt_block_read() and nlt_block_overlaps() keep to it, raw
+ * chunks, lists of labels and select do not.
+ */
+const nlt_tombstones_t *nlt_block_tombstones(const nlt_block_t *b);
 
 /* A series of a block: its number in the index (offset / 16). */
 typedef uint32_t nlt_block_series_t;
@@ -83,11 +91,25 @@ NLT_CHECKED nlt_rc_t nlt_block_read(const nlt_block_t *b,
                                     int64_t t_max_ms, nlt_samples_t *out,
                                     nlt_err_t *err);
 
-/* Does any chunk of the series overlap the range?  From the index alone. */
+/*
+ * Does any chunk of the series overlap the range, and is not wholly under a
+ * tombstone in it?  From the index alone.
+ */
 NLT_CHECKED nlt_rc_t nlt_block_overlaps(const nlt_block_t *b,
                                         nlt_block_series_t id,
                                         int64_t t_min_ms, int64_t t_max_ms,
                                         bool *out, nlt_err_t *err);
+
+/*
+ * The same with n_gone joined intervals that are not there any more, whatever
+ * the tombstones say.
+ */
+NLT_CHECKED nlt_rc_t nlt_block_has_more(const nlt_block_t *b,
+                                        nlt_block_series_t id,
+                                        int64_t t_min_ms, int64_t t_max_ms,
+                                        const nlt_interval_t *gone,
+                                        size_t n_gone, bool *out,
+                                        nlt_err_t *err);
 
 /* One chunk as it lies on disk, checksum verified. */
 typedef struct {

@@ -10,10 +10,11 @@
 #include "nlt_chunk_file.h"
 #include "nlt_guard.h"
 #include "nlt_index_file.h"
+#include "nlt_tombstones.h"
 
 struct nlt_block_s {
     const nlt_env_t *env;
-    nlt_pool_t pool; /* of meta's lists */
+    nlt_pool_t pool; /* of meta's lists and tombstones */
     nlt_block_meta_t meta;
     nlt_ulid_t name;
     _Atomic uint32_t hit; /* faults in the mappings: see nlt_guard.h */
@@ -22,6 +23,7 @@ struct nlt_block_s {
     nlt_guard_t **segments; /* n_segments_cap of room */
     size_t n_segments;
     size_t n_segments_cap;
+    nlt_tombstones_t tombstones;
 };
 
 /*

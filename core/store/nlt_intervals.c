@@ -1,7 +1,7 @@
 /*
  * nlt_intervals.c - intervals of time, and samples that lie in them.
  */
-#include "nlt_deletes.h"
+#include "nlt_intervals.h"
 
 #include "nlt_sort.h"
 

@@ -263,7 +263,7 @@ nothing_leaks_without_memory(void)
 {
     nlt_err_t err;
 
-    for (int n = 0;; n++) {
+    for (int n = 0; n < 1000; n++) {
         nlt_env_t env = nlt_env_posix;
         nlt_delete_list_t *got;
         nlt_test_mem_t mem;
@@ -427,7 +427,7 @@ failing_disk_leaves_a_whole_file(void)
 
     make_dir();
     env.io = &io;
-    for (long n = 1;; n++) {
+    for (long n = 1; n < 1000; n++) {
         nlt_delete_list_t *got;
         nlt_rc_t rc;
 
