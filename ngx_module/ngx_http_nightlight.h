@@ -45,6 +45,8 @@ typedef struct {
     ngx_str_t                        head;       /* NUL-terminated */
     off_t                            memory;
     time_t                           retention;  /* seconds */
+    off_t                            retention_size;    /* 0: no limit */
+    off_t                            min_free;
     ngx_int_t                        wal_sync;   /* ms, or NLT_WAL_SYNC_* */
 
     ngx_msec_t                       self;       /* 0: off */

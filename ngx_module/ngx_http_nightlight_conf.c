@@ -54,6 +54,8 @@ ngx_http_nightlight_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     store->name = value[1];
     store->memory = NGX_CONF_UNSET;
     store->retention = NGX_CONF_UNSET;
+    store->retention_size = NGX_CONF_UNSET;
+    store->min_free = NGX_CONF_UNSET;
     store->wal_sync = NGX_CONF_UNSET;
     store->file = cf->conf_file->file.name.data;
     store->line = cf->conf_file->line;
@@ -164,6 +166,24 @@ ngx_http_nightlight_store_param(ngx_conf_t *cf,
         return NGX_CONF_OK;
     }
 
+    if (ngx_http_nightlight_param(arg, "retention_size=", &v)) {
+        store->retention_size = ngx_parse_offset(&v);
+
+        return store->retention_size <= 0
+               ? ngx_http_nightlight_param_error(cf, arg,
+                                             "not a size such as 50g or 512m")
+               : NGX_CONF_OK;
+    }
+
+    if (ngx_http_nightlight_param(arg, "min_free=", &v)) {
+        store->min_free = ngx_parse_offset(&v);
+
+        return store->min_free <= 0
+               ? ngx_http_nightlight_param_error(cf, arg,
+                                             "not a size such as 1g or 512m")
+               : NGX_CONF_OK;
+    }
+
     if (ngx_http_nightlight_param(arg, "wal_sync=", &v)) {
 
         if (v.len == 3 && ngx_strncmp(v.data, "off", 3) == 0) {
@@ -188,10 +208,7 @@ ngx_http_nightlight_store_param(ngx_conf_t *cf,
         return NGX_CONF_OK;
     }
 
-    if (ngx_http_nightlight_param(arg, "retention_size=", &v)
-        || ngx_http_nightlight_param(arg, "min_free=", &v)
-        || ngx_http_nightlight_param(arg, "tenants=", &v))
-    {
+    if (ngx_http_nightlight_param(arg, "tenants=", &v)) {
         return ngx_http_nightlight_param_error(cf, arg,
                                            "not supported by this version");
     }
@@ -254,6 +271,54 @@ ngx_http_nightlight_check_dir(ngx_conf_t *cf, ngx_str_t *path,
 }
 
 
+/* A reserve that the file system can never have would refuse all writes. */
+
+static char *
+ngx_http_nightlight_check_min_free(ngx_conf_t *cf,
+    ngx_http_nightlight_store_t *store)
+{
+    off_t            size;
+    u_char          *slash;
+    struct statvfs   fs;
+
+    if (store->min_free == 0) {
+        return NGX_CONF_OK;
+    }
+
+    if (statvfs((char *) store->path.data, &fs) != 0) {
+
+        /* it is not there yet: its parent was checked before */
+
+        slash = (u_char *) strrchr((char *) store->path.data, '/');
+
+        if (slash == NULL || slash == store->path.data) {
+            return NGX_CONF_OK;
+        }
+
+        *slash = '\0';
+        size = statvfs((char *) store->path.data, &fs);
+        *slash = '/';
+
+        if (size != 0) {
+            return NGX_CONF_OK;
+        }
+    }
+
+    size = (off_t) fs.f_blocks * (off_t) fs.f_frsize;
+
+    if (store->min_free >= size) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "nightlight: store \"%V\": min_free=%OM can never "
+                           "be free on the file system of \"%V\", which has "
+                           "%OM", &store->name, store->min_free >> 20,
+                           &store->path, size >> 20);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
 static char *
 ngx_http_nightlight_store_check(ngx_conf_t *cf,
     ngx_http_nightlight_store_t *store)
@@ -304,6 +369,8 @@ ngx_http_nightlight_store_check(ngx_conf_t *cf,
 
     ngx_conf_init_value(store->memory, 256 * 1024 * 1024);
     ngx_conf_init_value(store->retention, 15 * 24 * 3600);
+    ngx_conf_init_value(store->retention_size, 0);
+    ngx_conf_init_value(store->min_free, 0);
     ngx_conf_init_value(store->wal_sync, 1000);
 
     if (store->memory < (off_t) NLT_HEAD_MEMORY_MIN) {
@@ -312,6 +379,22 @@ ngx_http_nightlight_store_check(ngx_conf_t *cf,
                            "little, at least %uM are needed",
                            &store->name, store->memory >> 20,
                            (ngx_uint_t) NLT_HEAD_MEMORY_MIN >> 20);
+        return NGX_CONF_ERROR;
+    }
+
+    if (store->retention_size && store->retention_size < store->memory) {
+
+        /* the logs of a full head would leave nothing for blocks */
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "nightlight: store \"%V\": retention_size=%OM is "
+                           "less than memory=%OM, which bounds its logs",
+                           &store->name, store->retention_size >> 20,
+                           store->memory >> 20);
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_nightlight_check_min_free(cf, store) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 

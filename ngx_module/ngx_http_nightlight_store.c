@@ -100,6 +100,8 @@ ngx_http_nightlight_store_conf(ngx_http_nightlight_store_t *store,
     conf->head_path = (const char *) store->head.data;
     conf->memory_bytes = (uint64_t) store->memory;
     conf->retention_ms = (int64_t) store->retention * 1000;
+    conf->retention_bytes = (uint64_t) store->retention_size;
+    conf->min_free_bytes = (uint64_t) store->min_free;
     conf->wal_sync_ms = store->wal_sync;
     conf->arena_age_ms = NLT_BORDER_MS;
 }

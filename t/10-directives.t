@@ -63,7 +63,8 @@ EOF
 accepted('store declared after its use is found too',
     "server { location / { nightlight_query main; } } $store");
 accepted('every parameter', "nightlight_store main path=$dir/store "
-    . "head=$dir/head memory=64m retention=30d wal_sync=500ms;"
+    . "head=$dir/head memory=64m retention=30d wal_sync=500ms "
+    . "retention_size=1g min_free=1m;"
     . "nightlight_self main 1s instance=edge-1;"
     . "nightlight_query_timeout 30s; nightlight_query_max_samples 1m;"
     . "nightlight_query_memory 64m; nightlight_lookback 1m;"
@@ -91,6 +92,18 @@ refused('more memory than the file system has', qr/does not fit/,
     "nightlight_store main path=$dir/store head=$dir/head memory=100000g;");
 refused('bad retention', qr/not a time/,
     "nightlight_store main path=$dir/store retention=soon;");
+for my $bad (qw(retention_size=big retention_size=0 min_free=0
+    min_free=-1m))
+{
+    refused($bad, qr/not a size/,
+        "nightlight_store main path=$dir/store $bad;");
+}
+refused('less room than the logs need', qr/is less than memory=/,
+    "nightlight_store main path=$dir/store head=$dir/head memory=32m "
+    . 'retention_size=31m;');
+refused('a reserve that the file system cannot have', qr/can never be free/,
+    "nightlight_store main path=$dir/store head=$dir/head memory=32m "
+    . 'min_free=1000000g;');
 refused('bad wal_sync', qr/interval/,
     "nightlight_store main path=$dir/store wal_sync=maybe;");
 refused('no such interval', qr/"always", "off" or an interval/,
@@ -98,7 +111,7 @@ refused('no such interval', qr/"always", "off" or an interval/,
 refused('unknown parameter', qr/unknown parameter/,
     "nightlight_store main path=$dir/store colour=blue;");
 refused('unsupported parameter', qr/not supported/,
-    "nightlight_store main path=$dir/store retention_size=1g;");
+    "nightlight_store main path=$dir/store tenants=3;");
 refused('duplicate store', qr/duplicate store "main"/, "$store\n$store");
 refused('two stores, one directory', qr/same path name/,
     "$store\nnightlight_store b path=$dir/store head=$dir/head memory=32m;");

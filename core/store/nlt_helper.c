@@ -20,9 +20,8 @@
 
 #define STEP_MS_MAX        1000
 #define BUSY_MS            50
-#define RETENTION_EVERY_MS (60 * 1000)
+#define RETENTION_EVERY_MS 1000
 #define REPEAT_LOG_MS      60000
-#define RETENTION_BATCH    256
 
 bool
 nlt_helper_older(const nlt_helper_t *h, int64_t since_ns, int64_t ms)
@@ -146,45 +145,11 @@ nlt_helper_flush_soon(nlt_helper_t *h)
 
 /* ---- RUN ---- */
 
-/*
- * Manifest first, directories second.  Compaction will sit here too: it also
- * takes blocks off the list and names others, in one commit.
- */
-static nlt_rc_t
-retain(nlt_helper_t *h, nlt_err_t *err)
-{
-    nlt_manifest_block_t gone[RETENTION_BATCH];
-    nlt_manifest_t next = {.mem = h->env->mem};
-    nlt_rc_t rc = nlt_manifest_copy(&next, &h->manifest);
-    size_t n = 0;
-
-    if (rc != NLT_OK) {
-        return nlt_err_set(err, rc, "retention: no memory");
-    }
-    n = nlt_retention_take(&next, atomic_load(&nlt_helper_ctl(h)->t_oldest_ms),
-                           gone, RETENTION_BATCH);
-    if (n > 0) {
-        rc = nlt_helper_commit(h, &next, err);
-    }
-    nlt_manifest_deinit(&next);
-    for (size_t i = 0; rc == NLT_OK && i < n; i++) {
-        rc = nlt_block_dir_remove(h->env, h->dir.blocks_fd, gone[i].ulid.c,
-                                  err);
-        atomic_fetch_add(&nlt_helper_ctl(h)->counters.blocks_removed,
-                         rc == NLT_OK);
-        nlt_log(h->env, NLT_LOG_NOTICE, "block %s is past the retention",
-                gone[i].ulid.c);
-    }
-    if (rc == NLT_OK && n < RETENTION_BATCH) {
-        h->retention_ns = nlt_mono_ns(h->env);
-    }
-    return rc;
-}
-
 static nlt_rc_t
 run(nlt_helper_t *h, int64_t *wait_ms, nlt_err_t *err)
 {
     nlt_head_arena_slot_t *sealed;
+    bool more = false;
     nlt_rc_t rc;
 
     if (nlt_head_is_dead(h->head)) {
@@ -200,13 +165,16 @@ run(nlt_helper_t *h, int64_t *wait_ms, nlt_err_t *err)
         return NLT_OK;
     }
     nlt_helper_housekeep(h);
-    /* Before the flush: it gives back disk that the flush may need. */
     if (nlt_helper_older(h, h->retention_ns, RETENTION_EVERY_MS)) {
-        return retain(h, err);
+        return nlt_helper_retain(h, &more, err);
     }
     sealed = nlt_helper_oldest(h, NLT_ARENA_SEALED);
     if (sealed != NULL) {
-        return nlt_helper_flush(h, atomic_load(&sealed->no), err);
+        /* It gives back disk that the flush may need. */
+        rc = nlt_helper_retain(h, &more, err);
+        return rc != NLT_OK || more
+                   ? rc
+                   : nlt_helper_flush(h, atomic_load(&sealed->no), err);
     }
     rc = nlt_helper_judge(h, err);
     if (rc == NLT_OK) {

@@ -12,6 +12,9 @@
 
 #define HOUSEKEEP_MS 50
 
+/* Why an arena is rotated before its time. */
+#define FULL "full"
+
 /* ---- arenas ---- */
 
 nlt_head_ctl_t *
@@ -149,7 +152,7 @@ rotation_due(nlt_helper_t *h)
         return "its log has failed";
     }
     if (nlt_helper_used(h, NLT_HELPER_FULL_PERCENT)) {
-        return "full";
+        return FULL;
     }
     if (atomic_load(&head->n_samples) == 0) {
         h->rotate_now = false;
@@ -253,11 +256,9 @@ sync_logs(nlt_helper_t *h)
 void
 nlt_helper_update_border(nlt_helper_t *h)
 {
-    int64_t newest = nlt_max_i64(atomic_load(&nlt_helper_ctl(h)->t_newest_ms),
-                                 nlt_manifest_newest_ms(&h->manifest));
-
     atomic_store(&nlt_helper_ctl(h)->t_oldest_ms,
-                 nlt_retention_border(nlt_now_ms(h->env), newest,
+                 nlt_retention_border(nlt_now_ms(h->env),
+                                      nlt_helper_newest_ms(h),
                                       h->conf.retention_ms));
 }
 
@@ -290,9 +291,13 @@ nlt_helper_housekeep(nlt_helper_t *h)
     }
     why = rotation_due(h);
     if (rc == NLT_OK && why != NULL) {
+        bool early = strcmp(why, FULL) == 0;
+
         nlt_log(h->env, NLT_LOG_DEBUG, "rotation: %s", why);
         if (nlt_helper_rotate(h, &err) != NLT_OK) {
             nlt_helper_complain(h, "rotation", &err);
+        } else if (early) {
+            atomic_fetch_add(&nlt_helper_ctl(h)->counters.early_flushes, 1);
         }
     }
 }

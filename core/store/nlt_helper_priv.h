@@ -6,7 +6,8 @@
  *
  * nlt_helper.c has the stages and the lease, nlt_helper_recover.c the way to
  * an open head, nlt_helper_arena.c what keeps it small: rotation, flush,
- * commits.  The order of every commit is that of nlt_store.h.
+ * commits; nlt_helper_retain.c what has to go.  The order of every commit is
+ * that of nlt_store.h.
  */
 #ifndef NLT_STORE_HELPER_PRIV_H
 #define NLT_STORE_HELPER_PRIV_H
@@ -80,6 +81,8 @@ struct nlt_helper_s {
     int64_t housekept_ns; /* when last; 0: never */
     int64_t synced_ns;
     int64_t retention_ns;
+    int64_t credit_ns;               /* when blocks were removed last */
+    uint64_t credit_bytes;           /* of them: free soon */
     int64_t drain_ns;                /* since when; 0: not draining */
     uint64_t replayed_bytes;         /* of logs that are done */
     nlt_err_t said[NLT_HELPER_SAID]; /* last failures logged, and when */
@@ -190,6 +193,27 @@ void nlt_helper_finish_quarantine(nlt_helper_t *h);
 /* Every few seconds: forgets blocks that were removed from quarantine/. */
 NLT_CHECKED nlt_rc_t nlt_helper_tend_quarantine(nlt_helper_t *h,
                                                 nlt_err_t *err);
+
+/* ---- nlt_helper_retain.c ---- */
+
+/* Newest sample of head and blocks, INT64_MIN when there is none. */
+int64_t nlt_helper_newest_ms(const nlt_helper_t *h);
+
+/*
+ * About how large the blocks of arena `no` will be, whose log has that many
+ * bytes; never more than the log.
+ */
+uint64_t nlt_helper_block_estimate(const nlt_helper_t *h, uint64_t no,
+                                   uint64_t log_bytes);
+
+/*
+ * Takes away what is past the retention, beyond retention_size= or needed for
+ * min_free=, up to 256 blocks for one reason; *more: some went, call again.
+ * When nothing can go, says in the control page whether the disk is low.
+ * Errors as commit; NLT_ENOMEM.
+ */
+NLT_CHECKED nlt_rc_t nlt_helper_retain(nlt_helper_t *h, bool *more,
+                                       nlt_err_t *err);
 
 /* ---- nlt_helper_recover.c: one step of a stage each ---- */
 

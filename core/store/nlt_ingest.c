@@ -260,6 +260,11 @@ decode(nlt_ingest_req_t *r)
     if (!head_is_open(in)) {
         return refuse_not_ready(r);
     }
+    if (atomic_load_explicit(&in->ctl->disk_low, memory_order_relaxed)) {
+        return nlt_ingest_refuse(r, 503, NLT_EFULL, NULL,
+                                 "the disk is nearly full: less is free than "
+                                 "min_free= says");
+    }
     rc = nlt_snappy_length(r->body, r->conf.decoded_max, &n, &err);
     if (rc != NLT_OK) {
         return nlt_ingest_refuse(r, 400, rc, NULL, "%s", err.text);

@@ -16,6 +16,8 @@ typedef struct {
     long fail_at;   /* number of the first call that fails; 0: none */
     bool transient; /* only that one fails */
     _Atomic bool hit;
+    bool has_free; /* what is free is free_bytes, not what the disk says */
+    int64_t free_bytes;
 } fx_fault_t;
 
 static inline bool
@@ -137,7 +139,11 @@ fx_rmdir(void *ctx, int dir_fd, const char *name)
 static inline int64_t
 fx_free_bytes(void *ctx, int fd)
 {
-    return fx_trip(ctx) ? -EIO : nlt_io_posix.free_bytes(NULL, fd);
+    const fx_fault_t *f = ctx;
+
+    return fx_trip(ctx)  ? -EIO
+           : f->has_free ? f->free_bytes
+                         : nlt_io_posix.free_bytes(NULL, fd);
 }
 
 static inline int
