@@ -66,6 +66,15 @@ posix_fdatasync(void *ctx, int fd)
     RETRY(int, fdatasync(fd));
 }
 
+static void
+posix_write_back(void *ctx, int fd, int64_t off, int64_t len)
+{
+    (void) ctx;
+    (void) sync_file_range(fd, off, len,
+                           SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE
+                               | SYNC_FILE_RANGE_WAIT_AFTER);
+}
+
 static int
 posix_truncate(void *ctx, int fd, int64_t size)
 {
@@ -106,6 +115,8 @@ posix_stat(void *ctx, int dir_fd, const char *name, nlt_io_stat_t *out)
         .size = st.st_size,
         .mtime_ns =
             (int64_t) st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
+        .ctime_ns =
+            (int64_t) st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec,
     };
     return 0;
 }
@@ -206,6 +217,7 @@ const nlt_io_t nlt_io_posix = {
     .write = posix_write,
     .fsync = posix_fsync,
     .fdatasync = posix_fdatasync,
+    .write_back = posix_write_back,
     .truncate = posix_truncate,
     .allocate = posix_allocate,
     .size = posix_size,

@@ -30,6 +30,7 @@ typedef struct {
     uint64_t ino;
     int64_t size;     /* bytes */
     int64_t mtime_ns; /* last change of the content, Unix nanoseconds */
+    int64_t ctime_ns; /* last change of that, or of names and permissions */
 } nlt_io_stat_t;
 
 struct nlt_io_s {
@@ -42,6 +43,11 @@ struct nlt_io_s {
     ssize_t (*write)(void *ctx, int fd, const void *p, size_t n);
     int (*fsync)(void *ctx, int fd);
     int (*fdatasync)(void *ctx, int fd);
+    /*
+     * Begins to write [off, off + len) back and waits for it, so that a later
+     * fsync has little left to do.  A hint: promises nothing, may be NULL.
+     */
+    void (*write_back)(void *ctx, int fd, int64_t off, int64_t len);
     int (*truncate)(void *ctx, int fd, int64_t size);
     /* Reserves disk or tmpfs pages for [off, off + len). */
     int (*allocate)(void *ctx, int fd, int64_t off, int64_t len);

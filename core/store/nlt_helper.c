@@ -127,6 +127,7 @@ nlt_helper_close(nlt_helper_t *h)
         return;
     }
     nlt_helper_detach(h);
+    nlt_import_destroy(h->import);
     nlt_manifest_deinit(&h->manifest);
     nlt_mem_free(h->env->mem, h->verdicts,
                  NLT_HELPER_VERDICTS * sizeof(*h->verdicts));
@@ -180,7 +181,10 @@ run(nlt_helper_t *h, int64_t *wait_ms, nlt_err_t *err)
     if (rc == NLT_OK) {
         rc = nlt_helper_tend_quarantine(h, err);
     }
-    if (rc != NLT_OK) {
+    if (rc == NLT_OK) {
+        rc = nlt_helper_import(h, &more, err);
+    }
+    if (rc != NLT_OK || more) {
         return rc;
     }
     *wait_ms =

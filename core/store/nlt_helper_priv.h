@@ -6,13 +6,14 @@
  *
  * nlt_helper.c has the stages and the lease, nlt_helper_recover.c the way to
  * an open head, nlt_helper_arena.c what keeps it small: rotation, flush,
- * commits; nlt_helper_retain.c what has to go.  The order of every commit is
- * that of nlt_store.h.
+ * commits; nlt_helper_retain.c what has to go, nlt_helper_import.c what is in
+ * import/.  The order of every commit is that of nlt_store.h.
  */
 #ifndef NLT_STORE_HELPER_PRIV_H
 #define NLT_STORE_HELPER_PRIV_H
 
 #include "nlt_filenames.h"
+#include "nlt_import.h"
 #include "nlt_manifest.h"
 #include "nlt_retention.h"
 #include "nlt_store_dir.h"
@@ -83,6 +84,8 @@ struct nlt_helper_s {
     int64_t retention_ns;
     int64_t credit_ns;               /* when blocks were removed last */
     uint64_t credit_bytes;           /* of them: free soon */
+    nlt_import_t *import;            /* made in stage LOAD */
+    int64_t import_flush_ns;         /* a flush inside it failed; 0: none */
     int64_t drain_ns;                /* since when; 0: not draining */
     uint64_t replayed_bytes;         /* of logs that are done */
     nlt_err_t said[NLT_HELPER_SAID]; /* last failures logged, and when */
@@ -213,6 +216,19 @@ uint64_t nlt_helper_block_estimate(const nlt_helper_t *h, uint64_t no,
  * Errors as commit; NLT_ENOMEM.
  */
 NLT_CHECKED nlt_rc_t nlt_helper_retain(nlt_helper_t *h, bool *more,
+                                        nlt_err_t *err);
+
+/* ---- nlt_helper_import.c ---- */
+
+/* In stage LOAD, with the MANIFEST: undoes what a crash left.  NLT_ENOMEM. */
+NLT_CHECKED nlt_rc_t nlt_helper_import_recover(nlt_helper_t *h,
+                                               nlt_err_t *err);
+
+/*
+ * Looks into import/ and takes in at most one block; *more: it did, look
+ * again at once.  NLT_EFULL, NLT_EIO, NLT_ENOMEM, NLT_ECANCELED.
+ */
+NLT_CHECKED nlt_rc_t nlt_helper_import(nlt_helper_t *h, bool *more,
                                        nlt_err_t *err);
 
 /* ---- nlt_helper_recover.c: one step of a stage each ---- */

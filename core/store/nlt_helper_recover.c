@@ -62,6 +62,9 @@ nlt_helper_load(nlt_helper_t *h, nlt_err_t *err)
         }
     }
     if (rc == NLT_OK) {
+        rc = nlt_helper_import_recover(h, err);
+    }
+    if (rc == NLT_OK) {
         nlt_helper_finish_quarantine(h);
         rc = nlt_block_dirs_clean(h->env, h->dir.blocks_fd, &h->manifest,
                                   false, &dirs, err);
