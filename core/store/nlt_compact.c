@@ -26,6 +26,7 @@ typedef struct {
     const nlt_block_t *block;
     const nlt_manifest_block_t *info;
     nlt_compact_rules_t rules;
+    nlt_index_span_t span;
     uint8_t *gone;  /* bit by number - span.first: nothing stays; NULL: none */
     uint32_t *rank; /* of each symbol: UNUSED, or its ordinal in the result */
 
@@ -46,8 +47,8 @@ typedef struct {
     size_t n;
     size_t damaged;
     nlt_err_t *err;
+    nlt_cutter_t cutter;
     nlt_pool_t keep;
-    nlt_pool_t scratch;
     nlt_samples_t samples;
     int64_t t_min_ms; /* of the result; max < min: nothing */
     int64_t t_max_ms;
@@ -111,17 +112,6 @@ malformed(compact_t *c, const source_t *s, const char *what)
                               what, s->s.id));
 }
 
-size_t
-nlt_compact_budget(const nlt_compact_source_t *sources, size_t n)
-{
-    size_t bytes = (size_t) 64 << 20;
-
-    for (size_t i = 0; i < n; i++) {
-        bytes += 4 * sources[i].block->index_map.len;
-    }
-    return bytes;
-}
-
 /* ---- first walk ---- */
 
 /* Counts what is left of a chunk into the result's times. */
@@ -153,7 +143,7 @@ scan_chunk(compact_t *c, source_t *s, const nlt_index_chunk_t *chunk,
         if (rc != NLT_OK) {
             return rc;
         }
-        nlt_compact_cut(s->rules.cuts, s->rules.n_cuts, &c->samples);
+        nlt_intervals_cut(s->rules.v, s->rules.n, &c->samples, 0);
         if (c->samples.n == 0) {
             return NLT_OK;
         }
@@ -169,11 +159,11 @@ scan_chunk(compact_t *c, source_t *s, const nlt_index_chunk_t *chunk,
 static nlt_rc_t
 set_gone(compact_t *c, source_t *s, uint32_t id)
 {
-    uint32_t at = id - s->rules.span.first;
+    uint32_t at = id - s->span.first;
 
     if (s->gone == NULL) {
-        s->gone = nlt_pool_zalloc(
-            &c->keep, (s->rules.span.end - s->rules.span.first) / 8 + 1);
+        s->gone =
+            nlt_pool_zalloc(&c->keep, (s->span.end - s->span.first) / 8 + 1);
         if (s->gone == NULL) {
             return no_memory(c);
         }
@@ -185,7 +175,7 @@ set_gone(compact_t *c, source_t *s, uint32_t id)
 static bool
 is_gone(const source_t *s, uint32_t id)
 {
-    uint32_t at = id - s->rules.span.first;
+    uint32_t at = id - s->span.first;
 
     return s->gone && (s->gone[at / 8] >> at % 8 & 1);
 }
@@ -233,7 +223,7 @@ scan_series(compact_t *c, source_t *s)
         if (rc == NLT_OK) {
             rc = scan_chunk(c, s, &chunk, &stays);
         }
-        work += s->rules.n_cuts > 0;
+        work += s->rules.n > 0;
     }
     if (rc != NLT_OK) {
         return failed(c, s, rc);
@@ -250,9 +240,9 @@ scan_source(compact_t *c, source_t *s, const nlt_compact_source_t *given)
 
     s->block = given->block;
     s->info = &given->info;
-    rc = nlt_compact_rules_init(&s->rules, given, c->conf->t_oldest_ms,
-                                c->conf->deletes, &c->keep, &c->scratch,
-                                c->err);
+    s->span = nlt_index_file_span(s->block->index);
+    rc = nlt_compact_rules_init(&s->rules, &c->cutter, given,
+                                c->conf->t_oldest_ms, &c->keep, c->err);
     if (rc != NLT_OK) {
         return failed(c, s, rc);
     }
@@ -301,7 +291,7 @@ next_symbol(compact_t *c, const source_t *s, symbols_t *y)
 static nlt_rc_t
 rank_symbols(compact_t *c, nlt_buf_t *out)
 {
-    symbols_t *y = nlt_pool_array(&c->scratch, c->n, sizeof(*y));
+    symbols_t *y = nlt_pool_array(&c->keep, c->n, sizeof(*y));
     nlt_rc_t rc = y ? NLT_OK : no_memory(c);
     uint32_t ordinal = 0;
 
@@ -341,7 +331,6 @@ rank_symbols(compact_t *c, nlt_buf_t *out)
 static nlt_rc_t
 write_symbols(compact_t *c, nlt_block_writer_t *w)
 {
-    nlt_pool_mark_t mark = nlt_pool_mark(&c->scratch);
     nlt_buf_t out;
     nlt_rc_t rc;
 
@@ -354,7 +343,6 @@ write_symbols(compact_t *c, nlt_block_writer_t *w)
                                       c->err);
     }
     nlt_buf_deinit(&out);
-    nlt_pool_rewind(&c->scratch, mark);
     return rc;
 }
 
@@ -523,8 +511,8 @@ gather_chunk(compact_t *c, const source_t *s, const nlt_index_chunk_t *chunk)
         in->t_min_ms = chunk->t_min_ms; /* cannot be cut: stays whole */
         in->t_max_ms = chunk->t_max_ms;
     } else if (fate == NLT_COMPACT_CHUNK_CUT) {
-        in->cuts = s->rules.cuts;
-        in->n_cuts = s->rules.n_cuts;
+        in->cuts = s->rules.v;
+        in->n_cuts = s->rules.n;
     }
     c->n_in++;
     return NLT_OK;
@@ -789,17 +777,17 @@ nlt_compact_blocks(const nlt_compact_conf_t *conf,
                    .err = err,
                    .t_min_ms = INT64_MAX,
                    .t_max_ms = INT64_MIN};
-    size_t budget = nlt_compact_budget(sources, n);
     nlt_rc_t rc;
 
     *out = (nlt_manifest_block_t){.n_samples = 0};
-    nlt_pool_init(&c.keep, conf->env->mem, budget);
-    nlt_pool_init(&c.scratch, conf->env->mem, budget);
+    nlt_pool_init(&c.keep, conf->env->mem,
+                  nlt_compact_budget(sources, n, conf->deletes));
+    nlt_cutter_init(&c.cutter, conf->env->mem, conf->deletes, 0);
     c.samples.pool = &c.keep;
     nlt_compact_chunks_init(&c.chunks, conf->env->mem, err);
     rc = compact(&c, sources, out);
     nlt_compact_chunks_deinit(&c.chunks);
-    nlt_pool_deinit(&c.scratch);
+    nlt_cutter_deinit(&c.cutter);
     nlt_pool_deinit(&c.keep);
     if (rc == NLT_EDATA && damaged) {
         *damaged = c.damaged;

@@ -234,7 +234,7 @@ take(nlt_compact_chunks_t *j, const nlt_compact_chunk_t *c)
         return rc;
     }
     if (c->n_cuts > 0) {
-        nlt_compact_cut(c->cuts, c->n_cuts, &j->in);
+        nlt_intervals_cut(c->cuts, c->n_cuts, &j->in, 0);
     }
     return merge_in(j, c->source);
 }

@@ -1,7 +1,7 @@
 /*
  * nlt_compact_priv.h - what the files of the merge share.
  *
- * Floor 3 (store); uses nlt_block, nlt_block_write, nlt_deletes.
+ * Floor 3 (store); uses nlt_block, nlt_block_write, nlt_cuts.
  *
  *   nlt_compact.c          which series stay, which symbols, in which order
  *   nlt_compact_rules.c    what is cut out of the series of a source
@@ -13,48 +13,40 @@
 #include "nlt_block_priv.h"
 #include "nlt_block_write.h"
 #include "nlt_compact.h"
+#include "nlt_cuts.h"
 
 /* Chunks of at most so many samples become one with their neighbours. */
 #define NLT_COMPACT_CHUNK_MAX 512u
 
 /*
- * Bound of a pool for what is remembered of n sources: their symbols and
- * label lists are no more than their indexes have bytes, times four.
+ * Bound of a pool for what is remembered of n sources: their symbols and the
+ * lists of series that rules are about are no more than their indexes have
+ * bytes, some times.
  */
-size_t nlt_compact_budget(const nlt_compact_source_t *sources, size_t n);
+size_t nlt_compact_budget(const nlt_compact_source_t *sources, size_t n,
+                          const nlt_delete_list_t *deletes);
 
 /* ---- what is cut out ---- */
 
-/* The series of a source that one set of matchers of a rule is about. */
-typedef struct {
-    nlt_interval_t when;
-    const uint8_t *bits; /* by number of series - span.first; or NULL, and */
-    const uint32_t *ids; /* the numbers, ascending: when they are few */
-    size_t n;
-} nlt_compact_hits_t;
-
 typedef struct {
     const nlt_block_t *block;
-    nlt_index_span_t span;
     int64_t t_oldest_ms;
-    nlt_compact_hits_t *hits;
-    size_t n_hits;
-    size_t hits_cap;
-    nlt_interval_t *cuts; /* of the series in hand, joined */
-    size_t n_cuts;
+    nlt_cuts_t cuts;
+    nlt_interval_t *v; /* of the series in hand, joined */
+    size_t n;
 } nlt_compact_rules_t;
 
 /*
- * Finds the series of a source that rules are about; what has to be kept is
- * in the pool, scratch is used meanwhile.  deletes may be NULL.  NLT_EDATA,
- * NLT_ENOMEM, NLT_ELIMIT (a regex).
+ * Finds the series of a source that rules are about; lists of them are in the
+ * pool.  Errors as nlt_cutter_block().
  */
-NLT_CHECKED nlt_rc_t nlt_compact_rules_init(
-    nlt_compact_rules_t *r, const nlt_compact_source_t *source,
-    int64_t t_oldest_ms, const nlt_delete_list_t *deletes, nlt_pool_t *keep,
-    nlt_pool_t *scratch, nlt_err_t *err);
+NLT_CHECKED nlt_rc_t nlt_compact_rules_init(nlt_compact_rules_t *r,
+                                            nlt_cutter_t *cutter,
+                                            const nlt_compact_source_t *source,
+                                            int64_t t_oldest_ms,
+                                            nlt_pool_t *keep, nlt_err_t *err);
 
-/* Puts what is cut out of a series into r->cuts. */
+/* Puts what is cut out of a series into r->v. */
 void nlt_compact_rules_series(nlt_compact_rules_t *r, uint32_t id);
 
 typedef enum {
@@ -70,9 +62,6 @@ typedef enum {
 nlt_compact_fate_t
 nlt_compact_rules_chunk(const nlt_compact_rules_t *r, int64_t *t_min_ms,
                         int64_t *t_max_ms);
-
-/* Takes the samples that lie in one of n joined intervals out of s. */
-void nlt_compact_cut(const nlt_interval_t *v, size_t n, nlt_samples_t *s);
 
 /* ---- chunks of one series ---- */
 

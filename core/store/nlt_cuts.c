@@ -80,8 +80,9 @@ compile_set(nlt_cutter_t *c, const nlt_delete_set_t *from,
         *m = from->matchers[to->n];
         rc = nlt_matcher_compile(&c->pool, m, err);
         if (rc != NLT_OK) {
-            /* It did compile when the rule was written. */
-            return rc == NLT_EINVAL ? NLT_EDATA : rc;
+            /* It did compile when the rule was written.  Not NLT_EDATA: that
+             * would pass for a fault of the part. */
+            return rc == NLT_EINVAL ? NLT_EBUG : rc;
         }
     }
     return NLT_OK;
