@@ -552,3 +552,106 @@ nlt_xor_encode_chunk(const int64_t *t_ms, const double *v, size_t n,
     }
     return (size_t) ((pos + 7) / 8);
 }
+
+/*
+ * Puts n_bits of in, which begin at a byte, at bit position pos of out; what
+ * is behind them in their last byte becomes zero.  May write the byte after.
+ */
+static void
+copy_bits(uint8_t *out, uint64_t pos, const uint8_t *in, uint64_t n_bits)
+{
+    unsigned used = (unsigned) (pos & 7), rest = (unsigned) (n_bits & 7);
+    uint8_t *p = out + (pos >> 3);
+    size_t n = (size_t) (n_bits >> 3), i = 0;
+
+    if (used == 0) {
+        memcpy(p, in, n);
+        p[n] = (uint8_t) (rest ? in[n] & 0xff00u >> rest : 0);
+        return;
+    }
+    *p &= (uint8_t) (0xff00u >> used);
+    for (; i + 8 <= n; i += 8) {
+        uint64_t w = nlt_be64(in + i);
+
+        nlt_put_be64(p + i, (uint64_t) p[i] << 56 | w >> used);
+        p[i + 8] = (uint8_t) (w << (8 - used));
+    }
+    for (; i < n; i++) {
+        p[i] |= (uint8_t) (in[i] >> used);
+        p[i + 1] = (uint8_t) (in[i] << (8 - used));
+    }
+    if (rest > 0) {
+        unsigned last = in[n] & 0xff00u >> rest;
+
+        p[n] |= (uint8_t) (last >> used);
+        if (used + rest > 8) {
+            p[n + 1] = (uint8_t) (last << (8 - used));
+        }
+    }
+}
+
+/* The time of a sample but the first two, as bits. */
+static void
+push_time(nlt_xor_state_t *s, int64_t t_ms, nlt_xor_bits_t *out)
+{
+    uint64_t step = (uint64_t) t_ms - (uint64_t) s->t_ms;
+    unsigned n = 0;
+    uint64_t dod = short_dod((int64_t) (step - (uint64_t) s->delta), &n);
+
+    *out = (nlt_xor_bits_t){{0, 0, 0}, 0};
+    if (n > 0) {
+        push(out, dod, n);
+    } else {
+        encode_time(s, t_ms, out);
+    }
+}
+
+static void
+join_put(nlt_xor_join_t *j, const nlt_xor_bits_t *bits, uint8_t *out)
+{
+    nlt_xor_put(out, j->n_bits, bits);
+    j->n_bits += bits->n_bits;
+}
+
+size_t
+nlt_xor_join(nlt_xor_join_t *j, const uint8_t *p, const nlt_xor_state_t *end,
+             uint64_t n_bits, const int64_t *t_ms, const double *v,
+             uint8_t *out)
+{
+    nlt_xor_state_t *s = &j->s;
+    uint32_t before = s->count;
+    uint64_t from = 0; /* bit of p from which on it is copied */
+    nlt_xor_bits_t bits;
+
+    if (before > 0) {
+        nlt_xor_encode(s, t_ms[0], nlt_bits_of(v[0]), &bits);
+        join_put(j, &bits, out);
+        from = n_bits;
+    }
+    if (before > 0 && end->count > 1) {
+        nlt_reader_t r = nlt_reader(p, (size_t) (n_bits / 8));
+
+        (void) nlt_read_varint(&r);
+        (void) nlt_read_be64(&r);
+        (void) nlt_read_uvarint(&r);
+        from = 8 * (uint64_t) (r.p - p);
+        push_time(s, t_ms[1], &bits);
+        join_put(j, &bits, out);
+    }
+    copy_bits(out, j->n_bits, p + from / 8, n_bits - from);
+    j->n_bits += n_bits - from;
+    if (before == 0) {
+        *s = *end;
+    } else {
+        s->delta = end->count > 1 ? end->delta : s->delta;
+        s->t_ms = end->t_ms;
+        s->v_bits = end->v_bits;
+        s->count = before + end->count;
+        if (end->leading != 0xff) {
+            s->leading = end->leading;
+            s->trailing = end->trailing;
+        }
+    }
+    nlt_put_be16(out, (uint16_t) s->count);
+    return (size_t) ((j->n_bits + 7) / 8);
+}

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 
 #include "nlt_hash.h"
-#include "nlt_xor.h"
 
 #define META_BYTES_MAX (1u << 20)
 #define SEGMENTS_MAX   999999u
@@ -344,6 +343,14 @@ nlt_block_decode_chunk(const nlt_index_chunk_t *c,
                        const nlt_chunk_view_t *view, nlt_samples_t *out,
                        nlt_err_t *err)
 {
+    return nlt_block_decode_state(c, view, out, NULL, NULL, err);
+}
+
+nlt_rc_t
+nlt_block_decode_state(const nlt_index_chunk_t *c,
+                       const nlt_chunk_view_t *view, nlt_samples_t *out,
+                       nlt_xor_state_t *end, uint64_t *n_bits, nlt_err_t *err)
+{
     const char *fault = NULL;
     uint32_t n = view->data.len < 2 ? 0 : nlt_be16(view->data.data);
     int64_t *t;
@@ -356,8 +363,8 @@ nlt_block_decode_chunk(const nlt_index_chunk_t *c,
     if (n == 0) {
         fault = "is empty";
     } else if (nlt_xor_decode((const uint8_t *) view->data.data + 2,
-                              view->data.len - 2, n, t, out->v + out->n, NULL,
-                              NULL)
+                              view->data.len - 2, n, t, out->v + out->n, end,
+                              n_bits)
                != NLT_OK) {
         fault = "ends early";
     } else {

@@ -11,6 +11,7 @@
 #include "nlt_guard.h"
 #include "nlt_index_file.h"
 #include "nlt_tombstones.h"
+#include "nlt_xor.h"
 
 struct nlt_block_s {
     const nlt_env_t *env;
@@ -51,5 +52,12 @@ NLT_CHECKED nlt_rc_t nlt_block_decode_chunk(const nlt_index_chunk_t *c,
                                             const nlt_chunk_view_t *view,
                                             nlt_samples_t *out,
                                             nlt_err_t *err);
+
+/* The same; end and n_bits as nlt_xor_decode() leaves them, for joining. */
+NLT_CHECKED nlt_rc_t nlt_block_decode_state(const nlt_index_chunk_t *c,
+                                            const nlt_chunk_view_t *view,
+                                            nlt_samples_t *out,
+                                            nlt_xor_state_t *end,
+                                            uint64_t *n_bits, nlt_err_t *err);
 
 #endif

@@ -491,7 +491,8 @@ gather_chunk(compact_t *c, const source_t *s, const nlt_index_chunk_t *chunk)
     *in = (nlt_compact_chunk_t){.c = *chunk,
                                 .t_min_ms = chunk->t_min_ms,
                                 .t_max_ms = chunk->t_max_ms,
-                                .source = (uint32_t) (s - c->src)};
+                                .source = (uint32_t) (s - c->src),
+                                .ours = s->block->meta.ours};
     fate = nlt_compact_rules_chunk(&s->rules, &in->t_min_ms, &in->t_max_ms);
     if (fate == NLT_COMPACT_CHUNK_GONE) {
         return NLT_OK;

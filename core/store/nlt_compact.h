@@ -3,7 +3,7 @@
  *
  * Floor 3 (store); uses nlt_block, nlt_block_write, nlt_deletes.
  * Threads: the helper's.  Memory: 4 bytes for each symbol of each source, 16
- * for each of the result, what the writer of the index needs (about 50 bytes
+ * for each of the result, what the writer of the index needs (up to 140 bytes
  * a series), the samples of one series as far as they overlap, and its new
  * chunks; a bit for each series of a source that is gone, and for each rule
  * the same or 4 bytes for each series that it is about.
@@ -14,9 +14,9 @@
  *   - a chunk that overlaps no other and is not cut is taken as it is, without
  *     decoding, its checksum verified.  Neighbours that fit into one chunk of
  *     at most 512 samples together are joined instead: two parts of a window
- *     of two hours, or four of a series that is scraped every minute.  So
- *     neighbours have more than 512 together afterwards, and hardly any sample
- *     is encoded twice
+ *     of two hours, or four of a series that is scraped every minute.  What we
+ *     wrote ourselves is appended bit by bit; other blocks' chunks, and very
+ *     short ones, are encoded anew, which makes them about 8 % smaller
  *   - where chunks overlap in time, or a delete cuts into one, they are
  *     decoded and merged, and encoded anew in chunks of 240 to 480; at equal
  *     times the source that stands first wins
@@ -26,6 +26,12 @@
  *
  * A first pass over the indexes finds the series that stay and the symbols
  * that they use, so what was deleted leaves no name behind.
+ *
+ * What that comes to, of a day of node exporters' series every 15 s (12 blocks
+ * of 2.30 bytes a sample become one of 2.09, the index in it), 2 ns a sample
+ * copied, 9 joined, 60 merged.  Encoding all anew would gain nothing at a
+ * higher level: looking further ahead saves less than 0.01 %; 960 samples a
+ * chunk save 1.6 %, but an instant query decodes twice as much.
  *
  * The result is written as any block (temporary name, sync, rename); it is
  * ours by its name (nlt_flush_ulid) and counts only once the MANIFEST names

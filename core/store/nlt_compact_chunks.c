@@ -3,8 +3,9 @@
  *
  * Chunks come by time.  One that overlaps no other and is not cut is held
  * back as it is, with the neighbours that would still fit in one chunk with
- * it; a single one that is held is copied, several are decoded and encoded
- * as one.  Chunks that overlap, or are cut, are decoded into one ascending
+ * it; a single one that is held is copied, several become one: as bits
+ * (nlt_xor_join) where their windows were chosen well, else by encoding them
+ * anew.  Chunks that overlap, or are cut, are decoded into one ascending
  * list: each comes with a first time that is not before any sample that was
  * encoded already, so that only the end of the list has to be merged with it,
  * and the beginning of a long list can be encoded meanwhile.
@@ -17,6 +18,12 @@
 #define LOOKAHEAD  16
 #define HOLD_BYTES (1u << 30)
 #define NEW_BYTES  (1u << 30)
+
+/*
+ * Chunks of this many samples are joined as bits: 9 ns a sample instead of 45,
+ * and 0.2 % larger than if they were encoded as a whole, 0.5 % at this size.
+ */
+#define JOIN_MIN 30
 
 /* Chunks that are encoded while the list still grows, at a time. */
 #define STREAM_CHUNKS 8
@@ -221,16 +228,29 @@ merge_in(nlt_compact_chunks_t *j, uint32_t source)
     return NLT_OK;
 }
 
+/* The samples of a chunk into j->in. */
+static nlt_rc_t
+decode(nlt_compact_chunks_t *j, const nlt_compact_chunk_t *c,
+       nlt_xor_state_t *end, uint64_t *n_bits)
+{
+    nlt_rc_t rc;
+
+    j->in.n = 0;
+    rc = nlt_block_decode_state(&c->c, &c->view, &j->in, end, n_bits, j->err);
+    if (rc != NLT_OK) {
+        j->damaged = c->source;
+    }
+    return rc;
+}
+
 /* Decodes a chunk, cuts it, and merges what is left into acc. */
 static nlt_rc_t
 take(nlt_compact_chunks_t *j, const nlt_compact_chunk_t *c)
 {
     nlt_rc_t rc;
 
-    j->in.n = 0;
-    rc = nlt_block_decode_chunk(&c->c, &c->view, &j->in, j->err);
+    rc = decode(j, c, NULL, NULL);
     if (rc != NLT_OK) {
-        j->damaged = c->source;
         return rc;
     }
     if (c->n_cuts > 0) {
@@ -251,6 +271,54 @@ take_held(nlt_compact_chunks_t *j)
     return rc;
 }
 
+/* What is held becomes one chunk without being encoded anew. */
+static nlt_rc_t
+join_held(nlt_compact_chunks_t *j)
+{
+    char *p =
+        nlt_buf_reserve(&j->bytes, nlt_xor_chunk_bytes_max(j->held_samples));
+    nlt_xor_join_t joined;
+    size_t len = 0, n = j->n_held;
+
+    if (p == NULL) {
+        return no_memory(j);
+    }
+    nlt_xor_join_init(&joined);
+    for (size_t i = 0; i < n; i++) {
+        nlt_str_t data = j->held[i].view.data;
+        nlt_xor_state_t end;
+        uint64_t n_bits;
+        nlt_rc_t rc = decode(j, &j->held[i], &end, &n_bits);
+
+        if (rc != NLT_OK) {
+            return rc;
+        }
+        len = nlt_xor_join(&joined, (const uint8_t *) data.data + 2, &end,
+                           n_bits, j->in.t_ms, j->in.v, (uint8_t *) p);
+    }
+    nlt_buf_advance(&j->bytes, len);
+    j->n_held = j->held_samples = 0;
+    return add_out(j, (nlt_block_chunk_t){
+                          .t_min_ms = j->held[0].c.t_min_ms,
+                          .t_max_ms = j->held[n - 1].c.t_max_ms,
+                          .encoding = NLT_CHUNK_XOR,
+                          .n_samples = joined.s.count,
+                          .data = {len, NULL},
+                      });
+}
+
+/* Are parts so long that choosing windows for the whole would gain little? */
+static bool
+joins_well(const nlt_compact_chunks_t *j)
+{
+    for (size_t i = 0; i < j->n_held; i++) {
+        if (!j->held[i].ours) {
+            return false;
+        }
+    }
+    return j->held_samples >= j->n_held * JOIN_MIN;
+}
+
 /* What is held or decoded goes out; only one of them is not empty. */
 static nlt_rc_t
 flush(nlt_compact_chunks_t *j)
@@ -262,6 +330,9 @@ flush(nlt_compact_chunks_t *j)
         return copy(j, j->held);
     }
     if (j->n_held > 1) {
+        if (joins_well(j)) {
+            return join_held(j);
+        }
         rc = take_held(j);
     }
     return rc == NLT_OK ? flush_acc(j) : rc;

@@ -72,6 +72,7 @@ typedef struct {
     int64_t t_max_ms;
     nlt_chunk_view_t view;
     uint32_t n_samples;         /* before it is cut */
+    bool ours;                  /* by us: windows were chosen with care */
     uint32_t source;            /* the lowest wins where times are equal */
     const nlt_interval_t *cuts; /* n_cuts, joined; 0: nothing is cut out */
     size_t n_cuts;

@@ -282,11 +282,71 @@ look_ahead_decodes_and_is_near_the_best(void)
     NLT_CHECK(ahead_total < best_total + best_total / 5000);
 }
 
+/* Parts of any length, of either encoder, appended to each other. */
+static void
+joined_chunks_hold_what_their_parts_held(void)
+{
+    for (int round = 0; round < 2000; round++) {
+        size_t n = 1 + nlt_test_below(nlt_test_below(4) ? 40 : N_MAX);
+        size_t room = nlt_xor_chunk_bytes_max(n), len = 0, parts = 0;
+        size_t apart = 0, part_max = 1 + nlt_test_below(n);
+        uint8_t *out = malloc(room);
+        nlt_xor_state_t state;
+        nlt_xor_join_t j;
+        uint64_t bits_out;
+
+        make_samples(n);
+        memset(out, 0xff, room);
+        nlt_xor_join_init(&j);
+        for (size_t i = 0, k; i < n; i += k) {
+            static uint8_t p[N_MAX * NLT_XOR_SAMPLE_BYTES_MAX + 16];
+            static int64_t t2[N_MAX];
+            static double v2[N_MAX];
+            nlt_xor_state_t end;
+            uint64_t n_stream;
+            size_t part;
+
+            k = 1 + nlt_test_below(part_max);
+            k = k < n - i ? k : n - i;
+            part = nlt_xor_encode_chunk(t_ms + i, v + i, k,
+                                        nlt_test_below(2) ? 16 : 0, p);
+            if (nlt_test_below(2)) {
+                p[part - 1] |= 1; /* perhaps padding: means nothing */
+                p[part] = 0xff;
+            }
+            if (nlt_xor_decode(p + 2, part - 2, (uint32_t) k, t2, v2, &end,
+                               &n_stream)
+                    != NLT_OK
+                || nlt_bits_of(v2[k - 1]) != nlt_bits_of(v[i + k - 1])) {
+                p[part - 1] &= 0xfe; /* it was not */
+                NLT_CHECK_INT(nlt_xor_decode(p + 2, part - 2, (uint32_t) k, t2,
+                                             v2, &end, &n_stream),
+                              NLT_OK);
+            }
+            len = nlt_xor_join(&j, p + 2, &end, n_stream, t2, v2, out);
+            apart += part;
+            parts++;
+        }
+        check_decodes(out, len, n);
+        NLT_CHECK_INT(nlt_xor_decode(out + 2, len - 2, (uint32_t) n, t_ms, v,
+                                     &state, &bits_out),
+                      NLT_OK);
+        NLT_CHECK(memcmp(&state, &j.s, sizeof(state)) == 0);
+        NLT_CHECK_INT(bits_out + 16, j.n_bits);
+        if (j.n_bits & 7) { /* zeros behind the last bit */
+            NLT_CHECK_INT(out[len - 1] & 0xffu >> (j.n_bits & 7), 0);
+        }
+        NLT_CHECK(len <= room && len <= apart + 30 * parts);
+        free(out);
+    }
+}
+
 int
 main(void)
 {
     (void) nlt_test_seed();
     NLT_TEST(greedy_chunks_agree_with_the_description);
     NLT_TEST(look_ahead_decodes_and_is_near_the_best);
+    NLT_TEST(joined_chunks_hold_what_their_parts_held);
     return nlt_test_done();
 }

@@ -246,6 +246,46 @@ parts_of_a_window_become_one_chunk(void)
     teardown();
 }
 
+/* Of another program: its encoder did not look ahead. */
+static void
+small_chunks_of_others_are_encoded_anew(void)
+{
+    nlt_compact_conf_t conf = conf_of(NULL);
+    uint8_t whole[512 * NLT_XOR_SAMPLE_BYTES_MAX];
+    nlt_block_raw_chunk_t *c;
+    int64_t t[480];
+    double v[480];
+    size_t n, len, apart = 0;
+
+    setup();
+    for (size_t i = 0; i < 480; i++) {
+        t[i] = T0_MS + (int64_t) i * 15000;
+        v[i] = i % 50 ? (double) (i * 7 % 1000) / 10 : 1e9;
+    }
+    len = nlt_xor_encode_chunk(t, v, 480, 16, whole);
+    for (size_t i = 0; i < 4; i++) {
+        bm_chunk_t *part = nlt_pool_zalloc(&pool, sizeof(*part));
+
+        *part = (bm_chunk_t){.t_ms = t + i * 120, .v = v + i * 120, .n = 120};
+        add(i + 1, 0, 1, part, 1);
+    }
+    c = chunks_of(merged(&conf), 0, &n);
+    NLT_CHECK_INT(n, 1);
+    NLT_CHECK(!nlt_str_eq(c[0].data, (nlt_str_t){len, (char *) whole}));
+    apart = c[0].data.len;
+    NLT_CHECK(apart >= len && apart < len + len / 50);
+    n_blocks--;
+    nlt_block_close(block[4].block);
+    NLT_CHECK_INT(
+        nlt_io_remove_tree(&nlt_io_posix, dir_fd, block[4].info.ulid.c, &err),
+        NLT_OK);
+    block[2].block->meta.ours = false;
+    c = chunks_of(merged(&conf), 0, &n);
+    NLT_CHECK_INT(n, 1);
+    NLT_CHECK(nlt_str_eq(c[0].data, (nlt_str_t){len, (char *) whole}));
+    teardown();
+}
+
 static void
 merged_samples_are_split_evenly(void)
 {
@@ -721,6 +761,7 @@ main(void)
     NLT_TEST(large_chunks_are_copied_byte_for_byte);
     NLT_TEST(small_neighbours_become_one_chunk);
     NLT_TEST(parts_of_a_window_become_one_chunk);
+    NLT_TEST(small_chunks_of_others_are_encoded_anew);
     NLT_TEST(merged_samples_are_split_evenly);
     NLT_TEST(the_first_source_wins_at_equal_times);
     NLT_TEST(the_result_knows_whose_it_is_and_what_it_came_from);
