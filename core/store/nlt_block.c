@@ -33,6 +33,20 @@ nlt_block_done(const nlt_block_t *b, nlt_rc_t rc, nlt_err_t *err)
     return nlt_err_set_at(err, rc, err->pos, "block %s: %s", b->name.c, text);
 }
 
+const char *
+nlt_block_reason(const char *name, const nlt_err_t *err)
+{
+    static const char block[] = "block ";
+    const char *p = err->text;
+
+    if (strncmp(p, block, sizeof(block) - 1) != 0
+        || strncmp(p + sizeof(block) - 1, name, NLT_ULID_LEN) != 0
+        || strncmp(p + sizeof(block) - 1 + NLT_ULID_LEN, ": ", 2) != 0) {
+        return p;
+    }
+    return p + sizeof(block) - 1 + NLT_ULID_LEN + 2;
+}
+
 /* Maps a file below dir_fd; NLT_ENOENT without complaint when missing. */
 static nlt_rc_t
 map_file(nlt_block_t *b, int dir_fd, const char *name, nlt_guard_t *out,

@@ -44,6 +44,12 @@ void nlt_block_close(nlt_block_t *b);
  */
 NLT_CHECKED nlt_rc_t nlt_block_intact(const nlt_block_t *b, nlt_err_t *err);
 
+/*
+ * Text of an error without the "block NAME: " with which the functions here
+ * begin it, for those who say that themselves; in err.
+ */
+const char *nlt_block_reason(const char *name, const nlt_err_t *err);
+
 /* What meta.json says; lives as long as the block.  Its range is half-open. */
 const nlt_block_meta_t *nlt_block_meta(const nlt_block_t *b);
 

@@ -163,16 +163,8 @@ find(nlt_block_set_t *set, const nlt_manifest_block_t *info)
 static void
 leave_out(nlt_block_entry_t *e, const nlt_err_t *why)
 {
-    static const char block[] = "block ";
-    size_t skip = sizeof(block) - 1 + NLT_ULID_LEN + 2;
-
-    if (why->len < skip || memcmp(why->text, block, sizeof(block) - 1) != 0
-        || memcmp(why->text + sizeof(block) - 1, e->info.ulid.c, NLT_ULID_LEN)
-               != 0) {
-        skip = 0;
-    }
     (void) nlt_err_set_at(&e->error, why->rc, why->pos, "%s",
-                          why->text + skip);
+                          nlt_block_reason(e->info.ulid.c, why));
     atomic_store_explicit(&e->left_out, true, memory_order_release);
 }
 

@@ -171,11 +171,12 @@ log_quarantined(nlt_helper_t *h, const nlt_manifest_block_t *b,
     (void) nlt_time_print_rfc3339(from, b->t_min_ms);
     (void) nlt_time_print_rfc3339(to, b->t_end_ms);
     nlt_log(h->env, NLT_LOG_CRIT,
-            "store \"%s\": %s; its %llu samples from %s to %s are missing "
-            "now, and it lies in " NLT_DIR_QUARANTINE "/: copy a good one "
-            "into " NLT_DIR_IMPORT "/, or remove it from " NLT_DIR_QUARANTINE
-            "/ to accept the loss",
-            h->path, why->text, (unsigned long long) b->n_samples, from, to);
+            "store \"%s\": block %s is damaged: %s; its %llu samples from %s "
+            "to %s are missing now, and it lies in " NLT_DIR_QUARANTINE
+            "/: copy a good one into " NLT_DIR_IMPORT
+            "/, or remove it from " NLT_DIR_QUARANTINE "/ to accept the loss",
+            h->path, b->ulid.c, nlt_block_reason(b->ulid.c, why),
+            (unsigned long long) b->n_samples, from, to);
 }
 
 static nlt_rc_t
