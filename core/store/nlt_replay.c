@@ -8,6 +8,7 @@
 
 #include "nlt_bytes.h"
 #include "nlt_filenames.h"
+#include "nlt_guard.h"
 #include "nlt_limits.h"
 
 #define BATCH        512
@@ -433,7 +434,8 @@ pass(replay_t *r, int fd, int64_t *size)
     const nlt_env_t *env = r->conf->env;
     nlt_wal_read_cb_t cb = {r, series_cb, samples_cb, progress_cb};
     nlt_wal_stats_t stats = {.bytes = 0};
-    const uint8_t *data;
+    _Atomic uint32_t hit = 0;
+    nlt_guard_t map;
     nlt_rc_t rc;
 
     r->seen = 0;
@@ -445,13 +447,18 @@ pass(replay_t *r, int fd, int64_t *size)
     if (*size == 0) {
         return NLT_OK;
     }
-    rc = nlt_map_read(fd, (size_t) *size, &data, r->err);
+    rc = nlt_guard_map(&map, fd, (size_t) *size, &hit, r->err);
     if (rc != NLT_OK) {
         return rc;
     }
-    rc = nlt_wal_read(env, data, (size_t) *size, r->conf->store_id, &cb,
-                      &stats, r->err);
-    nlt_unmap(data, (size_t) *size);
+    rc = nlt_wal_read(env, map.p, map.len, r->conf->store_id, &cb, &stats,
+                      r->err);
+    nlt_guard_unmap(&map);
+    /* Not torn: it may be there again, and what is finished is removed. */
+    if (nlt_guard_hit(&hit)) {
+        return nlt_err_set(r->err, NLT_EIO,
+                           "the disk does not give all pages of the log");
+    }
     r->stats->bytes = (uint64_t) *size;
     r->stats->samples = r->seen;
     r->stats->skipped_bytes = stats.skipped_bytes;

@@ -4,6 +4,7 @@
 #include "nlt_store_fixture.h"
 
 #include "nlt_filenames.h"
+#include "nlt_guard.h"
 #include "nlt_replay.h"
 
 /* ---- canonical bytes ---- */
@@ -224,12 +225,87 @@ foreign_log_is_set_aside(void)
     fx_deinit(&fx);
 }
 
+/* ---- a disk that does not give a page, and later does ---- */
+
+static struct {
+    uint8_t *bytes;
+    int64_t len;
+    unsigned looks;
+} kept;
+
+/* The log that replay has open is short when it is read for the first time. */
+static int64_t
+size_and_cut(void *ctx, int fd)
+{
+    int64_t size = fx_size(ctx, fd);
+
+    if (size < 8192 || (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR) {
+        return size;
+    }
+    if (kept.looks++ == 0) {
+        kept.len = size;
+        kept.bytes = malloc((size_t) size);
+        NLT_CHECK_INT(pread(fd, kept.bytes, (size_t) size, 0), size);
+        NLT_CHECK_INT(ftruncate(fd, 4096), 0);
+    }
+    return size;
+}
+
+static unsigned n_complaints;
+
+static void
+mend_when_complained(void *ctx, nlt_log_level_t level, const char *text,
+                     size_t len)
+{
+    fx_t *fx = ctx;
+    char path[256];
+    int fd;
+
+    fx_log(ctx, level, text, len);
+    if (strstr(text, "does not give all pages of the log") == NULL) {
+        return;
+    }
+    n_complaints++;
+    (void) snprintf(path, sizeof(path), "%s/wal/%s", fx->path,
+                    "0000000000000001.wal");
+    fd = open(path, O_WRONLY);
+    NLT_CHECK_INT(pwrite(fd, kept.bytes, (size_t) kept.len, 0), kept.len);
+    (void) close(fd);
+}
+
+static void
+a_page_that_is_not_given_is_not_taken_for_a_torn_one(void)
+{
+    fx_t fx;
+
+    fx_init(&fx);
+    NLT_CHECK(fx_start(&fx));
+    for (unsigned i = 0; i < 500; i++) {
+        NLT_CHECK_INT(fx_write(&fx, i % 16, FX_NOW - 100000 + i, i), NLT_OK);
+    }
+    fx_close(&fx);
+    fx_remove_head(&fx);
+    memset(&kept, 0, sizeof(kept));
+    fx.io.size = size_and_cut;
+    fx.env.log = mend_when_complained;
+    NLT_CHECK(fx_start(&fx));
+    NLT_CHECK_INT(n_complaints, 1);
+    NLT_CHECK(kept.looks >= 2);
+    NLT_CHECK(fx_check(&fx, INT64_MIN, INT64_MAX));
+    NLT_CHECK_INT(
+        atomic_load(&nlt_store_ctl(fx.store)->counters.wal_skipped_bytes), 0);
+    free(kept.bytes);
+    fx_deinit(&fx);
+}
+
 int
 main(void)
 {
+    NLT_CHECK(nlt_guard_install());
     NLT_TEST(canonical_bytes_become_labels);
     NLT_TEST(log_larger_than_an_arena_is_replayed_into_several);
     NLT_TEST(full_arenas_are_flushed_while_writing);
     NLT_TEST(foreign_log_is_set_aside);
+    NLT_TEST(a_page_that_is_not_given_is_not_taken_for_a_torn_one);
     return nlt_test_done();
 }
