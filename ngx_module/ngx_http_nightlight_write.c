@@ -374,7 +374,7 @@ ngx_http_nightlight_write_step(ngx_http_nightlight_write_ctx_t *ctx)
     if (nlt_ingest_run(ctx->ingest, &res) == NLT_AGAIN) {
 
         if (!nlt_ingest_waits(ctx->ingest)) {
-            ngx_add_timer(&ctx->event, 0);
+            ngx_add_timer(&ctx->event, nlt_ingest_pause_ms(ctx->ingest));
             return;
         }
 

@@ -158,10 +158,6 @@ add_counters(list_t *l, const nlt_head_ctl_t *ctl)
 #define ADD(field) add_counter(l, &ctl->counters.field, SELF_##field);
     NLT_HEAD_COUNTERS(ADD)
 #undef ADD
-    add(l, false, "nightlight_memory_stage",
-        (double) atomic_load(&ctl->memory_stage),
-        "What the memory= limit makes the store do: 0 nothing, 1 flush early, "
-        "2 refuse new series, 3 refuse writes.");
     add(l, false, "nightlight_disk_low", (double) atomic_load(&ctl->disk_low),
         "Writes are refused because min_free= of the disk is not free.");
 }
@@ -176,6 +172,9 @@ add_gauges(list_t *l, nlt_store_t *s)
         "Bytes of shared memory that the head has reserved.");
     add(l, false, "nightlight_head_limit_bytes", (double) g.memory_bytes,
         "The memory= of the store.");
+    add(l, false, "nightlight_memory_stage", (double) g.memory_stage,
+        "What the memory= limit makes the store do: 0 nothing, 1 flush early, "
+        "2 refuse new series, 3 refuse writes.");
     add(l, false, "nightlight_head_series", (double) g.active_series,
         "Series in the active arena.");
     add(l, false, "nightlight_head_samples", (double) g.active_samples,

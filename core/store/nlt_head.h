@@ -201,6 +201,24 @@ uint64_t nlt_arena_no(const nlt_arena_t *a);
 /* What its file begins with: counts, bounds, used bytes.  [any] */
 const nlt_arena_header_t *nlt_arena_header(const nlt_arena_t *a);
 
+/* From this share on the active arena is flushed early. */
+#define NLT_ARENA_FLUSH_PERCENT 80
+
+/*
+ * What an arena that takes samples makes the store do, by the share of it
+ * that is used:
+ *
+ *     0           80          85          90        all but 64 KiB
+ *     | OK        | FLUSHING  | NO_SERIES             | NO_SAMPLES
+ *                             '- new    '- carried over
+ *
+ * The helper seals it at 80 %, and the next one begins at OK; the further
+ * stages come when flushes do not keep up and there are three arenas already.
+ * The border of NO_SAMPLES is before the real end, so that requests are
+ * refused by it, and not series by series as chunks find no room.  [any]
+ */
+nlt_memory_stage_t nlt_arena_stage(const nlt_arena_t *a);
+
 /*
  * Key of a label set: keyed 128-bit hash of tenant and bytes.  The canonical
  * bytes of a series are its sorted labels in remote_write 1.0 encoding

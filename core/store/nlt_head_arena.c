@@ -16,6 +16,9 @@
 
 #include "nlt_xhash.h"
 
+/* Of an arena, for requests that have begun when it is nearly full. */
+#define KEPT_BYTES (64u << 10)
+
 #define RESERVE_STEP (UINT64_C(1) << 20)
 
 void
@@ -323,6 +326,19 @@ const nlt_arena_header_t *
 nlt_arena_header(const nlt_arena_t *a)
 {
     return a->hdr;
+}
+
+nlt_memory_stage_t
+nlt_arena_stage(const nlt_arena_t *a)
+{
+    uint64_t used =
+        atomic_load_explicit(&a->hdr->used_bytes, memory_order_relaxed);
+
+    return used >= a->size - KEPT_BYTES     ? NLT_MEMORY_NO_SAMPLES
+           : used >= nlt_arena_limit_new(a) ? NLT_MEMORY_NO_SERIES
+           : used >= a->size / 100 * NLT_ARENA_FLUSH_PERCENT
+               ? NLT_MEMORY_FLUSHING
+               : NLT_MEMORY_OK;
 }
 
 const nlt_arena_labels_t *

@@ -262,6 +262,38 @@ nlt_helper_update_border(nlt_helper_t *h)
                                       h->conf.retention_ms));
 }
 
+/* Number of the newest sealed arena, or 0. */
+static uint64_t
+sealed_last(const nlt_helper_t *h)
+{
+    uint64_t last = 0;
+
+    for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
+        nlt_head_arena_slot_t *s = &nlt_helper_ctl(h)->arenas[i];
+        uint64_t no = atomic_load(&s->no);
+
+        if (no > last && atomic_load(&s->state) == NLT_ARENA_SEALED) {
+            last = no;
+        }
+    }
+    return last;
+}
+
+/* The store is flushing early until all that was sealed early is in blocks. */
+static void
+note_stage(nlt_helper_t *h)
+{
+    nlt_arena_t *a = nlt_head_active(h->head);
+    nlt_memory_stage_t stage = a ? nlt_arena_stage(a) : NLT_MEMORY_OK;
+    nlt_head_arena_slot_t *oldest = nlt_helper_oldest(h, NLT_ARENA_SEALED);
+
+    if (stage == NLT_MEMORY_OK && oldest != NULL
+        && atomic_load(&oldest->no) <= h->early_no) {
+        stage = NLT_MEMORY_FLUSHING;
+    }
+    atomic_store(&nlt_helper_ctl(h)->memory_stage, stage);
+}
+
 /* Sync, prefault, prepare, rotate.  Called inside a flush too. */
 void
 nlt_helper_housekeep(nlt_helper_t *h)
@@ -298,8 +330,10 @@ nlt_helper_housekeep(nlt_helper_t *h)
             nlt_helper_complain(h, "rotation", &err);
         } else if (early) {
             atomic_fetch_add(&nlt_helper_ctl(h)->counters.early_flushes, 1);
+            h->early_no = sealed_last(h);
         }
     }
+    note_stage(h);
 }
 
 nlt_rc_t

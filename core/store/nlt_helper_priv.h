@@ -23,7 +23,7 @@
  * the 90 % from which on the arena refuses new series: flush early comes
  * before refusing (D4), and a store full of new series stops at 90 % exactly.
  */
-#define NLT_HELPER_FULL_PERCENT 80
+#define NLT_HELPER_FULL_PERCENT NLT_ARENA_FLUSH_PERCENT
 
 /* Failures that are not logged again while they last. */
 #define NLT_HELPER_SAID 4
@@ -94,6 +94,7 @@ struct nlt_helper_s {
     nlt_helper_verdict_t *verdicts; /* NLT_HELPER_VERDICTS; NULL: none yet */
     size_t n_verdicts;              /* ever */
     int64_t tended_ns;              /* quarantine, when last; 0: never */
+    uint64_t early_no; /* arenas up to this one were sealed as too full */
 };
 
 /* ---- nlt_helper.c ---- */

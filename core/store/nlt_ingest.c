@@ -16,6 +16,10 @@
 /* How long a request waits for an arena while one is being sealed. */
 #define WAIT_NS INT64_C(300000000)
 
+/* The helper looks every second at least. */
+#define ROOM_WAIT_NS  INT64_C(1500000000)
+#define ROOM_PAUSE_MS 5
+
 #define RETRY_SOON_S  1
 #define RETRY_LATER_S 5
 
@@ -452,11 +456,58 @@ settle(nlt_ingest_req_t *r)
                         : nlt_ingest_refuse(r, 500, rc, NULL, "%s", err.text);
 }
 
+/* Is an arena ready to take over? */
+static bool
+next_is_ready(const nlt_head_ctl_t *ctl)
+{
+    for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
+        if (atomic_load(&ctl->arenas[i].no) != 0
+            && atomic_load(&ctl->arenas[i].state) == NLT_ARENA_READY) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+nlt_ingest_await_room(nlt_ingest_req_t *r, const nlt_arena_t *a)
+{
+    nlt_ingest_t *in = r->in;
+    int64_t now_ns = nlt_mono_ns(in->env);
+
+    if (in->crowded == nlt_arena_no(a) || !next_is_ready(in->ctl)) {
+        return false;
+    }
+    if (r->room_until_ns == 0) {
+        r->room_until_ns = now_ns + ROOM_WAIT_NS;
+    }
+    if (now_ns > r->room_until_ns) {
+        in->crowded = nlt_arena_no(a);
+        return false;
+    }
+    r->pause_ms = ROOM_PAUSE_MS;
+    return true;
+}
+
+static nlt_rc_t
+refuse_full(nlt_ingest_req_t *r)
+{
+    size_t n = r->s->n_samples > r->done ? r->s->n_samples - r->done : 0;
+
+    nlt_ingest_count(&r->in->ctl->counters.samples_no_room, n);
+    return nlt_ingest_refuse(r, 503, NLT_EFULL, NULL,
+                             "memory= is used up: no room for samples");
+}
+
 static nlt_rc_t
 apply(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev)
 {
-    nlt_rc_t rc = nlt_ingest_register(r, a, prev);
+    nlt_rc_t rc;
 
+    if (nlt_unlikely(nlt_arena_stage(a) == NLT_MEMORY_NO_SAMPLES)) {
+        return nlt_ingest_await_room(r, a) ? NLT_AGAIN : refuse_full(r);
+    }
+    rc = nlt_ingest_register(r, a, prev);
     if (rc == NLT_OK) {
         rc = nlt_ingest_append(r, a);
     }
@@ -502,6 +553,7 @@ nlt_ingest_run(nlt_ingest_req_t *r, nlt_ingest_result_t *result)
     nlt_rc_t rc = NLT_OK;
 
     r->budget = NLT_INGEST_SLICE;
+    r->pause_ms = 0;
     while (r->phase != NLT_INGEST_FINISHED) {
         if (rc == NLT_AGAIN || r->budget <= 0) {
             return NLT_AGAIN;
@@ -511,6 +563,12 @@ nlt_ingest_run(nlt_ingest_req_t *r, nlt_ingest_result_t *result)
     *result = r->res;
     nlt_ingest_cancel(r);
     return NLT_OK;
+}
+
+unsigned
+nlt_ingest_pause_ms(const nlt_ingest_req_t *r)
+{
+    return r->pause_ms;
 }
 
 bool
@@ -611,11 +669,15 @@ nlt_ingest_requests(const nlt_ingest_t *in)
 
 /* ---- own samples ---- */
 
+/* Carried over rather than registered: that works for longer when full. */
 static nlt_rc_t
 own_series(nlt_ingest_t *in, nlt_arena_t *a, uint32_t tenant,
            nlt_labels_t labels, nlt_buf_t *canonical, uint32_t *no)
 {
+    nlt_arena_t *prev = nlt_head_previous(in->head);
+    nlt_rc_t rc = NLT_EDATA;
     nlt_hash128_t key;
+    uint32_t old;
 
     nlt_buf_reset(canonical);
     nlt_rw_canonical(canonical, labels);
@@ -624,7 +686,16 @@ own_series(nlt_ingest_t *in, nlt_arena_t *a, uint32_t tenant,
     }
     key = nlt_head_key(in->ctl, tenant, canonical->data, canonical->len);
     *no = nlt_arena_find(a, key);
-    return *no ? NLT_OK : nlt_arena_register(a, tenant, labels, key, key, no);
+    if (*no) {
+        return NLT_OK;
+    }
+    old = prev ? nlt_arena_find(prev, key) : 0;
+    if (old) {
+        rc = nlt_arena_carry(a, prev, old, key, no);
+    }
+    return rc == NLT_EDATA
+               ? nlt_arena_register(a, tenant, labels, key, key, no)
+               : rc;
 }
 
 nlt_rc_t
@@ -639,6 +710,9 @@ nlt_ingest_own(nlt_ingest_t *in, uint32_t tenant, const nlt_ingest_own_t *s,
 
     if (a == NULL || nlt_head_log_failed(in->ctl, nlt_arena_no(a))) {
         return nlt_err_set(err, NLT_ENOTREADY, "no arena takes samples");
+    }
+    if (nlt_arena_stage(a) == NLT_MEMORY_NO_SAMPLES) {
+        return nlt_err_set(err, NLT_EFULL, "memory= is used up");
     }
     scratch = nlt_ingest_scratch_take(in);
     if (scratch == NULL) {

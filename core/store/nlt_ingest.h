@@ -109,11 +109,18 @@ NLT_CHECKED nlt_rc_t nlt_ingest_begin(nlt_ingest_t *in,
                                       nlt_str_t body, nlt_ingest_req_t **out);
 
 /*
- * Works on it.  NLT_AGAIN: call again, soon (other events may run in
- * between) or, if nlt_ingest_waits() then, after the next sync; NLT_OK:
- * finished, *result is filled, the request object is gone.
+ * Works on it.  NLT_AGAIN: call again, after nlt_ingest_pause_ms() (other
+ * events may run in between) or, if nlt_ingest_waits() then, after the next
+ * sync; NLT_OK: finished, *result is filled, the request object is gone.
+ *
+ * An arena that is nearly full while the next one is ready is about to be
+ * sealed: a request that finds no room waits for that, for a second or so,
+ * instead of being refused.
  */
 nlt_rc_t nlt_ingest_run(nlt_ingest_req_t *req, nlt_ingest_result_t *result);
+
+/* Milliseconds until it makes sense to run it again; 0: at once. */
+unsigned nlt_ingest_pause_ms(const nlt_ingest_req_t *req);
 
 /* Has it done all but waiting for a sync?  It holds no buffers then. */
 bool nlt_ingest_waits(const nlt_ingest_req_t *req);

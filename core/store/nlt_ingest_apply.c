@@ -14,7 +14,7 @@ drop_for_room(nlt_ingest_req_t *r, nlt_ingest_series_t *e)
     e->n = 0;
 }
 
-/* NLT_OK also when the series was dropped. */
+/* NLT_OK also when the series was dropped; NLT_AGAIN: waits for room. */
 static nlt_rc_t
 register_one(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev,
              nlt_ingest_series_t *e)
@@ -50,6 +50,10 @@ register_one(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev,
         canonical = nlt_head_key(r->in->ctl, r->conf.tenant,
                                  r->s->canonical.data, r->s->canonical.len);
         r->budget -= NLT_INGEST_PARSE_COST;
+        if (nlt_arena_stage(a) >= NLT_MEMORY_NO_SERIES
+            && nlt_ingest_await_room(r, a)) {
+            return NLT_AGAIN;
+        }
         rc = nlt_arena_register(a, r->conf.tenant, labels, canonical, e->key,
                                 &e->no);
     }

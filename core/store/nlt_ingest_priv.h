@@ -93,6 +93,7 @@ struct nlt_ingest_s {
     size_t n_jobs;
     nlt_ingest_scratch_t *spare;
     size_t n_requests; /* begun, not yet finished or cancelled */
+    uint64_t crowded;  /* arena for whose end nobody waits any more, or 0 */
 };
 
 /* Where in the request the next batch begins. */
@@ -136,11 +137,19 @@ struct nlt_ingest_req_s {
     int64_t t_min_ms;
     int64_t t_max_ms;
     int64_t wait_until_ns; /* for an active arena; 0: not waiting */
+    int64_t room_until_ns; /* for room; 0: did not have to wait yet */
+    unsigned pause_ms;     /* before the next call of run() */
     int budget;            /* of this call of run() */
     nlt_ingest_result_t res;
 };
 
 /* ---- nlt_ingest.c ---- */
+
+/*
+ * There is no room in a, or not for new series: is it worth waiting for the
+ * next arena?  Then run() has to end with NLT_AGAIN.
+ */
+bool nlt_ingest_await_room(nlt_ingest_req_t *r, const nlt_arena_t *a);
 
 /* Empty buffers, the kept ones if there are; NULL: out of memory. */
 nlt_ingest_scratch_t *nlt_ingest_scratch_take(nlt_ingest_t *in);

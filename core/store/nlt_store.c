@@ -290,6 +290,7 @@ gauge_head(nlt_head_t *head, nlt_store_gauges_t *out)
 
     nlt_head_pin(head, &view);
     out->head_bytes = nlt_head_bytes(head);
+    out->memory_stage = NLT_MEMORY_OK;
     out->failed_logs = failed_logs(nlt_head_ctl(head));
     out->arenas = view.n;
     for (size_t i = 0; i < view.n; i++) {
@@ -297,6 +298,8 @@ gauge_head(nlt_head_t *head, nlt_store_gauges_t *out)
         uint64_t n = atomic_load(&h->n_samples);
 
         if (i + 1 == view.n) {
+            /* What sealed arenas do the helper knows; it may be stuck. */
+            out->memory_stage = nlt_arena_stage(view.arena[i]);
             out->active_series = atomic_load(&h->n_series);
             out->active_samples = n;
         }
@@ -306,6 +309,10 @@ gauge_head(nlt_head_t *head, nlt_store_gauges_t *out)
             out->newest_ms =
                 nlt_max_i64(out->newest_ms, atomic_load(&h->t_max_ms));
         }
+    }
+    if (out->memory_stage == NLT_MEMORY_OK
+        && atomic_load(&nlt_head_ctl(head)->memory_stage) != NLT_MEMORY_OK) {
+        out->memory_stage = NLT_MEMORY_FLUSHING;
     }
     nlt_head_unpin(head, &view);
 }

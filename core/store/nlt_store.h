@@ -115,6 +115,7 @@ nlt_head_ctl_t *nlt_store_ctl(nlt_store_t *s);
 typedef struct {
     uint64_t head_bytes;   /* reserved head files */
     uint64_t memory_bytes; /* memory= */
+    nlt_memory_stage_t memory_stage;
     uint64_t active_series;
     uint64_t active_samples;
     uint64_t arenas;
