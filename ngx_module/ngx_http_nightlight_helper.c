@@ -8,11 +8,15 @@
  * store, once, and then sleeps; the thread drives nlt_helper_step().
  *
  * Signals are blocked in the thread: nginx's handlers must run in the main
- * thread.  The process leaves by exit(), without exit_process, so an
- * atexit() handler cancels and joins the threads; cancelled work is simply
- * done again by the next helper.  Two helpers may exist at once (reload,
- * USR2): the lease inside nlt_helper_open() lets one work, the other asks
- * again and again.
+ * thread.  Two helpers may exist at once (reload, USR2): the lease inside
+ * nlt_helper_open() lets one work, the other announces itself and asks again
+ * and again.
+ *
+ * The process leaves by exit(), without exit_process, so an atexit() handler
+ * ends the threads.  One that is awaited by a newer helper finishes its step,
+ * or reloads faster than a flush would keep all flushes from their end; one
+ * that is not is cancelled, and what it was at is done again by the next
+ * helper, whenever that comes.
  */
 
 
@@ -26,6 +30,15 @@
 #define NGX_HTTP_NIGHTLIGHT_OPEN_RETRY    1000
 #define NGX_HTTP_NIGHTLIGHT_IDLE          3600000
 
+/*
+ * A new helper is forked 100 ms before the old one is told to leave, and may
+ * need longer than that to announce itself.
+ */
+
+#define NGX_HTTP_NIGHTLIGHT_SUCCESSOR     400     /* ms without one: cancel */
+#define NGX_HTTP_NIGHTLIGHT_HANDOVER      600000  /* a step that hangs */
+#define NGX_HTTP_NIGHTLIGHT_LOOK          50
+
 
 typedef struct ngx_http_nightlight_thread_s  ngx_http_nightlight_thread_t;
 
@@ -33,15 +46,23 @@ struct ngx_http_nightlight_thread_s {
     ngx_http_nightlight_thread_t    *next;
     nlt_store_conf_t                 conf;
     pthread_t                        tid;
-    pthread_mutex_t                  mutex;
     pthread_cond_t                   wakeup;
-    int                              cancel;
+    int                              waits;      /* fd: for the lease, or -1 */
+    int                              cancel;     /* the step is to end */
+    pthread_mutex_t                  mutex;      /* of what follows */
+    nlt_helper_t                    *helper;     /* NULL: has not the lease */
+    unsigned                         leaving:1;  /* no step is to begin */
+    unsigned                         ended:1;
     char                             last_error[NLT_ERR_TEXT_MAX];
 };
 
 
 static void *ngx_http_nightlight_thread(void *data);
-static void ngx_http_nightlight_thread_sleep(ngx_http_nightlight_thread_t *t,
+static nlt_helper_t *ngx_http_nightlight_thread_open(
+    ngx_http_nightlight_thread_t *t, int64_t *wait);
+static void ngx_http_nightlight_thread_await(ngx_http_nightlight_thread_t *t,
+    int64_t start);
+static void ngx_http_nightlight_thread_wait(ngx_http_nightlight_thread_t *t,
     int64_t ms);
 
 
@@ -79,6 +100,8 @@ ngx_http_nightlight_helper_start(ngx_http_nightlight_store_t *store)
     if (t == NULL) {
         return NGX_ERROR;
     }
+
+    t->waits = -1;
 
     ngx_http_nightlight_store_conf(store, &t->conf);
 
@@ -133,17 +156,22 @@ failed:
 void
 ngx_http_nightlight_helper_stop(void)
 {
+    int64_t                        start;
     ngx_http_nightlight_thread_t  *t, *next;
 
     for (t = ngx_http_nightlight_threads; t; t = t->next) {
         (void) pthread_mutex_lock(&t->mutex);
-        __atomic_store_n(&t->cancel, 1, __ATOMIC_RELEASE);
+        t->leaving = 1;
         (void) pthread_cond_signal(&t->wakeup);
         (void) pthread_mutex_unlock(&t->mutex);
     }
 
+    start = nlt_mono_ns(&ngx_http_nightlight_env);
+
     for (t = ngx_http_nightlight_threads; t; t = next) {
         next = t->next;
+
+        ngx_http_nightlight_thread_await(t, start);
 
         (void) pthread_join(t->tid, NULL);
         (void) pthread_cond_destroy(&t->wakeup);
@@ -158,66 +186,159 @@ ngx_http_nightlight_helper_stop(void)
 }
 
 
+/*
+ * Until the thread has ended, or there is no reason to wait.  TERM comes as a
+ * signal, if at all: nobody reads the channel to the master any more.  But
+ * when nginx stops, the newer helper goes at once, and is not seen any more.
+ */
+
+static void
+ngx_http_nightlight_thread_await(ngx_http_nightlight_thread_t *t,
+    int64_t start)
+{
+    int64_t  now, seen;
+
+    seen = start;
+
+    (void) pthread_mutex_lock(&t->mutex);
+
+    while (!t->ended) {
+
+        now = nlt_mono_ns(&ngx_http_nightlight_env);
+
+        if (t->helper && nlt_helper_is_awaited(t->helper)) {
+            seen = now;
+        }
+
+        if (ngx_terminate
+            || now - seen > NGX_HTTP_NIGHTLIGHT_SUCCESSOR * 1000000LL
+            || now - start > NGX_HTTP_NIGHTLIGHT_HANDOVER * 1000000LL)
+        {
+            __atomic_store_n(&t->cancel, 1, __ATOMIC_RELEASE);
+            break;
+        }
+
+        ngx_http_nightlight_thread_wait(t, NGX_HTTP_NIGHTLIGHT_LOOK);
+    }
+
+    (void) pthread_mutex_unlock(&t->mutex);
+}
+
+
 static void *
 ngx_http_nightlight_thread(void *data)
 {
     ngx_http_nightlight_thread_t *t = data;
 
     int64_t        wait;
+    nlt_helper_t  *helper;
+
+    wait = 0;
+    helper = NULL;
+
+    (void) pthread_mutex_lock(&t->mutex);
+
+    for ( ;; ) {
+
+        t->helper = helper;
+
+        if (t->leaving
+            && (t->cancel || helper == NULL
+                || !nlt_helper_is_recovering(helper)))
+        {
+            break;
+        }
+
+        if (wait > 0) {
+            ngx_http_nightlight_thread_wait(t, wait);
+            wait = 0;
+            continue;
+        }
+
+        (void) pthread_mutex_unlock(&t->mutex);
+
+        if (helper) {
+            wait = nlt_helper_step(helper, &t->cancel);
+
+        } else {
+            helper = ngx_http_nightlight_thread_open(t, &wait);
+        }
+
+        (void) pthread_mutex_lock(&t->mutex);
+    }
+
+    t->helper = NULL;
+
+    (void) pthread_mutex_unlock(&t->mutex);
+
+    nlt_helper_close(helper);
+    nlt_helper_withdraw(&ngx_http_nightlight_env, t->waits);
+
+    (void) pthread_mutex_lock(&t->mutex);
+    t->ended = 1;
+    (void) pthread_cond_signal(&t->wakeup);
+    (void) pthread_mutex_unlock(&t->mutex);
+
+    return NULL;
+}
+
+
+/* The helper with the lease, or NULL: try again after *wait ms. */
+
+static nlt_helper_t *
+ngx_http_nightlight_thread_open(ngx_http_nightlight_thread_t *t, int64_t *wait)
+{
     nlt_rc_t       rc;
     nlt_err_t      err;
     nlt_helper_t  *helper;
 
-    helper = NULL;
+    rc = nlt_store_prepare_dir(&ngx_http_nightlight_env, &t->conf, &err);
 
-    while (!__atomic_load_n(&t->cancel, __ATOMIC_ACQUIRE)) {
+    if (rc == NLT_OK) {
+        rc = nlt_helper_open(&ngx_http_nightlight_env, &t->conf, &helper,
+                             &err);
+    }
 
-        if (helper == NULL) {
-            rc = nlt_store_prepare_dir(&ngx_http_nightlight_env, &t->conf,
-                                       &err);
-            if (rc == NLT_OK) {
-                rc = nlt_helper_open(&ngx_http_nightlight_env, &t->conf,
-                                     &helper, &err);
-            }
+    if (rc == NLT_OK) {
+        nlt_helper_withdraw(&ngx_http_nightlight_env, t->waits);
+        t->waits = -1;
+        *wait = 0;
+        return helper;
+    }
 
-            if (rc != NLT_OK) {
-                helper = NULL;
-                wait = NGX_HTTP_NIGHTLIGHT_LEASE_RETRY;
+    if (rc == NLT_AGAIN) {
+        *wait = NGX_HTTP_NIGHTLIGHT_LEASE_RETRY;
 
-                if (rc != NLT_AGAIN) {
-                    wait = NGX_HTTP_NIGHTLIGHT_OPEN_RETRY;
-
-                    if (ngx_strcmp(t->last_error, err.text) != 0) {
-                        ngx_cpystrn((u_char *) t->last_error,
-                                    (u_char *) err.text, NLT_ERR_TEXT_MAX);
-                        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
-                                      "nightlight: helper of store \"%s\": "
-                                      "%s", t->conf.path, err.text);
-                    }
-                }
-
-                ngx_http_nightlight_thread_sleep(t, wait);
-                continue;
-            }
+        if (t->waits != -1) {
+            return NULL;
         }
 
-        wait = nlt_helper_step(helper, &t->cancel);
+        rc = nlt_helper_announce(&ngx_http_nightlight_env, &t->conf, &t->waits,
+                                 &err);
 
-        if (wait > 0) {
-            ngx_http_nightlight_thread_sleep(t, wait);
+        if (rc == NLT_OK || rc == NLT_AGAIN) {
+            return NULL;
         }
     }
 
-    if (helper) {
-        nlt_helper_close(helper);
+    *wait = NGX_HTTP_NIGHTLIGHT_OPEN_RETRY;
+
+    if (ngx_strcmp(t->last_error, err.text) != 0) {
+        ngx_cpystrn((u_char *) t->last_error, (u_char *) err.text,
+                    NLT_ERR_TEXT_MAX);
+        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
+                      "nightlight: helper of store \"%s\": %s",
+                      t->conf.path, err.text);
     }
 
     return NULL;
 }
 
 
+/* Waits for a signal from the other thread, with the mutex. */
+
 static void
-ngx_http_nightlight_thread_sleep(ngx_http_nightlight_thread_t *t, int64_t ms)
+ngx_http_nightlight_thread_wait(ngx_http_nightlight_thread_t *t, int64_t ms)
 {
     struct timespec  ts;
 
@@ -231,11 +352,5 @@ ngx_http_nightlight_thread_sleep(ngx_http_nightlight_thread_t *t, int64_t ms)
         ts.tv_nsec -= 1000000000;
     }
 
-    (void) pthread_mutex_lock(&t->mutex);
-
-    if (!t->cancel) {
-        (void) pthread_cond_timedwait(&t->wakeup, &t->mutex, &ts);
-    }
-
-    (void) pthread_mutex_unlock(&t->mutex);
+    (void) pthread_cond_timedwait(&t->wakeup, &t->mutex, &ts);
 }

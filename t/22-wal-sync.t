@@ -11,7 +11,7 @@ use Nightlight::Load;
 use Nightlight::Disk;
 
 my $t = Nightlight::Test->new();
-my $disk = Nightlight::Disk->new($t);
+my $disk = Nightlight::Disk->new($t, 'fdatasync');
 my $now = int(time() * 1000);
 my $n = 0;
 

@@ -6,6 +6,7 @@
  *   <path>/
  *     store.id                  identity of the store: 32 hex digits, '\n'
  *     lock                      flock: lease of the helper
+ *     lock.next                 flock, shared: who waits for the lease
  *     term                      see nlt_term.h
  *     MANIFEST                  see nlt_manifest.h
  *     DELETES, deletes.lock     see nlt_deletes.h; its writers take turns
@@ -27,6 +28,7 @@
 
 #define NLT_FILE_STORE_ID     "store.id"
 #define NLT_FILE_LOCK         "lock"
+#define NLT_FILE_LOCK_NEXT    "lock.next"
 #define NLT_FILE_TERM         "term"
 #define NLT_FILE_DELETES      "DELETES"
 #define NLT_FILE_DELETES_LOCK "deletes.lock"

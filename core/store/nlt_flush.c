@@ -542,7 +542,9 @@ write_windows(flush_t *f, nlt_manifest_t *m)
         rc = scan_group(f);
         for (size_t k = 0; rc == NLT_OK && k < f->n_w; k++) {
             if (f->w[k].n_series > 0) {
-                rc = write_block(f, k, m);
+                /* The one before was synced, which may have taken a while. */
+                rc = poll_now(f);
+                rc = rc == NLT_OK ? write_block(f, k, m) : rc;
             }
         }
         if (rc != NLT_OK) {

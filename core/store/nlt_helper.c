@@ -14,10 +14,6 @@
  */
 #include "nlt_helper_priv.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/file.h>
-
 #define STEP_MS_MAX        1000
 #define BUSY_MS            50
 #define RETENTION_EVERY_MS 1000
@@ -73,6 +69,7 @@ nlt_helper_open(const nlt_env_t *env, const nlt_store_conf_t *conf,
     }
     h->env = env;
     h->lock_fd = -1;
+    h->next_fd = -1;
     rc = nlt_store_conf_copy(conf, &h->conf, h->path, h->head_path, err);
     if (rc == NLT_OK) {
         rc = nlt_store_dir_open(env, &h->conf, &h->dir, err);
@@ -81,15 +78,7 @@ nlt_helper_open(const nlt_env_t *env, const nlt_store_conf_t *conf,
         nlt_mem_free(env->mem, h, sizeof(*h));
         return rc;
     }
-    h->lock_fd = env->io->open(env->io->ctx, h->dir.dir_fd, NLT_FILE_LOCK,
-                               O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
-    if (h->lock_fd < 0) {
-        rc = nlt_err_set_errno(err, NLT_EIO, -h->lock_fd,
-                               "open \"%s/" NLT_FILE_LOCK "\"", h->path);
-    } else if (flock(h->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-        rc = nlt_err_set_errno(err, errno == EWOULDBLOCK ? NLT_AGAIN : NLT_EIO,
-                               errno, "lease of \"%s\"", h->path);
-    }
+    rc = nlt_helper_take_lease(h, err);
     nlt_manifest_init(&h->manifest, env->mem, h->dir.store_id);
     if (rc != NLT_OK) {
         nlt_helper_close(h);
@@ -132,9 +121,7 @@ nlt_helper_close(nlt_helper_t *h)
     nlt_mem_free(h->env->mem, h->verdicts,
                  NLT_HELPER_VERDICTS * sizeof(*h->verdicts));
     nlt_store_dir_close(h->env, &h->dir);
-    if (h->lock_fd >= 0) {
-        (void) h->env->io->close(h->env->io->ctx, h->lock_fd);
-    }
+    nlt_helper_drop_lease(h);
     nlt_mem_free(h->env->mem, h, sizeof(*h));
 }
 
@@ -142,6 +129,12 @@ void
 nlt_helper_flush_soon(nlt_helper_t *h)
 {
     atomic_store(&h->flush_soon, 1);
+}
+
+bool
+nlt_helper_is_recovering(const nlt_helper_t *h)
+{
+    return h->stage == NLT_HELPER_REPLAY && !h->step_failed;
 }
 
 /* ---- RUN ---- */
@@ -242,6 +235,7 @@ nlt_helper_step(nlt_helper_t *h, const int *cancel)
     }
     rc = step(h, &wait_ms, &err);
     h->cancel = NULL;
+    h->step_failed = rc != NLT_OK;
     if (rc != NLT_OK) {
         err.rc = rc;
         nlt_helper_complain(h, what[stage], &err);

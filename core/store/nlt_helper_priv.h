@@ -4,10 +4,11 @@
  * Floor 3 (store); uses nlt_store_dir, nlt_manifest.  Only nlt_helper*.c
  * include it.  Threads: the helper's one.
  *
- * nlt_helper.c has the stages and the lease, nlt_helper_recover.c the way to
- * an open head, nlt_helper_arena.c what keeps it small: rotation, flush,
- * commits; nlt_helper_retain.c what has to go, nlt_helper_import.c what is in
- * import/.  The order of every commit is that of nlt_store.h.
+ * nlt_helper.c has the stages, nlt_helper_lease.c who is the helper and who is
+ * next, nlt_helper_recover.c the way to an open head, nlt_helper_arena.c what
+ * keeps it small: rotation, flush, commits; nlt_helper_retain.c what has to
+ * go, nlt_helper_import.c what is in import/.  The order of every commit is
+ * that of nlt_store.h.
  */
 #ifndef NLT_STORE_HELPER_PRIV_H
 #define NLT_STORE_HELPER_PRIV_H
@@ -71,13 +72,15 @@ struct nlt_helper_s {
     char head_path[NLT_STORE_PATH_MAX];
     nlt_store_dir_t dir;
     int lock_fd;
+    int next_fd; /* to see who waits for the lease */
     nlt_helper_stage_t stage;
     nlt_manifest_t manifest; /* what is on disk, except in stage LOAD */
     nlt_head_t *head;        /* NULL before ATTACH or CREATE succeeded */
     nlt_helper_log_t logs[NLT_HEAD_ARENAS];
     const int *cancel; /* of the step that runs */
     _Atomic int flush_soon;
-    bool rotate_now; /* a log is lost, or a flush was asked for */
+    bool rotate_now;  /* a log is lost, or a flush was asked for */
+    bool step_failed; /* the last one */
     bool warned_foreign;
     int64_t housekept_ns; /* when last; 0: never */
     int64_t synced_ns;
@@ -114,6 +117,14 @@ void nlt_helper_forget_log(nlt_helper_log_t *l);
 
 /* Lets go of the head, if any. */
 void nlt_helper_detach(nlt_helper_t *h);
+
+/* ---- nlt_helper_lease.c ---- */
+
+/* Takes the lease; NLT_AGAIN: another process has it; NLT_EIO. */
+NLT_CHECKED nlt_rc_t nlt_helper_take_lease(nlt_helper_t *h, nlt_err_t *err);
+
+/* Gives it up, if it was taken. */
+void nlt_helper_drop_lease(nlt_helper_t *h);
 
 /* ---- nlt_helper_arena.c ---- */
 

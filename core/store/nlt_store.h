@@ -7,6 +7,7 @@
  *
  *   store.id            16 random bytes in hex: names the head files (D3)
  *   lock                flock of the helper's lease; taken after the fork
+ *   lock.next           flock of those that wait for it
  *   term                number of the current head: outdates others
  *   MANIFEST            which blocks count, which arenas are in blocks
  *   wal/<arena>.wal     one log per arena that is not in blocks yet
@@ -217,6 +218,39 @@ int64_t nlt_helper_step(nlt_helper_t *h, const int *cancel);
 
 /* Asks for the head to be flushed to blocks at the next step. [any] */
 void nlt_helper_flush_soon(nlt_helper_t *h);
+
+/*
+ * Handing over.  A helper whose process leaves can give up what it is at, and
+ * the next one begins it anew; with reloads faster than a flush, no flush
+ * would ever end.  So who waits for the lease announces itself, and a helper
+ * that is awaited finishes its step.  Its data is served and its logs are
+ * synced meanwhile, and processes that go without a successor leave at once.
+ *
+ *     old   step ........................ done, close
+ *     new   announce  open: AGAIN  AGAIN  AGAIN  open: OK, withdraw
+ */
+
+/*
+ * Announces this process, until withdraw or its death.  NLT_AGAIN: the
+ * helper is just looking, try again; NLT_EIO.
+ */
+NLT_CHECKED nlt_rc_t nlt_helper_announce(const nlt_env_t *env,
+                                         const nlt_store_conf_t *conf, int *fd,
+                                         nlt_err_t *err);
+
+/* Takes it back; fd < 0 is allowed. */
+void nlt_helper_withdraw(const nlt_env_t *env, int fd);
+
+/* Does another process wait for the lease of h?  Two system calls.  [any] */
+bool nlt_helper_is_awaited(const nlt_helper_t *h);
+
+/*
+ * Is it reading logs into a new head, which the next helper would throw away
+ * and make anew?  Then one that is awaited goes on stepping until it has
+ * them, or fails: the next one may have a better configuration.  From the
+ * thread that steps.
+ */
+bool nlt_helper_is_recovering(const nlt_helper_t *h);
 
 /* Gives up the lease. */
 void nlt_helper_close(nlt_helper_t *h);

@@ -2,17 +2,17 @@ package Nightlight::Disk;
 
 # A disk that is slow, stands still or fails, under a real nginx.
 #
-#   my $disk = Nightlight::Disk->new($t);   # before $t->run()
+#   my $disk = Nightlight::Disk->new($t, 'fdatasync');   # before $t->run()
 #   $disk->mode('hold');                    # syncs do not return ...
 #   $disk->wait_held(1);                    # ... and one is under way
 #   $disk->mode('fail 5');                  # those held, and all others: EIO
 #   $disk->mode('delay 0.02');              # every sync takes so many seconds
 #   $disk->mode('ok');
 #
-# What is meant by a sync is fdatasync(2), which the module uses for its logs
-# and for nothing else.  nginx and its children run under a seccomp filter that
-# hands the call to a process of ours (SECCOMP_RET_USER_NOTIF); nothing of
-# nginx is replaced.
+# What is meant by a sync: fdatasync(2), which the module uses for its logs and
+# for nothing else, or fsync(2), for all other files and directories, or both.
+# nginx and its children run under a seccomp filter that hands the call to a
+# process of ours (SECCOMP_RET_USER_NOTIF); nothing of nginx is replaced.
 
 use warnings;
 use strict;
@@ -23,8 +23,8 @@ use Test::More ();
 
 # By machine: numbers of the system calls.
 my %CALLS = (
-    x86_64  => { seccomp => 317, prctl => 157, fdatasync => 75 },
-    aarch64 => { seccomp => 277, prctl => 167, fdatasync => 83 },
+    x86_64  => { seccomp => 317, prctl => 157, fsync => 74, fdatasync => 75 },
+    aarch64 => { seccomp => 277, prctl => 167, fsync => 82, fdatasync => 83 },
 );
 
 use constant {
@@ -35,10 +35,11 @@ use constant {
 };
 
 sub new {
-    my ($class, $t) = @_;
+    my ($class, $t, @calls) = @_;
     my $nr = $CALLS{(POSIX::uname())[4]};
     Test::More::plan(skip_all => 'seccomp on this machine') unless $nr;
-    my $self = bless { t => $t, nr => $nr, pid => $$ }, $class;
+    my $self = bless { t => $t, nr => $nr, pid => $$,
+        calls => \@calls }, $class;
     $self->mode('ok');
     $t->{before_exec} = sub {
         my ($name) = @_;
@@ -70,10 +71,12 @@ sub wait_held {
 sub _watch {
     my ($self) = @_;
     my $nr = $self->{nr};
-    # ld [nr]; jeq fdatasync ? notify : allow
-    my $code = pack('SCCL' x 4, 0x20, 0, 0, 0, 0x15, 0, 1, $nr->{fdatasync},
-        0x06, 0, 0, 0x7fc00000, 0x06, 0, 0, 0x7fff0000);
-    my $prog = pack('S x6 P', 4, $code);
+    # ld [nr]; jeq CALL ? notify : next; ...; allow; notify
+    my @calls = map { $nr->{$_} } @{$self->{calls}};
+    my $code = pack 'SCCL', 0x20, 0, 0, 0;
+    $code .= pack 'SCCL', 0x15, @calls - $_, 0, $calls[$_] for 0 .. $#calls;
+    $code .= pack 'SCCL' x 2, 0x06, 0, 0, 0x7fff0000, 0x06, 0, 0, 0x7fc00000;
+    my $prog = pack 'S x6 P', @calls + 3, $code;
     syscall($nr->{prctl}, 38, 1, 0, 0, 0);
     my $fd = syscall($nr->{seccomp}, 1, 8, $prog);
     die "seccomp: $!" if $fd < 0;

@@ -2,12 +2,14 @@
  * nlt_store_fault.h - a disk that fails from a chosen call on, for tests.
  *
  * Calls are counted; from number fail_at on all of them fail (a crash: what
- * follows never happened), or only that one (a hiccup).
+ * follows never happened), or only that one (a hiccup), or the process is
+ * killed in front of that one, or, if it is a write, in the midst of it.
  */
 #ifndef NLT_STORE_FAULT_H
 #define NLT_STORE_FAULT_H
 
 #include <errno.h>
+#include <signal.h>
 
 #include "nlt_io.h"
 
@@ -15,6 +17,7 @@ typedef struct {
     _Atomic long calls;
     long fail_at;   /* number of the first call that fails; 0: none */
     bool transient; /* only that one fails */
+    bool kills;     /* that one is the end of the process */
     _Atomic bool hit;
     bool has_free; /* what is free is free_bytes, not what the disk says */
     int64_t free_bytes;
@@ -30,6 +33,9 @@ fx_trip(void *ctx)
 
     if (fails) {
         f->hit = true;
+    }
+    if (fails && f->kills) {
+        (void) raise(SIGKILL);
     }
     return fails;
 }
@@ -61,6 +67,9 @@ fx_write_fd(void *ctx, int fd, const void *p, size_t n)
 {
     fx_fault_t *f = ctx;
 
+    if (f->kills && f->calls + 1 == f->fail_at) {
+        (void) !nlt_io_posix.write(NULL, fd, p, n / 2);
+    }
     if (fx_trip(ctx)) {
         if (f->calls == f->fail_at) {
             (void) !nlt_io_posix.write(NULL, fd, p, n / 2);

@@ -1,0 +1,179 @@
+/*
+ * nlt_helper_quit_test.c - long work that is told to end, at many moments.
+ *
+ * What counts is how much the helper still works after it was told, in
+ * processor time of its thread, so that a busy machine does not matter; what
+ * the disk needs for a sync comes on top.
+ */
+#include "nlt_store_fixture.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <time.h>
+
+#define N_SERIES  120000
+#define N_SAMPLES 4
+#define BATCH     4000
+
+/* A second is what it may take at the most; leave most of it to the disk. */
+#define QUIT_MS 250
+
+typedef struct {
+    nlt_helper_t *helper;
+    int cancel;
+    _Atomic int64_t used_ns; /* of its processor time, at its end */
+} stepper_t;
+
+static int64_t
+cpu_ns(clockid_t clock)
+{
+    struct timespec ts = {0, 0};
+
+    (void) clock_gettime(clock, &ts);
+    return (int64_t) ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static void *
+stepper(void *ctx)
+{
+    stepper_t *s = ctx;
+
+    while (!__atomic_load_n(&s->cancel, __ATOMIC_ACQUIRE)) {
+        (void) nlt_helper_step(s->helper, &s->cancel);
+    }
+    s->used_ns = cpu_ns(CLOCK_THREAD_CPUTIME_ID);
+    return NULL;
+}
+
+/* Steps for after_ms of processor time; how long it goes on after cancel. */
+static int64_t
+quit_ms(fx_t *fx, int64_t after_ms)
+{
+    stepper_t s = {.helper = fx->helper};
+    pthread_t thread;
+    clockid_t clock;
+    int64_t told;
+
+    NLT_CHECK_INT(pthread_create(&thread, NULL, stepper, &s), 0);
+    NLT_CHECK_INT(pthread_getcpuclockid(thread, &clock), 0);
+    while ((told = cpu_ns(clock)) < after_ms * 1000000) {
+        sched_yield();
+    }
+    __atomic_store_n(&s.cancel, 1, __ATOMIC_RELEASE);
+    NLT_CHECK_INT(pthread_join(thread, NULL), 0);
+    return (s.used_ns - told) / 1000000;
+}
+
+static int64_t
+real_mono(void *ctx)
+{
+    (void) ctx;
+    return nlt_mono_ns(&nlt_env_posix);
+}
+
+static void
+open_helper(fx_t *fx)
+{
+    nlt_err_t err;
+
+    NLT_CHECK_INT(nlt_helper_open(&fx->env, &fx->conf, &fx->helper, &err),
+                  NLT_OK);
+}
+
+/* N_SERIES series with long labels, N_SAMPLES of each. */
+static void
+fill(fx_t *fx)
+{
+    static nlt_label_t labels[BATCH][3];
+    static nlt_ingest_own_t s[BATCH];
+    static char text[BATCH][32];
+    nlt_err_t err;
+
+    for (unsigned k = 0; k < N_SAMPLES; k++) {
+        for (unsigned i = 0; i < N_SERIES; i++) {
+            unsigned b = i % BATCH;
+            int n = snprintf(text[b], sizeof(text[b]), "instance-%u", i);
+
+            labels[b][0] = (nlt_label_t){NLT_METRIC_NAME, NLT_STR("m")};
+            labels[b][1] =
+                (nlt_label_t){NLT_STR("instance"), {(size_t) n, text[b]}};
+            labels[b][2] = (nlt_label_t){NLT_STR("job"), NLT_STR("quit")};
+            s[b] = (nlt_ingest_own_t){
+                {labels[b], 3}, FX_NOW - 60000 + 15000 * k, i * 1.25};
+            if (b == BATCH - 1) {
+                NLT_CHECK_INT(nlt_ingest_own(nlt_store_ingest(fx->store), 0, s,
+                                             BATCH, &err),
+                              NLT_OK);
+            }
+        }
+    }
+}
+
+static uint64_t
+flushes(const fx_t *fx)
+{
+    return nlt_store_ctl(fx->store)->counters.flushes;
+}
+
+/* Tells the work to end later and later, until it was done before that. */
+static void
+work_is_ended_soon_wherever_it_is(void)
+{
+    int64_t after, most = 0, ms;
+    unsigned n_replay = 0, n_flush = 0;
+    nlt_store_status_t status = {.ready = false};
+    fx_t fx;
+
+    fx_init(&fx);
+    fx.env.mono_ns = real_mono;
+    fx.conf.memory_bytes = UINT64_C(256) << 20;
+    NLT_CHECK(fx_start(&fx));
+    fill(&fx);
+
+    fx_close(&fx);
+    fx_remove_head(&fx);
+    for (after = 2; !status.ready && after < 100000; after += 2 + after / 3) {
+        nlt_err_t err;
+
+        open_helper(&fx);
+        ms = quit_ms(&fx, after);
+        most = nlt_max_i64(most, ms);
+        NLT_CHECK_INT(nlt_store_open(&fx.env, &fx.conf, NLT_ROLE_WORKER,
+                                     &fx.store, &err),
+                      NLT_OK);
+        nlt_store_status(fx.store, &status);
+        n_replay++;
+        if (!status.ready) {
+            fx_close(&fx);
+        }
+    }
+    NLT_CHECK(status.ready);
+    NLT_CHECK(nlt_store_ctl(fx.store)->counters.replayed_samples
+              >= N_SERIES * N_SAMPLES);
+    printf("# replay: %u times, at most %lld ms\n", n_replay,
+           (long long) most);
+    NLT_CHECK(n_replay > 5);
+    NLT_CHECK(most < QUIT_MS);
+
+    for (after = 2, most = 0; flushes(&fx) == 0 && after < 100000;
+         after += 2 + after / 3) {
+        nlt_helper_close(fx.helper);
+        open_helper(&fx);
+        nlt_helper_flush_soon(fx.helper);
+        ms = quit_ms(&fx, after);
+        most = nlt_max_i64(most, ms);
+        n_flush++;
+    }
+    printf("# flush: %u times, at most %lld ms\n", n_flush, (long long) most);
+    NLT_CHECK_INT(flushes(&fx), 1);
+    NLT_CHECK(n_flush > 5);
+    NLT_CHECK(most < QUIT_MS);
+    fx_deinit(&fx);
+}
+
+int
+main(void)
+{
+    NLT_TEST(work_is_ended_soon_wherever_it_is);
+    return nlt_test_done();
+}
