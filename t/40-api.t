@@ -252,6 +252,32 @@ ok(!exists $info->{data}{features}, 'and no features, which would mean Mimir');
 is($t->http('POST', '/api/v1/admin/tsdb/delete_series')->{status}, 500,
     'admin: not there yet');
 
+# ---- snapshots ----
+
+for my $case (['POST', '?skip_head=true', ''], ['PUT', '?skip_head=0', ''],
+    ['POST', '', ''], ['PUT', '', 'skip_head=1'])
+{
+    my ($method, $args, $form) = @$case;
+    my $r = $t->http($method, "/api/v1/admin/tsdb/snapshot$args",
+        body => $form, headers => { 'Content-Type' =>
+            'application/x-www-form-urlencoded' });
+    like($r->{body}, qr/^\{"status":"success","data":\{"name":"
+        20\d{6}T\d{6}Z-[0-7][0-9a-f]{15}"\}\}$/x,
+        "$method snapshot$args $form");
+    my ($name) = $r->{body} =~ /"name":"([^"]+)"/;
+    ok(-d $t->dir . "/store/snapshots/$name", 'is there');
+}
+for my $args ('?skip_head=maybe', '?skip_head=yes') {
+    my $r = $t->http('POST', "/api/v1/admin/tsdb/snapshot$args");
+    my ($v) = $args =~ /=(\w+)/;
+    is($r->{status}, 400, "snapshot$args");
+    is($r->{body}, '{"status":"error","errorType":"bad_data","error":"invalid '
+        . 'parameter \\"skip_head\\": strconv.ParseBool: parsing '
+        . "\\\"$v\\\": invalid syntax\"}", 'says why');
+}
+is($t->http('GET', '/api/v1/admin/tsdb/snapshot')->{status}, 405,
+    'a snapshot is nothing to get');
+
 # ---- methods and routes ----
 
 for my $case (

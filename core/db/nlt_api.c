@@ -33,6 +33,8 @@ static const nlt_api_route_t routes[] = {
     {NLT_API_STATUS, "flush", NLT_API_M_POST | NLT_API_M_PUT, true,
      nlt_api_run_flush},
     {NLT_API_METRICS, "*", GET_HEAD, true, nlt_api_run_metrics},
+    {NLT_API_ADMIN, "tsdb/snapshot", NLT_API_M_POST | NLT_API_M_PUT, false,
+     nlt_api_run_snapshot},
     {NLT_API_ADMIN, "*", NLT_API_M_POST | NLT_API_M_PUT, true,
      nlt_api_run_admin},
 };

@@ -7,6 +7,7 @@
  *   nlt_api_form.c   parameters
  *   nlt_api_query.c  query, query_range
  *   nlt_api_meta.c   series, labels, label/<name>/values
+ *   nlt_api_admin.c  tsdb/snapshot
  *   nlt_api_text.c   healthy, ready, metrics, buildinfo and other fixed ones
  *   nlt_self.c       the list of own metrics, as text and as samples
  *
@@ -136,6 +137,7 @@ void nlt_api_run_healthy(nlt_api_t *a);
 void nlt_api_run_ready(nlt_api_t *a);
 void nlt_api_run_flush(nlt_api_t *a);
 void nlt_api_run_metrics(nlt_api_t *a);
+void nlt_api_run_snapshot(nlt_api_t *a);
 void nlt_api_run_admin(nlt_api_t *a);
 
 /* ---- own metrics ---- */

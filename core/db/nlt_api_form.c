@@ -144,7 +144,9 @@ nlt_api_parse_params(nlt_api_t *a)
     nlt_str_t form = a->req.form;
     size_t n;
 
-    if (a->req.method != NLT_HTTP_POST || !is_form(a->req.content_type)) {
+    /* Go reads a form of either, too. */
+    if ((a->req.method != NLT_HTTP_POST && a->req.method != NLT_HTTP_PUT)
+        || !is_form(a->req.content_type)) {
         form.len = 0;
     }
     n = count_params(form) + count_params(a->req.args);

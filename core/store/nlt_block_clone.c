@@ -372,7 +372,7 @@ clone_files(cloner_t *c, const int dirs[2])
     for (size_t i = 0; rc == NLT_OK && i < NLT_COUNT(plain_files); i++) {
         bool optional = strcmp(plain_files[i], "tombstones") == 0;
 
-        if (c->conf->bare && strcmp(plain_files[i], "index") != 0) {
+        if (optional && c->conf->no_tombstones) {
             continue;
         }
         rc = clone_file(c, dirs[0], dirs[1], plain_files[i]);

@@ -38,8 +38,8 @@ NLT_CHECKED nlt_rc_t nlt_block_look(const nlt_env_t *env, int dir_fd,
                                     nlt_err_t *err);
 
 typedef struct {
-    bool durable; /* files are synced too: others wrote them */
-    bool bare; /* without meta.json and tombstones: the caller writes them */
+    bool durable;                /* files are synced too: others wrote them */
+    bool no_tombstones;          /* the caller writes them */
     uint64_t room_bytes;         /* copying leaves this much free */
     nlt_rc_t (*poll)(void *ctx); /* NULL, or asked every few MiB */
     void *poll_ctx;

@@ -7,6 +7,8 @@
  */
 #include "nlt_helper_priv.h"
 
+#include "nlt_deletes.h"
+
 #define FLUSH_RETRY_MS 1000
 
 nlt_rc_t
@@ -55,12 +57,42 @@ poll_cb(void *ctx)
                                                              : NLT_OK;
 }
 
+/*
+ * The highest number that a delete ever got.  One that is written right after
+ * this concerns the block though it was asked for before: nobody can tell.
+ */
+static nlt_rc_t
+last_delete(nlt_helper_t *h, uint64_t *out, nlt_err_t *err)
+{
+    nlt_delete_list_t *rules;
+    nlt_rc_t rc =
+        nlt_deletes_load(h->env, h->dir.dir_fd, h->dir.store_id, &rules, err);
+
+    *out = 0;
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    *out = rules->last;
+    for (size_t i = 0; i < h->manifest.n_blocks; i++) {
+        if (h->manifest.blocks[i].deletes > *out) {
+            *out = h->manifest.blocks[i].deletes;
+        }
+    }
+    nlt_deletes_free(h->env, rules);
+    return NLT_OK;
+}
+
 /* The block of r in place of those that it replaces. */
 static nlt_rc_t
-commit(nlt_helper_t *h, const nlt_import_result_t *r, nlt_err_t *err)
+commit(nlt_helper_t *h, nlt_import_result_t *r, nlt_err_t *err)
 {
     nlt_manifest_t next = {.mem = h->env->mem};
-    nlt_rc_t rc = nlt_manifest_copy(&next, &h->manifest);
+    nlt_rc_t rc = last_delete(h, &r->block.deletes, err);
+
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    rc = nlt_manifest_copy(&next, &h->manifest);
 
     if (rc != NLT_OK) {
         return nlt_err_set(err, rc, "import: no memory");

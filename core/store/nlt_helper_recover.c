@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "nlt_replay.h"
+#include "nlt_snapshot.h"
 #include "nlt_suspects.h"
 #include "nlt_term.h"
 
@@ -50,6 +51,7 @@ nlt_rc_t
 nlt_helper_load(nlt_helper_t *h, nlt_err_t *err)
 {
     nlt_block_dirs_stats_t dirs;
+    size_t n_snapshots = 0;
     nlt_rc_t rc;
 
     /* What is read next must not be undone by a power loss later. */
@@ -66,6 +68,7 @@ nlt_helper_load(nlt_helper_t *h, nlt_err_t *err)
     }
     if (rc == NLT_OK) {
         nlt_helper_finish_quarantine(h);
+        nlt_snapshot_clean(h->env, h->dir.dir_fd, &n_snapshots);
         rc = nlt_block_dirs_clean(h->env, h->dir.blocks_fd, &h->manifest,
                                   false, &dirs, err);
     }
@@ -76,6 +79,11 @@ nlt_helper_load(nlt_helper_t *h, nlt_err_t *err)
         nlt_log(h->env, NLT_LOG_NOTICE,
                 "store \"%s\": %zu unfinished blocks removed", h->path,
                 dirs.removed);
+    }
+    if (n_snapshots > 0) {
+        nlt_log(h->env, NLT_LOG_NOTICE,
+                "store \"%s\": %zu unfinished snapshots removed", h->path,
+                n_snapshots);
     }
     if (dirs.foreign > 0 && !h->warned_foreign) {
         h->warned_foreign = true;

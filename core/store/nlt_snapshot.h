@@ -1,21 +1,31 @@
 /*
  * nlt_snapshot.h - the store as a directory of Prometheus blocks.
  *
- * Floor 3 (store); uses nlt_store, nlt_block_set, nlt_deletes.
+ * Floor 3 (store); uses nlt_store, nlt_block_clone, nlt_cuts.
  * Threads: [any]; the caller's thread waits and links.
  *
  * A snapshot is snapshots/<name>/<ULID>/...: hard links to the files of the
- * blocks that one MANIFEST names, hence never parents beside children, and a
- * tombstones file of its own that says what deletes are not yet rewritten.
- * promtool, Prometheus, Thanos read the directory as it is.  With the head in
- * it, the active arena is sealed first and the snapshot waits until it is in
- * blocks.
+ * blocks that one MANIFEST names, hence never parents beside children, and
+ * where deletes are not yet rewritten a tombstones file of its own that says
+ * which samples are gone.  promtool, Prometheus, Thanos read the directory as
+ * it is.  With the head in it, the active arena is sealed first and the
+ * snapshot waits until it is in blocks.
  *
- *     ask for a flush -> wait until the MANIFEST has the arena
- *     hold rules, list of blocks -> link into <name>.tmp -> sync -> rename
+ *     ask for a flush -> wait until every arena of then has left the head
+ *     rules of deletes, list of blocks -> link into <name>.tmp -> sync
+ *     rename to <name>, sync
+ *
+ * The arenas are those that held samples when the snapshot began: what was
+ * acknowledged before is in it, what is written meanwhile may be or not.  They
+ * leave the head after the MANIFEST that names their blocks (nlt_store.h).  If
+ * the head is given up meanwhile, its logs are read into another: the snapshot
+ * begins again there.
  *
  * A block that retention or compaction removes meanwhile makes the linking
- * fail with ENOENT; then it begins again with the list of then.
+ * fail with NLT_ENOENT; then it begins again with the list of then.
+ *
+ * <name>.tmp is locked (flock) by who makes it, so that a helper that starts,
+ * and removes what was left behind, does not take one that is being made.
  */
 #ifndef NLT_STORE_SNAPSHOT_H
 #define NLT_STORE_SNAPSHOT_H
@@ -26,14 +36,24 @@
 #define NLT_SNAPSHOT_NAME_SIZE 34
 
 /*
- * Makes a snapshot; *cancel (may be NULL) ends the waiting with
- * NLT_ECANCELED.  deadline_ms from now: NLT_ETIMEOUT.  NLT_ENOTREADY,
- * NLT_EFULL, NLT_EIO, NLT_EDATA, NLT_ENOMEM; nothing remains then.
+ * Makes a snapshot; *cancel (may be NULL) other than 0 ends the waiting with
+ * NLT_ECANCELED.  timeout_ms from now: NLT_ETIMEOUT.  Nothing remains then:
+ *   NLT_ENOTREADY  there is no head
+ *   NLT_EDATA      a block is damaged, or DELETES
+ *   NLT_EVERSION   a block of a newer format has deletes to be written down
+ *   NLT_ELIMIT     too many tombstones, or an expression of a delete
+ *   NLT_EFULL, NLT_EIO, NLT_ENOMEM
+ * Cost: five calls a block beside the flush.
  */
 NLT_CHECKED nlt_rc_t nlt_snapshot_create(nlt_store_t *s, bool skip_head,
-                                         const int *cancel,
-                                         int64_t deadline_ms,
+                                         const int *cancel, int64_t timeout_ms,
                                          char name[NLT_SNAPSHOT_NAME_SIZE],
                                          nlt_err_t *err);
+
+/*
+ * [helper] Removes snapshots that were not finished and that nobody is making;
+ * *n of them.  What cannot be removed is left.
+ */
+void nlt_snapshot_clean(const nlt_env_t *env, int dir_fd, size_t *n);
 
 #endif

@@ -1,0 +1,62 @@
+/*
+ * nlt_api_admin.c - what changes the store as a whole: snapshots.
+ */
+#include "nlt_api.h"
+#include "nlt_snapshot.h"
+
+/* What Go's strconv.ParseBool takes; missing or empty: false. */
+static bool
+param_bool(nlt_api_t *a, const char *name, bool *out)
+{
+    static const char *const yes[] = {"1", "t", "T", "true", "TRUE", "True"};
+    static const char *const no[] = {"0", "f", "F", "false", "FALSE", "False"};
+    nlt_str_t s = nlt_api_param(a, name);
+
+    *out = false;
+    if (s.len == 0) {
+        return true;
+    }
+    for (size_t i = 0; i < NLT_COUNT(yes); i++) {
+        if (nlt_str_eq(s, (nlt_str_t){strlen(yes[i]), yes[i]})) {
+            *out = true;
+            return true;
+        }
+        if (nlt_str_eq(s, (nlt_str_t){strlen(no[i]), no[i]})) {
+            return true;
+        }
+    }
+    nlt_api_bad_param(a, name,
+                      "strconv.ParseBool: parsing %.*s: invalid syntax",
+                      NLT_FMT(nlt_api_quote(a, s)));
+    return false;
+}
+
+void
+nlt_api_run_snapshot(nlt_api_t *a)
+{
+    char name[NLT_SNAPSHOT_NAME_SIZE];
+    bool skip_head;
+    nlt_err_t err;
+
+    if (!param_bool(a, "skip_head", &skip_head)) {
+        return;
+    }
+    switch (nlt_snapshot_create(a->store, skip_head, &a->cancel,
+                                a->conf.timeout_ms, name, &err)) {
+    case NLT_OK:
+        nlt_buf_reset(&a->text);
+        nlt_buf_addf(&a->text,
+                     "{\"status\":\"success\",\"data\":{\"name\":\"%s\"}}",
+                     name);
+        nlt_api_text(a, 200, "application/json");
+        break;
+    case NLT_ECANCELED:
+    case NLT_ETIMEOUT:
+    case NLT_ENOTREADY:
+        nlt_api_fail_rc(a, &err);
+        break;
+    default:
+        nlt_log(a->env, NLT_LOG_ERROR, "snapshot failed: %s", err.text);
+        nlt_api_fail(a, "internal", 500, "create snapshot: %s", err.text);
+    }
+}
