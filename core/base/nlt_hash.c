@@ -35,6 +35,12 @@ nlt_hash64(const void *p, size_t n, uint64_t seed)
     return XXH3_64bits_withSeed(p, n, seed);
 }
 
+uint64_t
+nlt_xxh64(const void *p, size_t n)
+{
+    return XXH64(p, n, 0);
+}
+
 nlt_hash128_t
 nlt_hash128(const void *p, size_t n, const uint8_t *secret)
 {

@@ -1,6 +1,7 @@
 /*
  * nlt_pql.c - see nlt_pql.h: runs one query from text to result.
  */
+#include "nlt_pql_blame.h"
 #include "nlt_pql_fn.h"
 #include "nlt_pql_rows.h"
 
@@ -115,6 +116,23 @@ cleanup_names(nlt_pql_iter_t **op)
     return nlt_pql_merge(op, false);
 }
 
+/* The whole query without keeping anything: nlt_pql_blame(). */
+static nlt_rc_t
+drain_query(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan)
+{
+    nlt_pql_iter_t *op;
+    nlt_pql_row_t row;
+    nlt_rc_t rc = nlt_pql_open(ctx, plan, &op);
+
+    if (rc == NLT_OK) {
+        rc = cleanup_names(&op);
+    }
+    while (rc == NLT_OK) {
+        rc = op->next(op, &row);
+    }
+    return rc == NLT_EOF ? NLT_OK : rc;
+}
+
 static nlt_rc_t
 run_vector(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan, nlt_value_t *out)
 {
@@ -154,6 +172,56 @@ run_vector(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan, nlt_value_t *out)
         }
     }
     return rc == NLT_EOF ? NLT_OK : rc;
+}
+
+/* Makes b part of a, which has the same labels; E8 if a time is in both. */
+static nlt_rc_t
+join_samples(nlt_pql_ctx_t *ctx, nlt_value_series_t *a,
+             const nlt_value_series_t *b)
+{
+    nlt_value_series_t s = *a;
+    size_t i = 0, k = 0;
+
+    s.n = a->n + b->n;
+    s.t_ms = nlt_pool_array(ctx->pool, s.n, sizeof(*s.t_ms));
+    s.v = nlt_pool_array(ctx->pool, s.n, sizeof(*s.v));
+    if (s.t_ms == NULL || s.v == NULL) {
+        return NLT_ENOMEM;
+    }
+    while (i + k < s.n) {
+        bool from_a = k == b->n || (i < a->n && a->t_ms[i] < b->t_ms[k]);
+
+        if (i < a->n && k < b->n && a->t_ms[i] == b->t_ms[k]) {
+            return nlt_pql_eval_err(ctx, NLT_EEXEC,
+                                    "vector cannot contain metrics with the "
+                                    "same labelset");
+        }
+        s.t_ms[i + k] = from_a ? a->t_ms[i] : b->t_ms[k];
+        s.v[i + k] = from_a ? a->v[i] : b->v[k];
+        *(from_a ? &i : &k) += 1;
+    }
+    *a = s;
+    return NLT_OK;
+}
+
+/* Sorts the series; those that have become equal without a name are one. */
+static nlt_rc_t
+sort_matrix(nlt_pql_ctx_t *ctx, nlt_value_t *out)
+{
+    nlt_rc_t rc = sort_series(ctx, out);
+    size_t n = 0;
+
+    for (size_t i = 0; rc == NLT_OK && i < out->n_series; i++) {
+        nlt_value_series_t *s = &out->series[i];
+
+        if (n && nlt_labels_eq(out->series[n - 1].labels, s->labels)) {
+            rc = join_samples(ctx, &out->series[n - 1], s);
+        } else {
+            out->series[n++] = *s;
+        }
+    }
+    out->n_series = n;
+    return rc;
 }
 
 /* A bare range: raw samples of an instant query. */
@@ -218,7 +286,7 @@ run_matrix(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan, nlt_value_t *out)
             return rc;
         }
     }
-    return rc == NLT_EOF ? sort_series(ctx, out) : rc;
+    return rc == NLT_EOF ? sort_matrix(ctx, out) : rc;
 }
 
 static nlt_rc_t
@@ -326,7 +394,16 @@ nlt_pql_run(nlt_pool_t *pool, const nlt_pql_query_t *q, nlt_value_t *out,
         rc = nlt_pql_plan(pool, q, ast, &plan, ctx.err);
     }
     if (rc == NLT_OK) {
+        nlt_pool_mark_t mark = nlt_pool_mark(pool);
+
         rc = evaluate(&ctx, plan, out);
+        if (rc == NLT_EEXEC) {
+            nlt_pql_close_sets(&ctx);
+            nlt_pool_rewind(pool, mark);
+            memset(out, 0, sizeof(*out));
+            nlt_pql_annots_init(&notes, pool);
+            nlt_pql_blame(&ctx, plan, drain_query);
+        }
     }
     rc = finish(&ctx, annots, rc);
     nlt_pql_close_sets(&ctx);

@@ -306,7 +306,7 @@ add_row(aggr_t *e, const nlt_pql_row_t *row)
     if (rc != NLT_OK) {
         return rc;
     }
-    e->groups[at].drop_name |= row->drop_name && e->by.has_meta;
+    e->groups[at].drop_name |= row->drop_name && e->by.keeps_meta;
     fold(e->kind, &e->groups[at], row, e->op.n);
     return nlt_pql_poll(e->op.ctx, e->op.n / 4);
 }
@@ -382,7 +382,7 @@ add_values(aggr_t *e, const nlt_pql_row_t *row)
             last = v;
             have = true;
         }
-        e->groups[at].drop_name |= row->drop_name && e->by.has_meta;
+        /* drop_name is forgotten, as there */
         e->groups[at].v[i] += 1;
         nlt_pql_set(e->groups[at].seen, i);
     }

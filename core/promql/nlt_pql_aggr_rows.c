@@ -7,6 +7,7 @@
  */
 #include <math.h>
 
+#include "nlt_hash.h"
 #include "nlt_pql_aggr.h"
 #include "nlt_pql_fn.h"
 
@@ -29,7 +30,11 @@ typedef struct {
     size_t n;               /* steps */
     uint32_t *picked, *tmp; /* room for the largest group */
     double *values;
+    nlt_buf_t bytes; /* of a label set, to be hashed */
 } chooser_t;
+
+/* A label set larger than this is refused by limit_ratio. */
+#define LABELS_BYTES_MAX (16u << 20)
 
 /* ---- grouping ---- */
 
@@ -75,7 +80,7 @@ collect(chooser_t *c, nlt_pql_iter_t *child)
         members_t *m = &c->groups[c->rows.v[i].group];
 
         m->rows[m->n++] = (uint32_t) i;
-        m->drop_name |= c->rows.v[i].drop_name && c->by.has_meta;
+        m->drop_name |= c->rows.v[i].drop_name && c->by.keeps_meta;
     }
     c->picked = nlt_pool_array(c->ctx->pool, largest, sizeof(uint32_t));
     c->tmp = nlt_pool_array(c->ctx->pool, largest, sizeof(uint32_t));
@@ -90,24 +95,56 @@ typedef struct {
     size_t step;
 } at_step_t;
 
-/* Does row a come before row b?  NaN last, equals in order of series. */
+/*
+ * Which of equal values are chosen depends on the heap, so this one is
+ * Prometheus's: the root is the least of those chosen, NaN is the least of
+ * all, and a newcomer must beat the root, not only equal it.
+ */
 static bool
-ranks_before(const void *ctx, uint32_t a, uint32_t b)
+is_less(const at_step_t *s, uint32_t a, uint32_t b)
 {
-    const at_step_t *s = ctx;
     double x = s->c->rows.v[a].v[s->step];
     double y = s->c->rows.v[b].v[s->step];
 
-    if (isnan(x) || isnan(y)) {
-        return !isnan(x) || (isnan(y) && a < b);
-    }
-    if (x == y) {
-        return a < b;
-    }
-    return (s->c->kind == NLT_PQL_AGGR_TOPK) == (x > y);
+    return isnan(x) || (s->c->kind == NLT_PQL_AGGR_BOTTOMK ? x > y : x < y);
 }
 
-/* Moves the root of a heap whose root ranks last to its place. */
+/* Does x take the place of the root y? */
+static bool
+beats(const at_step_t *s, uint32_t a, uint32_t b)
+{
+    double x = s->c->rows.v[a].v[s->step];
+    double y = s->c->rows.v[b].v[s->step];
+
+    return (s->c->kind == NLT_PQL_AGGR_TOPK ? y < x : y > x)
+           || (isnan(y) && !isnan(x));
+}
+
+/* Order of results: the greatest first. */
+static bool
+comes_first(const void *ctx, uint32_t a, uint32_t b)
+{
+    return is_less(ctx, b, a);
+}
+
+static void
+swap(uint32_t *heap, size_t a, size_t b)
+{
+    uint32_t was = heap[a];
+
+    heap[a] = heap[b];
+    heap[b] = was;
+}
+
+static void
+sift_up(const at_step_t *s, uint32_t *heap, size_t at)
+{
+    while (at > 0 && is_less(s, heap[at], heap[(at - 1) / 2])) {
+        swap(heap, at, (at - 1) / 2);
+        at = (at - 1) / 2;
+    }
+}
+
 static void
 sift_down(const at_step_t *s, uint32_t *heap, size_t n)
 {
@@ -115,25 +152,22 @@ sift_down(const at_step_t *s, uint32_t *heap, size_t n)
 
     for (;;) {
         size_t kid = 2 * at + 1;
-        uint32_t swap;
 
         if (kid >= n) {
             return;
         }
-        if (kid + 1 < n && ranks_before(s, heap[kid], heap[kid + 1])) {
+        if (kid + 1 < n && is_less(s, heap[kid + 1], heap[kid])) {
             kid++;
         }
-        if (!ranks_before(s, heap[at], heap[kid])) {
+        if (!is_less(s, heap[kid], heap[at])) {
             return;
         }
-        swap = heap[at];
-        heap[at] = heap[kid];
-        heap[kid] = swap;
+        swap(heap, at, kid);
         at = kid;
     }
 }
 
-/* The first k of a group at a step, as a heap in c->picked; their number. */
+/* The k chosen of a group at a step, as a heap in c->picked; their number. */
 static size_t
 pick(chooser_t *c, const members_t *m, const at_step_t *s, size_t k)
 {
@@ -146,19 +180,9 @@ pick(chooser_t *c, const members_t *m, const at_step_t *s, size_t k)
             continue;
         }
         if (n < k) {
-            size_t at = n++;
-
-            c->picked[at] = r;
-            while (
-                at > 0
-                && ranks_before(s, c->picked[(at - 1) / 2], c->picked[at])) {
-                uint32_t up = c->picked[(at - 1) / 2];
-
-                c->picked[(at - 1) / 2] = c->picked[at];
-                c->picked[at] = up;
-                at = (at - 1) / 2;
-            }
-        } else if (ranks_before(s, r, c->picked[0])) {
+            c->picked[n] = r;
+            sift_up(s, c->picked, n++);
+        } else if (beats(s, r, c->picked[0])) {
             c->picked[0] = r;
             sift_down(s, c->picked, n);
         }
@@ -190,7 +214,7 @@ choose_top(chooser_t *c, nlt_pql_rows_t *ordered)
                 nlt_pql_set(c->rows.v[c->picked[r]].present, i);
             }
             if (c->n == 1) {
-                nlt_pql_sort(c->picked, c->tmp, n, ranks_before, &s);
+                nlt_pql_sort(c->picked, c->tmp, n, comes_first, &s);
                 for (size_t r = 0; r < n; r++) {
                     ordered->v[ordered->n++] = c->rows.v[c->picked[r]];
                 }
@@ -232,6 +256,61 @@ choose_first(chooser_t *c)
     return NLT_OK;
 }
 
+/*
+ * What limitk and limit_ratio leave of an instant vector comes group by
+ * group, in the order of the heap in which Prometheus keeps it.
+ */
+static void
+list_limited(chooser_t *c, nlt_pql_rows_t *out)
+{
+    at_step_t s = {c, 0};
+
+    for (size_t g = 0; g < c->table.n; g++) {
+        const members_t *m = &c->groups[g];
+        size_t n = 0;
+
+        for (size_t r = 0; r < m->n; r++) {
+            if (nlt_pql_has(c->rows.v[m->rows[r]].present, 0)) {
+                c->picked[n] = m->rows[r];
+                sift_up(&s, c->picked, n++);
+            }
+        }
+        for (size_t r = 0; r < n; r++) {
+            out->v[out->n++] = c->rows.v[c->picked[r]];
+        }
+    }
+}
+
+/* A string behind its length, which is 1 byte, or 255 and 3 bytes. */
+static void
+put_string(nlt_buf_t *b, nlt_str_t str)
+{
+    if (str.len < 255) {
+        nlt_buf_add_byte(b, (uint8_t) str.len);
+    } else {
+        nlt_buf_add_le32(b, 255 | (uint32_t) str.len << 8);
+    }
+    nlt_buf_add_str(b, str);
+}
+
+/*
+ * Prometheus's hash of a label set, of its memory there, so that limit_ratio
+ * chooses the same series.
+ */
+static nlt_rc_t
+peer_hash(chooser_t *c, nlt_labels_t l, uint64_t *hash)
+{
+    nlt_buf_t *b = &c->bytes;
+
+    nlt_buf_reset(b);
+    for (size_t i = 0; i < l.n; i++) {
+        put_string(b, l.v[i].name);
+        put_string(b, l.v[i].value);
+    }
+    *hash = nlt_xxh64(b->data, b->len);
+    return b->rc;
+}
+
 static nlt_rc_t
 choose_ratio(chooser_t *c)
 {
@@ -240,12 +319,17 @@ choose_ratio(chooser_t *c)
         nlt_labels_t labels;
         nlt_rc_t rc = nlt_pql_row_labels(c->ctx, &c->rows.v[r],
                                          &c->ctx->scratch, &labels);
+        uint64_t hash;
         double place;
 
         if (rc != NLT_OK) {
             return rc;
         }
-        place = (double) nlt_labels_hash(labels) / (double) UINT64_MAX;
+        rc = peer_hash(c, labels, &hash);
+        if (rc != NLT_OK) {
+            return rc;
+        }
+        place = (double) hash / (double) UINT64_MAX;
         nlt_pool_rewind(&c->ctx->scratch, mark);
         for (size_t i = 0; i < c->n; i++) {
             double ratio = c->param[i];
@@ -308,13 +392,19 @@ quantile_rows(chooser_t *c, nlt_pql_rows_t *out)
 
 /* ---- parameters ---- */
 
+static nlt_pql_place_t
+param_place(const chooser_t *c)
+{
+    return nlt_pql_place(c->plan,
+                         nlt_pql_unparen(c->plan->ast->u.aggr.param)->start);
+}
+
 static void
 warn_ratio(chooser_t *c, double v, double cap)
 {
     char a[NLT_NUM_TEXT_MAX], b[NLT_NUM_TEXT_MAX];
 
-    nlt_pql_annots_add(c->ctx->annots, NLT_PQL_WARNING,
-                       c->plan->ast->u.aggr.param->start,
+    nlt_pql_annots_add(c->ctx->annots, NLT_PQL_WARNING, param_place(c),
                        "ratio value should be between -1 and 1, got %.*s, "
                        "capping to %.*s",
                        (int) nlt_num_g(a, v), a, (int) nlt_num_g(b, cap), b);
@@ -325,8 +415,7 @@ warn_quantile(chooser_t *c, double v)
 {
     char a[NLT_NUM_TEXT_MAX];
 
-    nlt_pql_annots_add(c->ctx->annots, NLT_PQL_WARNING,
-                       c->plan->ast->u.aggr.param->start,
+    nlt_pql_annots_add(c->ctx->annots, NLT_PQL_WARNING, param_place(c),
                        "quantile value should be between 0 and 1, got %.*s",
                        (int) nlt_num_g(a, v), a);
 }
@@ -352,8 +441,9 @@ check_param(chooser_t *c, bool *empty)
     *empty = false;
     switch (c->kind) {
     case NLT_PQL_AGGR_QUANTILE:
-        if (nan) {
+        if (nan) { /* there, greatest and smallest are NaN then */
             warn_quantile(c, NAN);
+            return NLT_OK;
         }
         if (hi > 1) {
             warn_quantile(c, hi);
@@ -440,6 +530,10 @@ choose(chooser_t *c, nlt_pql_iter_t *child, nlt_pql_rows_t *out)
     if (rc != NLT_OK) {
         return rc;
     }
+    if (c->n == 1) {
+        list_limited(c, out);
+        return NLT_OK;
+    }
     for (size_t i = 0; i < c->rows.n; i++) {
         if (nlt_pql_any(c->rows.v[i].present, c->n)) {
             c->rows.v[n++] = c->rows.v[i];
@@ -502,6 +596,7 @@ nlt_pql_open_aggr_rows(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
     e->c.plan = plan;
     e->c.kind = a->op;
     e->c.n = plan->grid.n;
+    nlt_buf_init(&e->c.bytes, &ctx->mem, LABELS_BYTES_MAX);
     rc = nlt_pql_grouping_init(ctx, a->grouping, a->without, &e->c.by);
     if (rc == NLT_OK) {
         rc = nlt_pql_scalar_values(ctx, plan->kids[1], &e->c.param);

@@ -38,7 +38,7 @@ struct nlt_pql_note_s {
     nlt_str_t text;            /* the key; of a monotonic note the name */
     monotonic_t *monotonic;    /* NULL: text is the whole text */
     nlt_pql_level_t level;
-    int32_t pos;
+    nlt_pql_place_t place;
 };
 
 void
@@ -109,9 +109,17 @@ find_or_add(nlt_pql_annots_t *a, nlt_pql_level_t level, nlt_str_t text,
     return note;
 }
 
+static void
+move(nlt_pql_note_t *note, nlt_pql_place_t place)
+{
+    if (place.rank >= note->place.rank) {
+        note->place = place;
+    }
+}
+
 void
-nlt_pql_annots_add(nlt_pql_annots_t *a, nlt_pql_level_t level, int32_t pos,
-                   const char *fmt, ...)
+nlt_pql_annots_add(nlt_pql_annots_t *a, nlt_pql_level_t level,
+                   nlt_pql_place_t place, const char *fmt, ...)
 {
     char text[NLT_ERR_TEXT_MAX];
     va_list args;
@@ -127,14 +135,14 @@ nlt_pql_annots_add(nlt_pql_annots_t *a, nlt_pql_level_t level, int32_t pos,
         find_or_add(a, level, (nlt_str_t){len, text}, false);
 
     if (note != NULL) {
-        note->pos = pos;
+        move(note, place);
     }
 }
 
 void
-nlt_pql_annots_monotonic(nlt_pql_annots_t *a, int32_t pos, nlt_str_t name,
-                         double bucket_min, double bucket_max, double max_diff,
-                         int64_t t_ms)
+nlt_pql_annots_monotonic(nlt_pql_annots_t *a, nlt_pql_place_t place,
+                         nlt_str_t name, double bucket_min, double bucket_max,
+                         double max_diff, int64_t t_ms)
 {
     nlt_pql_note_t *note = find_or_add(a, NLT_PQL_INFO, name, true);
 
@@ -143,7 +151,7 @@ nlt_pql_annots_monotonic(nlt_pql_annots_t *a, int32_t pos, nlt_str_t name,
     }
     monotonic_t *m = note->monotonic;
 
-    note->pos = pos;
+    move(note, place);
     if (m->n_samples++ == 0) {
         m->bucket_min = bucket_min;
         m->bucket_max = bucket_max;
@@ -255,7 +263,7 @@ render_level(const nlt_pql_annots_t *a, nlt_pql_level_t level, nlt_str_t query,
         } else {
             nlt_buf_add_str(b, note->text);
         }
-        print_position(b, query, note->pos);
+        print_position(b, query, note->place.pos);
         if (!append(a->pool, &out, n, b)) {
             return false;
         }

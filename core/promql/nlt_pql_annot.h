@@ -3,7 +3,7 @@
  *
  * Floor 3 (promql); uses base, model.
  * Contract: messages.md part 1 of the project's reference: keyed by text
- * without position, the last position wins, at most 10 + 10 are shown.
+ * without position, the last place wins, at most 10 + 10 are shown.
  */
 #ifndef NLT_PROMQL_PQL_ANNOT_H
 #define NLT_PROMQL_PQL_ANNOT_H
@@ -26,18 +26,29 @@ typedef struct {
     bool failed; /* the pool ran out: some note is missing */
 } nlt_pql_annots_t;
 
+/*
+ * What a note is about: a byte offset into the query text, or -1 for "no
+ * position", and the rank of the node that tells it, in the order in which
+ * Prometheus evaluates nodes.  Of notes with the same text the one of the
+ * highest rank gives the position, among those the last.
+ */
+typedef struct {
+    int32_t pos;
+    uint32_t rank;
+} nlt_pql_place_t;
+
 /* No notes yet; pool is retained.  Allocates nothing. */
 void nlt_pql_annots_init(nlt_pql_annots_t *a, nlt_pool_t *pool);
 
 /*
  * Adds one note (text without "PromQL warning: " and position), unless the
- * same text is there already; then only its position is replaced.  pos is a
- * byte offset into the query text, or -1 for "no position".  Texts longer
- * than NLT_ERR_TEXT_MAX are cut.  O(text), so that a note for each of a
+ * same text is there already; then at most its place is replaced.  Texts
+ * longer than NLT_ERR_TEXT_MAX are cut.  O(text), so that a note for each of a
  * million series costs no more than formatting it.
  */
 void nlt_pql_annots_add(nlt_pql_annots_t *a, nlt_pql_level_t level,
-                        int32_t pos, const char *fmt, ...) NLT_PRINTF(4, 5);
+                        nlt_pql_place_t place, const char *fmt, ...)
+    NLT_PRINTF(4, 5);
 
 /*
  * The note about a histogram_quantile input forced to be monotonic (A2),
@@ -46,9 +57,10 @@ void nlt_pql_annots_add(nlt_pql_annots_t *a, nlt_pql_level_t level,
  * calls and the span of their times.  name may be empty: it is not shown
  * then.
  */
-void nlt_pql_annots_monotonic(nlt_pql_annots_t *a, int32_t pos, nlt_str_t name,
-                              double bucket_min, double bucket_max,
-                              double max_diff, int64_t t_ms);
+void
+nlt_pql_annots_monotonic(nlt_pql_annots_t *a, nlt_pql_place_t place,
+                         nlt_str_t name, double bucket_min, double bucket_max,
+                         double max_diff, int64_t t_ms);
 
 /*
  * The final texts, with prefixes and " (line:col)" of positions in `query`

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "nlt_pql_binop.h"
+#include "nlt_pql_libm.h"
 #include "nlt_pql_rows.h"
 
 #define LOOP(expr)                                                            \
@@ -29,9 +30,9 @@ nlt_pql_binop_values(nlt_pql_op_t op, const double *a, const double *b,
     case NLT_PQL_OP_MOD:
         LOOP(fmod(x, y));
     case NLT_PQL_OP_POW:
-        LOOP(pow(x, y));
+        LOOP(nlt_pql_pow(x, y));
     case NLT_PQL_OP_ATAN2:
-        LOOP(atan2(x, y));
+        LOOP(nlt_pql_atan2(x, y));
     case NLT_PQL_OP_EQ:
         LOOP(x == y);
     case NLT_PQL_OP_NE:
@@ -82,7 +83,8 @@ trim_info(const binary_t *e)
 {
     const nlt_pql_node_t *ast = e->op.plan->ast;
 
-    nlt_pql_annots_add(e->op.ctx->annots, NLT_PQL_INFO, ast->start,
+    nlt_pql_annots_add(e->op.ctx->annots, NLT_PQL_INFO,
+                       nlt_pql_place(e->op.plan, ast->start),
                        "incompatible sample types encountered for binary "
                        "operator \"%s\": float %s float",
                        nlt_pql_op_text(e->code), nlt_pql_op_text(e->code));

@@ -8,6 +8,7 @@
 
 #include "nlt_pql_duration.h"
 #include "nlt_pql_func.h"
+#include "nlt_pql_libm.h"
 
 typedef struct {
     double step_s;
@@ -75,7 +76,7 @@ binary(resolver_t *r, const nlt_pql_node_t *node)
         }
         return fmod(a, b);
     case NLT_PQL_OP_POW:
-        return pow(a, b);
+        return nlt_pql_pow(a, b);
     default:
         r->rc = nlt_err_set(r->err, NLT_EBUG, "operator %s in a duration",
                             nlt_pql_op_text(node->u.binary.op));
@@ -131,7 +132,7 @@ nlt_pql_duration_resolve(const nlt_pql_duration_t *d, int64_t step_ms,
     if (r.rc != NLT_OK) {
         return r.rc;
     }
-    *ms = (int64_t) round(s * 1000);
+    *ms = (int64_t) (s * 1000); /* cut off, as there */
     if (d->positive && *ms == 0) {
         *ms = 1; /* a step of zero would never end */
     }

@@ -466,6 +466,7 @@ window_next(nlt_pql_iter_t *op, nlt_pql_row_t *row)
         if (nlt_pql_any(e->row.present, op->n)) {
             row->v = e->row.v;
             row->present = e->row.present;
+            row->drop_name = false; /* forgotten behind a subquery, as there */
             return e->func->keeps_name ? NLT_OK
                                        : nlt_pql_row_drop_name(op->ctx, row);
         }
@@ -477,30 +478,29 @@ nlt_pql_open_window(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
                     nlt_pql_iter_t **out)
 {
     window_t *e = nlt_pql_iter_new(ctx, plan, sizeof(*e), window_next);
-    const nlt_pql_call_t *call = &plan->ast->u.call;
     nlt_rc_t rc = NLT_OK;
 
     if (e == NULL || !nlt_pql_row_alloc(ctx, plan->grid.n, &e->row)) {
         return NLT_ENOMEM;
     }
-    e->func = call->func;
+    e->func = plan->ast->u.call.func;
     e->fctx = (nlt_pql_fctx_t){.annots = ctx->annots,
                                .arg_pos = e->arg_pos,
                                .call_pos = plan->ast->start,
+                               .rank = plan->rank,
                                .err = ctx->err,
                                .scratch = &ctx->scratch};
     for (size_t i = 0; i < plan->n_kids && i < NLT_PQL_ARGS_MAX; i++) {
         const nlt_pql_plan_t *kid = plan->kids[i];
 
+        e->arg_pos[i] = nlt_pql_arg_pos(plan->ast, i);
         if (kid->ast->type == NLT_PQL_MATRIX) {
-            e->arg_pos[i] = kid->ast->start;
             rc = nlt_pql_feed_open(ctx, kid, &e->feed);
             if (rc == NLT_OK) {
                 rc = nlt_pql_func_edges(e->func, e->feed.fetch->anchored,
                                         e->feed.fetch->smoothed, ctx->err);
             }
         } else {
-            e->arg_pos[i] = call->args[i]->start;
             rc = nlt_pql_scalar_values(ctx, kid, &e->params[e->n_params++]);
         }
         if (rc != NLT_OK) {

@@ -3,8 +3,7 @@
  *
  * Floor 3 (promql); uses base, model, nlt_pql_func.
  * Follows: prometheus promql/functions.go and promql/quantile.go in every
- * rounding; differs: sin, exp and kin are libm's, correct to the last bit
- * where Go's own are not.
+ * rounding; differs: nothing.
  *
  * Two families, both pure and declared by their types: RANGE functions fold
  * a window to one value, MAP functions change one value.  Besides them the

@@ -9,6 +9,9 @@
 #include "nlt_pql_fn.h"
 #include "nlt_sort.h"
 
+/* Up to so many elements Go sorts by insertion. */
+#define STABLE_MAX 12
+
 /* Relative difference of counts that float errors explain. */
 #define SMALL_DELTA 1e-12
 
@@ -35,10 +38,27 @@ bound_less(const nlt_pql_bucket_t *a, const nlt_pql_bucket_t *b,
 
 NLT_HEAP_SORT(heap_sort, nlt_pql_bucket_t, bound_less);
 
+/*
+ * A few are sorted stably, as in Prometheus: the order in which counts of
+ * equal bound ("1", "1.0") are added up decides the last digit.
+ */
 static void
 sort_buckets(nlt_pql_bucket_t *b, size_t n)
 {
     bool sorted = true;
+
+    if (n <= STABLE_MAX) {
+        for (size_t i = 1; i < n; i++) {
+            nlt_pql_bucket_t moved = b[i];
+            size_t at = i;
+
+            for (; at > 0 && b[at - 1].le > moved.le; at--) {
+                b[at] = b[at - 1];
+            }
+            b[at] = moved;
+        }
+        return;
+    }
 
     for (size_t i = 1; i < n; i++) {
         sorted &= b[i - 1].le <= b[i].le;

@@ -1,10 +1,10 @@
 /*
  * nlt_pql_fn_math.c - functions of one number.
  *
- * NaN and Inf go through libm, which answers as Go does.  The sign of zero is
- * kept where IEEE keeps it.
+ * The sign of zero is kept where IEEE keeps it.
  */
 #include "nlt_pql_fn.h"
+#include "nlt_pql_libm.h"
 
 #define PI 3.14159265358979323846
 
@@ -19,28 +19,28 @@
     }
 
 SIMPLE(abs, fabs(v))
-SIMPLE(acos, acos(v))
-SIMPLE(acosh, acosh(v))
-SIMPLE(asin, asin(v))
-SIMPLE(asinh, asinh(v))
-SIMPLE(atan, atan(v))
-SIMPLE(atanh, atanh(v))
+SIMPLE(acos, nlt_pql_acos(v))
+SIMPLE(acosh, nlt_pql_acosh(v))
+SIMPLE(asin, nlt_pql_asin(v))
+SIMPLE(asinh, nlt_pql_asinh(v))
+SIMPLE(atan, nlt_pql_atan(v))
+SIMPLE(atanh, nlt_pql_atanh(v))
 SIMPLE(ceil, ceil(v))
-SIMPLE(cos, cos(v))
-SIMPLE(cosh, cosh(v))
+SIMPLE(cos, nlt_pql_cos(v))
+SIMPLE(cosh, nlt_pql_cosh(v))
 SIMPLE(deg, v * 180 / PI)
-SIMPLE(exp, exp(v))
+SIMPLE(exp, nlt_pql_exp(v))
 SIMPLE(floor, floor(v))
-SIMPLE(ln, log(v))
-SIMPLE(log10, log10(v))
-SIMPLE(log2, log2(v))
+SIMPLE(ln, nlt_pql_log(v))
+SIMPLE(log10, nlt_pql_log10(v))
+SIMPLE(log2, nlt_pql_log2(v))
 SIMPLE(rad, v *PI / 180)
 SIMPLE(sgn, v<0 ? -1 : v> 0 ? 1 : v)
-SIMPLE(sin, sin(v))
-SIMPLE(sinh, sinh(v))
+SIMPLE(sin, nlt_pql_sin(v))
+SIMPLE(sinh, nlt_pql_sinh(v))
 SIMPLE(sqrt, sqrt(v))
-SIMPLE(tan, tan(v))
-SIMPLE(tanh, tanh(v))
+SIMPLE(tan, nlt_pql_tan(v))
+SIMPLE(tanh, nlt_pql_tanh(v))
 SIMPLE(clamp_max, nlt_pql_min(params[0], v))
 SIMPLE(clamp_min, nlt_pql_max(params[0], v))
 

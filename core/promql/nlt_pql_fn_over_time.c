@@ -156,7 +156,9 @@ NLT_PQL_RANGE_FN(ts_of_first_over_time)
 NLT_PQL_RANGE_FN(ts_of_last_over_time)
 {
     (void) f;
-    return time_at(w, w->n - 1, out);
+    (void) time_at(w, w->n - 1, out);
+    *out = fmax(*out, 0); /* as if there were a histogram at 0 */
+    return true;
 }
 
 NLT_PQL_RANGE_FN(ts_of_max_over_time)
@@ -230,7 +232,7 @@ NLT_PQL_RANGE_FN(quantile_over_time)
         char text[NLT_NUM_TEXT_MAX];
         size_t len = nlt_num_g(text, q);
 
-        nlt_pql_annots_add(f->annots, NLT_PQL_WARNING, f->arg_pos[0],
+        nlt_pql_annots_add(f->annots, NLT_PQL_WARNING, nlt_pql_arg_place(f, 0),
                            "quantile value should be between 0 and 1, got "
                            "%.*s",
                            (int) len, text);

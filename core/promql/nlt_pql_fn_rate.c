@@ -41,7 +41,7 @@ note_non_counter(nlt_pql_fctx_t *f, nlt_str_t name)
     nlt_buf_init(&quoted, f->annots->pool->mem, QUOTED_MAX);
     nlt_utf8_quote(&quoted, name);
     if (quoted.rc == NLT_OK) {
-        nlt_pql_annots_add(f->annots, NLT_PQL_INFO, f->arg_pos[0],
+        nlt_pql_annots_add(f->annots, NLT_PQL_INFO, nlt_pql_arg_place(f, 0),
                            "metric might not be a counter, name does not end "
                            "in _total/_sum/_count/_bucket: %.*s",
                            NLT_FMT(nlt_buf_str(&quoted)));

@@ -54,6 +54,7 @@ typedef struct {
     nlt_pql_annots_t *annots;
     const int32_t *arg_pos;
     int32_t call_pos;
+    uint32_t rank; /* of the call */
     nlt_err_t *err;
     nlt_pool_t *scratch; /* marked and rewound around each call */
     nlt_rc_t rc;         /* set to fail the whole query; err has the text */
@@ -62,6 +63,13 @@ typedef struct {
      * the functions. */
     nlt_str_t noted;
 } nlt_pql_fctx_t;
+
+/* What a note about argument i is about. */
+static inline nlt_pql_place_t
+nlt_pql_arg_place(const nlt_pql_fctx_t *f, size_t i)
+{
+    return (nlt_pql_place_t){f->arg_pos[i], f->rank};
+}
 
 /* Returns true and *out, or false for "no value at this step". */
 typedef bool (*nlt_pql_range_fn_t)(nlt_pql_fctx_t *f,

@@ -212,6 +212,8 @@ result_labels(match_t *e, nlt_pql_row_t *row, const nlt_pql_row_t *one)
     nlt_rc_t rc = NLT_OK;
     size_t n = 0;
 
+    /* whether the name was to be removed later is forgotten, as there */
+    row->drop_name = false;
     if (e->strips) {
         rc = nlt_pql_row_strip(ctx, row);
     } else if (b->return_bool) {
@@ -259,7 +261,8 @@ trim_info(const match_t *e)
 {
     const char *op = nlt_pql_op_text(e->ast->op);
 
-    nlt_pql_annots_add(e->op.ctx->annots, NLT_PQL_INFO, e->op.plan->ast->start,
+    nlt_pql_annots_add(e->op.ctx->annots, NLT_PQL_INFO,
+                       nlt_pql_place(e->op.plan, e->op.plan->ast->start),
                        "incompatible sample types encountered for binary "
                        "operator \"%s\": float %s float",
                        op, op);
@@ -382,6 +385,13 @@ next_many(match_t *e)
     rc = group_of(e, &e->many, e->fill_one != NULL, &e->group);
     if (rc != NLT_OK) {
         return rc == NLT_EOF ? nlt_pql_poll(e->op.ctx, words) : rc;
+    }
+    if (e->op.n == 1) {
+        /* Prometheus looks at the one side before it matches anything */
+        rc = check_conflict(e);
+        if (rc != NLT_OK) {
+            return rc;
+        }
     }
     g = &e->groups[e->group];
     if (e->fill_many) {

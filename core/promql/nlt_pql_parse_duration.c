@@ -24,8 +24,8 @@ is_sign(nlt_pql_token_kind_t kind)
 static bool
 in_bounds(nlt_pql_parser_t *p, const nlt_pql_node_t *number, int32_t pos)
 {
-    /* Written so that a NaN is out of bounds. */
-    if (!(fabs(number->u.number.value) <= SECONDS_MAX)) {
+    /* NaN is refused when the query is prepared. */
+    if (fabs(number->u.number.value) > SECONDS_MAX) {
         nlt_pql_fail(p, pos, "duration out of range");
         return false;
     }
@@ -267,7 +267,7 @@ static void
 set(nlt_pql_duration_t *out, nlt_pql_node_t *node, bool positive)
 {
     *out = (nlt_pql_duration_t){.positive = positive};
-    if (node->kind != NLT_PQL_N_NUMBER) {
+    if (node->kind != NLT_PQL_N_NUMBER || isnan(node->u.number.value)) {
         out->expr = node;
         return;
     }

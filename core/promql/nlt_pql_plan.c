@@ -73,6 +73,18 @@ is_constant(const nlt_pql_node_t *n)
     return false;
 }
 
+int32_t
+nlt_pql_arg_pos(const nlt_pql_node_t *call, size_t i)
+{
+    nlt_pql_node_t *arg = call->u.call.args[i];
+    nlt_pql_node_t *inner = nlt_pql_unparen(arg);
+
+    if (inner->kind == NLT_PQL_N_SUBQUERY) {
+        return 0;
+    }
+    return is_constant(arg) && !is_constant(call) ? arg->start : inner->start;
+}
+
 static nlt_rc_t
 resolve(planner_t *p, const nlt_pql_duration_t *d, int64_t *ms)
 {
@@ -339,24 +351,57 @@ build(planner_t *p, nlt_pql_node_t *ast, const nlt_pql_grid_t *grid,
     return plan_node(p, ast, n);
 }
 
+nlt_pql_plan_t *
+nlt_pql_plan_kid(const nlt_pql_plan_t *plan, size_t i)
+{
+    size_t first = 0;
+
+    if (plan->kind == NLT_PQL_P_AGGR) {
+        return plan->kids[plan->n_kids - 1 - i];
+    }
+    while (first < plan->n_kids
+           && plan->kids[first]->kind != NLT_PQL_P_SUBQUERY) {
+        first++;
+    }
+    if (first == plan->n_kids || i > first) {
+        return plan->kids[i];
+    }
+    return i == 0 ? plan->kids[first] : plan->kids[i - 1];
+}
+
+/* Numbers the nodes. */
+static void
+rank_nodes(nlt_pql_plan_t *plan, uint32_t *rank)
+{
+    for (size_t i = 0; i < plan->n_kids; i++) {
+        rank_nodes(nlt_pql_plan_kid(plan, i), rank);
+    }
+    plan->rank = (*rank)++;
+}
+
 nlt_rc_t
 nlt_pql_plan(nlt_pool_t *pool, const nlt_pql_query_t *q, nlt_pql_node_t *ast,
              nlt_pql_plan_t **out, nlt_err_t *err)
 {
     planner_t p = {pool, q, err};
     nlt_pql_grid_t grid = {q->t_start_ms, q->step_ms > 0 ? q->step_ms : 1, 1};
+    uint32_t rank = 0;
+    nlt_rc_t rc;
 
     *out = NULL;
     if (!q->instant) {
-        nlt_rc_t rc =
-            grid_steps((uint64_t) q->t_end_ms - (uint64_t) q->t_start_ms,
-                       grid.step_ms, &grid.n, err);
+        rc = grid_steps((uint64_t) q->t_end_ms - (uint64_t) q->t_start_ms,
+                        grid.step_ms, &grid.n, err);
 
         if (rc != NLT_OK) {
             return rc;
         }
     }
-    return build(&p, ast, &grid, out);
+    rc = build(&p, ast, &grid, out);
+    if (rc == NLT_OK) {
+        rank_nodes(*out, &rank);
+    }
+    return rc;
 }
 
 void

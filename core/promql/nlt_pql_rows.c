@@ -307,6 +307,7 @@ nlt_pql_grouping_init(nlt_pql_ctx_t *ctx, nlt_pql_names_t names, bool without,
     g->names = v;
     g->n = n;
     g->without = without;
+    g->keeps_meta = without || g->has_meta;
     return NLT_OK;
 }
 

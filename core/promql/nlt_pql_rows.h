@@ -83,8 +83,9 @@ bool nlt_pql_table_find(const nlt_pql_table_t *t, nlt_labels_t key,
 typedef struct {
     nlt_str_t *names; /* sorted, unique */
     size_t n;
-    bool without;  /* all labels but these and __name__ */
-    bool has_meta; /* names has one of __name__, __type__, __unit__ */
+    bool without;    /* all labels but these and __name__ */
+    bool keeps_meta; /* a group may have some that are to be removed */
+    bool has_meta;   /* names has one of __name__, __type__, __unit__ */
 } nlt_pql_grouping_t;
 
 /* Sorts the names and drops repeated ones, in the pool. */

@@ -29,9 +29,37 @@ single_next(nlt_pql_iter_t *op, nlt_pql_row_t *row)
 
 /* ---- absent ---- */
 
+/* Does m only take series away, also those without the label? */
+static bool
+subtracts(const nlt_matcher_t *m)
+{
+    return (m->op == NLT_MATCH_NE || m->op == NLT_MATCH_NRE)
+           && nlt_matcher_test(m, (nlt_str_t){0, NULL}) == NLT_OK;
+}
+
+/* Takes one matcher into the labels of an absent vector. */
+static void
+absent_label(nlt_pql_edit_t *edit, const nlt_pql_fetch_t *f, size_t i)
+{
+    const nlt_matcher_t *m = &f->matchers[i];
+    bool before = false;
+
+    if (nlt_str_eq(m->name, NLT_METRIC_NAME)) {
+        return;
+    }
+    for (size_t k = 0; k < i; k++) {
+        before |= f->matchers[k].op == NLT_MATCH_EQ
+                  && nlt_str_eq(f->matchers[k].name, m->name);
+    }
+    nlt_pql_edit_set(edit, m->name,
+                     m->op == NLT_MATCH_EQ && !before ? m->value
+                                                      : (nlt_str_t){0, NULL});
+}
+
 /*
  * Labels of an absent vector: those that the selector demands to be equal,
- * unless a name occurs more than once.
+ * unless a later matcher has the same name.  Later means after the storage
+ * of Prometheus has put those last that subtract.
  */
 static nlt_rc_t
 absent_labels(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *arg, nlt_labels_t *out)
@@ -43,21 +71,12 @@ absent_labels(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *arg, nlt_labels_t *out)
     if (!nlt_pql_edit_init(ctx->pool, none, f->n_matchers, &edit)) {
         return NLT_ENOMEM;
     }
-    for (size_t i = 0; i < f->n_matchers; i++) {
-        const nlt_matcher_t *m = &f->matchers[i];
-        bool before = false;
-
-        if (nlt_str_eq(m->name, NLT_METRIC_NAME)) {
-            continue;
+    for (int last = 0; last < 2; last++) {
+        for (size_t i = 0; i < f->n_matchers; i++) {
+            if (subtracts(&f->matchers[i]) == last) {
+                absent_label(&edit, f, i);
+            }
         }
-        for (size_t k = 0; k < i; k++) {
-            before |= f->matchers[k].op == NLT_MATCH_EQ
-                      && nlt_str_eq(f->matchers[k].name, m->name);
-        }
-        nlt_pql_edit_set(&edit, m->name,
-                         m->op == NLT_MATCH_EQ && !before
-                             ? m->value
-                             : (nlt_str_t){0, NULL});
     }
     *out = (nlt_labels_t){edit.v, edit.n};
     return NLT_OK;
@@ -289,7 +308,9 @@ open_timestamp(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
     if (e == NULL) {
         return NLT_ENOMEM;
     }
-    e->given = arg->ast->kind == NLT_PQL_N_VECTOR;
+    /* a unary plus, which is not in the plan, makes it an expression */
+    e->given =
+        nlt_pql_unparen(plan->ast->u.call.args[0])->kind == NLT_PQL_N_VECTOR;
     if (e->given && arg->kind == NLT_PQL_P_SELECT) {
         rc = nlt_pql_open_select(ctx, arg, true, &e->child);
     } else if (e->given) {

@@ -19,6 +19,7 @@ typedef struct {
     nlt_pql_iter_t op;
     nlt_pql_special_t kind;
     const nlt_pql_plan_t *vector;
+    int32_t vector_pos; /* of notes about it */
     nlt_pql_iter_t *child;
     double *params[NLT_PQL_ARGS_MAX + 1]; /* q, or lower and upper */
     double **qs;                          /* of _quantiles */
@@ -44,7 +45,8 @@ warn_q(hist_t *e, double q, int32_t pos)
 {
     char text[NLT_NUM_TEXT_MAX];
 
-    nlt_pql_annots_add(e->op.ctx->annots, NLT_PQL_WARNING, pos,
+    nlt_pql_annots_add(e->op.ctx->annots, NLT_PQL_WARNING,
+                       nlt_pql_place(e->op.plan, pos),
                        "quantile value should be between 0 and 1, got %.*s",
                        (int) nlt_num_g(text, q), text);
 }
@@ -81,7 +83,7 @@ warn_le(hist_t *e, const nlt_pql_row_t *row, nlt_str_t le)
         nlt_utf8_quote(&b, name);
     }
     nlt_pql_annots_add(e->op.ctx->annots, NLT_PQL_WARNING,
-                       e->vector->ast->start,
+                       nlt_pql_place(e->op.plan, e->vector_pos),
                        "bucket label \"le\" is missing or has a malformed "
                        "value of %.*s",
                        NLT_FMT(nlt_buf_str(&b)));
@@ -227,11 +229,11 @@ quantile_at(hist_t *e, const hist_group_t *g, size_t n, double q, size_t step)
     double v = nlt_pql_bucket_quantile(q, e->buckets, n, &fixed);
 
     if (fixed.forced) {
-        nlt_pql_annots_monotonic(e->op.ctx->annots, e->vector->ast->start,
-                                 note_name(e, &e->rows.v[g->first]),
-                                 fixed.bucket_min, fixed.bucket_max,
-                                 fixed.max_diff,
-                                 nlt_pql_step(&e->op.plan->grid, step));
+        nlt_pql_annots_monotonic(
+            e->op.ctx->annots, nlt_pql_place(e->op.plan, e->vector_pos),
+            note_name(e, &e->rows.v[g->first]), fixed.bucket_min,
+            fixed.bucket_max, fixed.max_diff,
+            nlt_pql_step(&e->op.plan->grid, step));
     }
     return v;
 }
@@ -394,7 +396,7 @@ open_quantiles(hist_t *e, const nlt_pql_plan_t *plan)
         if (rc != NLT_OK) {
             return rc;
         }
-        warn_all(e, e->qs[i], plan->ast->u.call.args[i + 2]->start);
+        warn_all(e, e->qs[i], nlt_pql_arg_pos(plan->ast, i + 2));
         e->n_qs++;
     }
     return NLT_OK;
@@ -434,8 +436,9 @@ nlt_pql_open_hist(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
         e->vector = plan->kids[n_scalars];
     }
     if (e->kind == NLT_PQL_SP_HISTOGRAM_QUANTILE) {
-        warn_all(e, e->params[0], plan->ast->u.call.args[0]->start);
+        warn_all(e, e->params[0], nlt_pql_arg_pos(plan->ast, 0));
     }
+    e->vector_pos = nlt_pql_arg_pos(plan->ast, n_scalars);
     rc = nlt_pql_open(ctx, e->vector, &e->child);
     if (rc != NLT_OK) {
         return rc;

@@ -173,7 +173,8 @@ nlt_pql_open_sort(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
         e->names[e->n_names++] = nlt_pql_string_value(plan->kids[i]);
     }
     if (!ctx->q->instant && ctx->q->t_start_ms != ctx->q->t_end_ms) {
-        nlt_pql_annots_add(ctx->annots, NLT_PQL_WARNING, plan->ast->start,
+        nlt_pql_annots_add(ctx->annots, NLT_PQL_WARNING,
+                           nlt_pql_place(plan, plan->ast->start),
                            "sort is ineffective for range queries since "
                            "results are always ordered by labels");
     }

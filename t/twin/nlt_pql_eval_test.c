@@ -464,6 +464,61 @@ fold_group(int op, const double *v, size_t n)
     }
 }
 
+/* Is a worse than b? */
+static bool
+is_worse(const node_t *n, double a, double b)
+{
+    return isnan(a) || (n->op ? a > b : a < b);
+}
+
+/*
+ * topk as Go's heap does it, with the worst of the chosen on top: which of
+ * equal values stay depends on that.  Puts the chosen into member, in order
+ * of series; how many.
+ */
+static size_t
+choose(const node_t *n, const double *v, size_t *member, size_t c)
+{
+    size_t heap[VEC_MAX], size = 0,
+                          max = n->number < 1 ? 0 : (size_t) n->number;
+    size_t chosen = 0;
+
+    for (size_t i = 0; i < c; i++) {
+        size_t at;
+
+        if (size < max) {
+            at = size++;
+            heap[at] = i;
+            for (; at && is_worse(n, v[i], v[heap[(at - 1) / 2]]);
+                 at = (at - 1) / 2) {
+                heap[at] = heap[(at - 1) / 2];
+                heap[(at - 1) / 2] = i;
+            }
+        } else if (max
+                   && ((n->op ? v[i] < v[heap[0]] : v[i] > v[heap[0]])
+                       || (isnan(v[heap[0]]) && !isnan(v[i])))) {
+            heap[at = 0] = i;
+            for (size_t kid; (kid = 2 * at + 1) < size; at = kid) {
+                kid += kid + 1 < size
+                       && is_worse(n, v[heap[kid + 1]], v[heap[kid]]);
+                if (!is_worse(n, v[heap[kid]], v[i])) {
+                    break;
+                }
+                heap[at] = heap[kid];
+                heap[kid] = i;
+            }
+        }
+    }
+    for (size_t i = 0; i < c; i++) {
+        for (size_t k = 0; k < size; k++) {
+            if (heap[k] == i) {
+                member[chosen++] = member[i];
+            }
+        }
+    }
+    return chosen;
+}
+
 static void
 eval_groups(const node_t *n, const vec_t *in, vec_t *out)
 {
@@ -490,19 +545,9 @@ eval_groups(const node_t *n, const vec_t *in, vec_t *out)
             add(out, g, fold_group(n->op, v, c));
             continue;
         }
+        c = choose(n, v, member, c);
         for (size_t k = 0; k < c; k++) {
-            size_t before = 0;
-
-            for (size_t j = 0; j < c; j++) {
-                bool less = n->op ? v[j] < v[k] : v[j] > v[k];
-
-                before += less || (isnan(v[k]) && !isnan(v[j]))
-                          || ((v[j] == v[k] || (isnan(v[j]) && isnan(v[k])))
-                              && j < k);
-            }
-            if ((double) before < n->number) {
-                add(out, in->e[member[k]].l, v[k]);
-            }
+            add(out, in->e[member[k]].l, in->e[member[k]].v);
         }
     }
 }

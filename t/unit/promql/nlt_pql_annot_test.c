@@ -7,6 +7,8 @@
 #include "nlt_test.h"
 #include "nlt_test_mem.h"
 
+#define AT(pos) ((nlt_pql_place_t){pos, 0})
+
 static nlt_pool_t pool;
 static nlt_pql_annots_t annots;
 
@@ -52,10 +54,10 @@ static void
 equal_texts_merge_and_the_last_position_wins(void)
 {
     begin();
-    nlt_pql_annots_add(&annots, NLT_PQL_WARNING, 0, "bad %s", "thing");
-    nlt_pql_annots_add(&annots, NLT_PQL_INFO, 1, "bad thing");
-    nlt_pql_annots_add(&annots, NLT_PQL_WARNING, 1, "other");
-    nlt_pql_annots_add(&annots, NLT_PQL_WARNING, 6, "bad thing");
+    nlt_pql_annots_add(&annots, NLT_PQL_WARNING, AT(0), "bad %s", "thing");
+    nlt_pql_annots_add(&annots, NLT_PQL_INFO, AT(1), "bad thing");
+    nlt_pql_annots_add(&annots, NLT_PQL_WARNING, AT(1), "other");
+    nlt_pql_annots_add(&annots, NLT_PQL_WARNING, AT(6), "bad thing");
     nlt_annots_t out = render(NLT_STR("abc\nde f"));
 
     NLT_CHECK_INT(out.n_warnings, 2);
@@ -70,9 +72,9 @@ static void
 positions_may_be_missing_or_outside(void)
 {
     begin();
-    nlt_pql_annots_add(&annots, NLT_PQL_WARNING, -1, "a");
-    nlt_pql_annots_add(&annots, NLT_PQL_WARNING, 3, "b");
-    nlt_pql_annots_add(&annots, NLT_PQL_WARNING, 4, "c");
+    nlt_pql_annots_add(&annots, NLT_PQL_WARNING, AT(-1), "a");
+    nlt_pql_annots_add(&annots, NLT_PQL_WARNING, AT(3), "b");
+    nlt_pql_annots_add(&annots, NLT_PQL_WARNING, AT(4), "c");
     nlt_annots_t out = render(NLT_STR("foo"));
 
     NLT_CHECK_STR(text_at(out.warnings, 0), "PromQL warning: a");
@@ -89,10 +91,10 @@ ten_of_each_level_are_shown(void)
 {
     begin();
     for (int i = 0; i < 10; i++) {
-        nlt_pql_annots_add(&annots, NLT_PQL_INFO, 0, "i%d", i);
+        nlt_pql_annots_add(&annots, NLT_PQL_INFO, AT(0), "i%d", i);
     }
     for (int i = 0; i < 11; i++) {
-        nlt_pql_annots_add(&annots, NLT_PQL_WARNING, 0, "w%d", i);
+        nlt_pql_annots_add(&annots, NLT_PQL_WARNING, AT(0), "w%d", i);
     }
     nlt_annots_t out = render((nlt_str_t){0, NULL});
 
@@ -103,8 +105,8 @@ ten_of_each_level_are_shown(void)
     NLT_CHECK_STR(text_at(out.warnings, 9), "PromQL warning: w9");
     NLT_CHECK_STR(text_at(out.warnings, 10),
                   "1 more warning annotations omitted");
-    nlt_pql_annots_add(&annots, NLT_PQL_INFO, 0, "i10");
-    nlt_pql_annots_add(&annots, NLT_PQL_INFO, 0, "i11");
+    nlt_pql_annots_add(&annots, NLT_PQL_INFO, AT(0), "i10");
+    nlt_pql_annots_add(&annots, NLT_PQL_INFO, AT(0), "i11");
     out = render((nlt_str_t){0, NULL});
     NLT_CHECK_STR(text_at(out.infos, 10), "2 more info annotations omitted");
     nlt_pool_deinit(&pool);
@@ -120,7 +122,7 @@ static void
 monotonic_notes_accumulate_by_name(void)
 {
     begin();
-    nlt_pql_annots_monotonic(&annots, 5, (nlt_str_t){0, NULL}, 0.5, 2, 100,
+    nlt_pql_annots_monotonic(&annots, AT(5), (nlt_str_t){0, NULL}, 0.5, 2, 100,
                              1000);
     nlt_annots_t out = render(NLT_STR("0123456789"));
 
@@ -128,10 +130,10 @@ monotonic_notes_accumulate_by_name(void)
                   MONOTONIC ", from buckets 0.5 to 2, with a max diff of "
                             "1e+02, over 1 samples from 1970-01-01T00:00:01Z "
                             "to 1970-01-01T00:00:01Z (1:6)");
-    nlt_pql_annots_monotonic(&annots, 7, (nlt_str_t){0, NULL}, 0.25, INFINITY,
-                             0.125, 61000);
-    nlt_pql_annots_monotonic(&annots, 7, NLT_STR("m\""), 1, 2, 10, 0);
-    nlt_pql_annots_monotonic(&annots, 6, (nlt_str_t){0, NULL}, 1, 1, 200.7,
+    nlt_pql_annots_monotonic(&annots, AT(7), (nlt_str_t){0, NULL}, 0.25,
+                             INFINITY, 0.125, 61000);
+    nlt_pql_annots_monotonic(&annots, AT(7), NLT_STR("m\""), 1, 2, 10, 0);
+    nlt_pql_annots_monotonic(&annots, AT(6), (nlt_str_t){0, NULL}, 1, 1, 200.7,
                              -1);
     out = render(NLT_STR("0123456789"));
     NLT_CHECK_INT(out.n_infos, 2);
@@ -154,7 +156,7 @@ many_notes_are_counted(void)
     begin();
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < 5000; i++) {
-            nlt_pql_annots_add(&annots, NLT_PQL_INFO, i, "metric m%d", i);
+            nlt_pql_annots_add(&annots, NLT_PQL_INFO, AT(i), "metric m%d", i);
         }
     }
     NLT_CHECK_INT(annots.n, 5000);
@@ -178,8 +180,8 @@ exhausted_memory_is_remembered(void)
         nlt_pool_init(&pool, &mem.mem, 1 << 20);
         nlt_pql_annots_init(&annots, &pool);
         for (int i = 0; i < 300; i++) {
-            nlt_pql_annots_add(&annots, NLT_PQL_INFO, i, "metric m%d", i);
-            nlt_pql_annots_monotonic(&annots, i, NLT_STR("m"), 1, 2, 3, 4);
+            nlt_pql_annots_add(&annots, NLT_PQL_INFO, AT(i), "metric m%d", i);
+            nlt_pql_annots_monotonic(&annots, AT(i), NLT_STR("m"), 1, 2, 3, 4);
         }
         NLT_CHECK(mem.failed == 0 || annots.failed);
         nlt_rc_t rc = nlt_pql_annots_render(&annots, NLT_STR("q"), &out);

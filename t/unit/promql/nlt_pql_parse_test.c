@@ -151,7 +151,6 @@ static const wrong_t grammar_errors[] = {
     {"foo[5m:0s]", "1:8: duration must be greater than 0"},
     {"foo[1e10]", "1:5: duration out of range"},
     {"foo offset -1e10", "1:12: duration out of range"},
-    {"foo offset NaN", "1:12: duration out of range"},
     {"1[5m]", "1:2: ranges only allowed for vector selectors"},
     {"foo[5m][5m]", "1:8: ranges only allowed for vector selectors"},
     {"foo offset 5m [5m]", "1:15: no offset modifiers allowed before range"},
@@ -593,6 +592,7 @@ duration_expressions_are_resolved(void)
         {"m[(-step())^0.5]", "3:15: duration is NaN or infinite", 0},
         {"m offset (9e99^9)", "10:16: duration out of range", 0},
         {"m offset (9e9^9*step())", "10:22: duration is out of range", 0},
+        {"m offset NaN", "9:12: duration is NaN or infinite", 0},
         {"m offset (9e9^99*step())", "10:23: duration is NaN or infinite", 0},
     };
 
