@@ -2,14 +2,15 @@
  * run.c - promqltest: runs scripts of Prometheus's test language.
  *
  *     promqltest [--tap] [--verbose] [--features=default|all]
- *                [--samples-max=N] [--wrong] FILE...
+ *                [--samples-max=N] [--wrong] [--coverage] FILE...
  *
  * Each eval of each file is one case.  An instant case is run as written,
  * again with every selector pinned by @ and the evaluation time moved, and
  * all of that as the middle step of a range query; it passes when everything
  * gives the expected answer.  Unlike the original, a failed case does not
  * end the file.  With --wrong a case passes when the runner finds fault with
- * it: that is how the runner itself is tested.
+ * it: that is how the runner itself is tested.  With --coverage each part of
+ * the language is a case: some eval has to use it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include "nlt_pql.h"
 #include "nlt_pql_func.h"
 #include "nlt_time.h"
+#include "pt_coverage.h"
 #include "pt_expect.h"
 
 #define LOOKBACK_MS    300000
@@ -28,7 +30,8 @@
 typedef struct {
     bool tap;
     bool verbose;
-    bool wrong; /* every case must fail */
+    bool wrong;          /* every case must fail */
+    nlt_pt_seen_t *seen; /* --coverage, else NULL */
     unsigned features;
     uint64_t samples_max;
     size_t passed;
@@ -546,6 +549,20 @@ eval_head(eval_t *e, nlt_str_t rest)
     return rest.len > 0;
 }
 
+/* Notes what a case that passed has used, unless it had to fail. */
+static void
+note_parts(const eval_t *e)
+{
+    script_t *s = e->s;
+    nlt_pql_node_t *node;
+
+    if (s->totals->seen && e->want.n_notes[NLT_PT_FAIL] == 0
+        && nlt_pql_parse(&s->pool, e->expr, s->totals->features, &node, NULL)
+               == NLT_OK) {
+        nlt_pt_seen_add(s->totals->seen, node);
+    }
+}
+
 static void
 run_eval(script_t *s)
 {
@@ -565,6 +582,9 @@ run_eval(script_t *s)
         ok = check_range(&e, &what);
     } else {
         ok = check_instant(&e, &what);
+    }
+    if (ok) {
+        note_parts(&e);
     }
     report(&e, ok, nlt_buf_str(&what));
     nlt_buf_deinit(&what);
@@ -670,6 +690,10 @@ option(totals_t *t, const char *arg)
         t->tap = true;
     } else if (strcmp(arg, "--verbose") == 0) {
         t->verbose = true;
+    } else if (strcmp(arg, "--coverage") == 0) {
+        static nlt_pt_seen_t seen;
+
+        t->seen = &seen;
     } else if (strcmp(arg, "--wrong") == 0) {
         t->wrong = true;
     } else if (strcmp(arg, "--features=default") == 0) {
@@ -700,11 +724,15 @@ main(int argc, char **argv)
         fprintf(stderr,
                 "usage: promqltest [--tap] [--verbose] "
                 "[--features=default|all]\n"
-                "                  [--samples-max=N] [--wrong] FILE...\n");
+                "                  [--samples-max=N] [--wrong] [--coverage] "
+                "FILE...\n");
         return 2;
     }
     for (; i < argc; i++) {
         ok &= run_file(&t, argv[i]);
+    }
+    if (t.seen) {
+        return nlt_pt_seen_report(t.seen) && ok && t.failed == 0 ? 0 : 1;
     }
     printf("%s%zu passed, %zu failed\n", t.tap ? "# " : "", t.passed,
            t.failed);
