@@ -5,6 +5,7 @@
 #   make test         everything below; ends in the runner's count
 #   make check        unit, twin, promql and fuzz-replay tests of core
 #   make check-asan   the same under ASan + UBSan   (check-tsan: concurrent ones)
+#   make crash        the crash laboratory, all of it (ROUNDS=n SEED=n)
 #   make t            integration tests against a real nginx
 #   make test-asan    the same with the module under ASan + UBSan
 #   make tidy         floors, bans, sizes, style
@@ -49,7 +50,7 @@ GEN_O   := $(patsubst $(GEN)/%.c,$(O)/gen/%.o,$(GEN_C))
 
 .DEFAULT_GOAL := all
 
-.PHONY: all lib module run setup-run test check check-asan check-tsan t tidy format fuzz \
+.PHONY: all lib module run setup-run test crash check check-asan check-tsan t tidy format fuzz \
         bench setup clean gen programs tests tests-concurrent module-only \
         test-mainline test-asan FORCE
 .SECONDARY:
@@ -115,6 +116,13 @@ $(O)/twin/%.t: $(O)/t/twin/%.o $(call libs_of,all)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) -o $@ $^ $(LDLIBS)
 
+# The crash laboratory: t/fault/*_test.c, each with all of fl_*.c.
+FAULTS := $(patsubst t/fault/%.c,$(O)/fault/%.t,$(wildcard t/fault/*_test.c))
+FAULT_OBJ := $(patsubst t/fault/%.c,$(O)/t/fault/%.o,$(wildcard t/fault/fl_*.c))
+$(O)/fault/%.t: $(O)/t/fault/%.o $(FAULT_OBJ) $(call libs_of,all)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -o $@ $^ $(LDLIBS)
+
 FUZZES := $(patsubst t/fuzz/fuzz_%.c,$(O)/fuzz/%.t,$(wildcard t/fuzz/fuzz_*.c))
 $(O)/fuzz/%.t: $(O)/t/fuzz/fuzz_%.o $(O)/t/fuzz/replay.o $(call libs_of,all)
 	@mkdir -p $(@D)
@@ -172,7 +180,7 @@ programs: $(B)/promqltest $(if $(INSPECT_OBJ),$(B)/nightlight-inspect)
 $(B)/%: $(O)/%
 	$(Q)cp $< $@
 
-tests: $(UNITS) $(TWINS) $(FUZZES) $(O)/promqltest
+tests: $(UNITS) $(TWINS) $(FAULTS) $(FUZZES) $(O)/promqltest
 
 check: tests
 	$(Q)tools/prove-core $(O) $(B)/prove/$(notdir $(O))
@@ -185,6 +193,10 @@ tests-concurrent: $(CONCURRENT)
 check-tsan:
 	$(Q)$(MAKE) --no-print-directory MODE=tsan tests-concurrent
 	$(Q)TSAN_OPTIONS=suppressions=t/tsan.supp prove --nocolor --exec '' $(patsubst $(B)/gcc-opt/%,$(B)/gcc-tsan/%,$(CONCURRENT))
+
+# All of t/fault/; `make test` has a sample of it.
+crash: module programs $(FAULTS)
+	$(Q)ROUNDS="$(ROUNDS)" SEED="$(SEED)" tools/crash
 
 run: setup-run
 	$(Q)$(MAKE) --no-print-directory -s module

@@ -14,6 +14,7 @@
 #include "nlt_chunk_file.h"
 #include "nlt_hash.h"
 #include "nlt_index_file_write.h"
+#include "nlt_retention.h"
 
 #define TMP_SUFFIX     ".tmp-for-creation"
 #define TMP_NAME_BYTES 64
@@ -350,7 +351,7 @@ publish(nlt_block_writer_t *w, nlt_err_t *err)
     w->created = false;
     rc = nlt_io_sync_dir(io, w->parent_fd, err);
     if (rc != NLT_OK
-        && nlt_io_remove_tree(io, w->parent_fd, w->meta.ulid.c, NULL)
+        && nlt_block_dir_remove(w->env, w->parent_fd, w->meta.ulid.c, NULL)
                != NLT_OK) {
         nlt_log(w->env, NLT_LOG_ERROR, "cannot remove block %s",
                 w->meta.ulid.c);

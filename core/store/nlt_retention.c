@@ -54,6 +54,17 @@ nlt_block_dir_remove(const nlt_env_t *env, int blocks_fd, const char *ulid,
         return nlt_err_set_errno(err, NLT_EIO, -sys, "rename block \"%s\"",
                                  ulid);
     }
+    /*
+     * Before its files go: a power loss that undid the rename, but not the
+     * removal of meta.json, would leave a directory that nobody knows.
+     */
+    if (sys >= 0) {
+        nlt_rc_t rc = nlt_io_sync_dir(env->io, blocks_fd, err);
+
+        if (rc != NLT_OK) {
+            return rc;
+        }
+    }
     return nlt_io_remove_tree(env->io, blocks_fd, gone, err);
 }
 

@@ -34,8 +34,9 @@ size_t nlt_retention_take(nlt_manifest_t *m, int64_t border_ms,
                           nlt_manifest_block_t *out, size_t cap);
 
 /*
- * Removes the directory of a block: renames, then empties.  A missing one
- * is fine.  NLT_EIO; what is left is removed at the next start.
+ * Removes the directory of a block: renames, syncs the new name, then
+ * empties, so that no power loss leaves a part of it under its own.  A missing
+ * one is fine.  NLT_EIO; what is left is removed at the next start.
  */
 NLT_CHECKED nlt_rc_t nlt_block_dir_remove(const nlt_env_t *env, int blocks_fd,
                                           const char *ulid, nlt_err_t *err);

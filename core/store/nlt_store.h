@@ -67,8 +67,9 @@ typedef struct {
 
 /*
  * Creates what is missing below conf->path (which must exist): directories,
- * store.id.  Safe when several processes do it at once.  NLT_EIO with the
- * path and errno in the text ("Permission denied").
+ * store.id; and makes the name of conf->path itself durable.  Safe when
+ * several processes do it at once.  NLT_EIO with the path and errno in the
+ * text ("Permission denied").
  */
 NLT_CHECKED nlt_rc_t nlt_store_prepare_dir(const nlt_env_t *env,
                                            const nlt_store_conf_t *conf,

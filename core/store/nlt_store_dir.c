@@ -120,6 +120,29 @@ find_id(const nlt_env_t *env, int dir_fd, uint8_t *id, nlt_err_t *err)
     return NLT_OK;
 }
 
+/*
+ * Makes the name of the store's directory itself durable, whoever made it: a
+ * power loss must not take it with everything in it.  Who may not look into
+ * the parent did not make it.
+ */
+static nlt_rc_t
+sync_parent(const nlt_env_t *env, int dir_fd, nlt_err_t *err)
+{
+    const nlt_io_t *io = env->io;
+    int fd = io->open(io->ctx, dir_fd, "..", O_RDONLY | O_DIRECTORY, 0);
+    nlt_rc_t rc;
+
+    if (fd == -EACCES) {
+        return NLT_OK;
+    }
+    if (fd < 0) {
+        return nlt_err_set_errno(err, NLT_EIO, -fd, "open \"..\"");
+    }
+    rc = nlt_io_sync_dir(io, fd, err);
+    (void) io->close(io->ctx, fd);
+    return rc;
+}
+
 static nlt_rc_t
 prepare_locked(const nlt_env_t *env, int fd, nlt_err_t *err)
 {
@@ -128,7 +151,7 @@ prepare_locked(const nlt_env_t *env, int fd, nlt_err_t *err)
     static const char *const dirs[] = {NLT_DIR_WAL, NLT_DIR_BLOCKS,
                                        NLT_DIR_IMPORT, NLT_DIR_SNAPSHOTS,
                                        NLT_DIR_QUARANTINE};
-    nlt_rc_t rc = NLT_OK;
+    nlt_rc_t rc = sync_parent(env, fd, err);
 
     for (size_t i = 0; rc == NLT_OK && i < NLT_COUNT(dirs); i++) {
         rc = make_dir(env, fd, dirs[i], err);

@@ -73,7 +73,8 @@ nlt_wal_create(const nlt_env_t *env, int dir_fd, const uint8_t *store_id,
     fd = env->io->open(env->io->ctx, dir_fd, name, O_RDONLY | O_NOFOLLOW, 0);
     if (fd >= 0) {
         (void) env->io->close(env->io->ctx, fd);
-        return NLT_OK;
+        /* Who made it may have died before its name was safe. */
+        return nlt_io_sync_dir(env->io, dir_fd, err);
     }
     if (fd != -ENOENT) {
         return io_error(err, fd, "open", arena_no);

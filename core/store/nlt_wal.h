@@ -70,8 +70,9 @@ typedef struct nlt_wal_s nlt_wal_t;
 
 /*
  * Creates the log of an arena (helper): file with its header frame, synced,
- * directory synced.  NLT_EEXIST is not an error of create: an existing file
- * of the same arena is left alone.  NLT_EIO, NLT_EFULL (ENOSPC).
+ * directory synced.  An existing file of the same arena is left alone, but
+ * its name is synced too: who made it may have died before he could.
+ * NLT_EIO, NLT_EFULL (ENOSPC).
  */
 NLT_CHECKED nlt_rc_t nlt_wal_create(const nlt_env_t *env, int dir_fd,
                                     const uint8_t *store_id, uint64_t arena_no,

@@ -1,0 +1,66 @@
+/*
+ * fl_ledger.h - which samples must be there, which may, and what they are.
+ *
+ * A row is one sample that was sent once.  `tried` and `must` are positions in
+ * the record of a disk (numbers of changes): a power loss at a position before
+ * `tried` cannot leave the sample, one at `must` or behind may not lose it.
+ * The value is a function of series and time, so a wrong one cannot look
+ * right, and sending a sample twice is harmless.
+ */
+#ifndef FL_LEDGER_H
+#define FL_LEDGER_H
+
+#include "nlt_source.h"
+
+#define FL_SERIES_MAX 4096u
+
+typedef struct {
+    unsigned series;
+    int64_t t_ms;
+    size_t tried;
+    size_t must; /* SIZE_MAX: may be lost */
+    /* acknowledged, the log written between these positions; 0, 0: not */
+    size_t log_from, log_to;
+} fl_row_t;
+
+typedef struct {
+    fl_row_t *v;
+    size_t n, cap;
+    int64_t t_max_ms;
+} fl_ledger_t;
+
+double fl_value(unsigned series, int64_t t_ms);
+
+void fl_ledger_deinit(fl_ledger_t *l);
+
+/* A copy, in a ledger that is empty or was used before. */
+void fl_ledger_copy(fl_ledger_t *to, const fl_ledger_t *from);
+
+/* A row, until the next one is added. */
+fl_row_t *
+fl_ledger_add(fl_ledger_t *l, unsigned series, int64_t t_ms, size_t tried);
+
+/* Before anything below. */
+void fl_ledger_sort(fl_ledger_t *l);
+
+typedef struct {
+    size_t lost;  /* that must be there */
+    size_t wrong; /* value */
+    size_t alien; /* nobody sent it, or not yet */
+    size_t twice; /* not in order of time */
+    size_t found;
+    char first[160]; /* the first of these, for people */
+} fl_verdict_t;
+
+/*
+ * What one series of the store has against its rows at a position.  Those
+ * before t_border_ms may have been removed.
+ */
+void fl_ledger_compare(const fl_ledger_t *l, unsigned series,
+                       const nlt_samples_t *got, size_t at,
+                       int64_t t_border_ms, fl_verdict_t *v);
+
+/* Rows whose samples are in `got` must be there from now on, position 0. */
+void fl_ledger_hold(fl_ledger_t *l, unsigned series, const nlt_samples_t *got);
+
+#endif
