@@ -252,6 +252,34 @@ ngx_http_nightlight_str(ngx_str_t *s)
 }
 
 
+/* The reason is for those who look after it. */
+
+static ngx_int_t
+ngx_http_nightlight_no_store(ngx_http_request_t *r,
+    ngx_http_nightlight_loc_conf_t *nlcf)
+{
+    size_t                          len;
+    u_char                          text[NLT_ERR_TEXT_MAX + 64];
+    u_char                         *p;
+    ngx_http_nightlight_runtime_t  *rt;
+
+    rt = nlcf->store->runtime;
+
+    p = ngx_cpymem(text, "the store cannot be opened",
+                   sizeof("the store cannot be opened") - 1);
+
+    if (nlcf->handler == NGX_HTTP_NIGHTLIGHT_STATUS && rt && rt->err.len) {
+        p = ngx_slprintf(p, text + sizeof(text), ": %*s", rt->err.len,
+                         rt->err.text);
+    }
+
+    len = p - text;
+
+    return ngx_http_nightlight_send_text(r, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                   (nlt_str_t) { len, (char *) text }, 1);
+}
+
+
 static void
 ngx_http_nightlight_api_request(ngx_http_request_t *r, ngx_str_t *form,
     ngx_http_nightlight_loc_conf_t *nlcf, nlt_api_request_t *req)
@@ -345,8 +373,7 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
     store = ngx_http_nightlight_store_get(nlcf->store);
 
     if (store == NULL) {
-        return ngx_http_nightlight_send_text(r, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                   NLT_STR("the store cannot be opened"), 1);
+        return ngx_http_nightlight_no_store(r, nlcf);
     }
 
     cln = ngx_http_cleanup_add(r, 0);

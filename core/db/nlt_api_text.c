@@ -74,7 +74,13 @@ nlt_api_run_ready(nlt_api_t *a)
     nlt_store_status(a->store, &st);
     nlt_buf_reset(&a->text);
     if (st.ready) {
+        char note[NLT_STORE_REASON_MAX];
+
         nlt_buf_add_c(&a->text, "Nightlight is Ready.\n");
+        nlt_store_note(a->store, note);
+        if (note[0] != '\0') {
+            nlt_buf_addf(&a->text, "%s\n", note);
+        }
         nlt_api_text(a, 200, "text/plain; charset=utf-8");
         return;
     }

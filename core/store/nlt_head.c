@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -233,6 +234,29 @@ nlt_head_detach(nlt_head_t *h)
 {
     if (h) {
         nlt_head_handle_free(h);
+    }
+}
+
+void
+nlt_head_set_trouble(nlt_head_t *h, const char *text)
+{
+    nlt_head_ctl_t *ctl = h->ctl;
+
+    atomic_fetch_add(&ctl->trouble_seq, 1);
+    (void) snprintf(ctl->trouble, sizeof(ctl->trouble), "%s", text);
+    atomic_fetch_add(&ctl->trouble_seq, 1);
+}
+
+void
+nlt_head_trouble(const nlt_head_ctl_t *ctl, char out[NLT_HEAD_TROUBLE_MAX])
+{
+    uint32_t seq = atomic_load(&ctl->trouble_seq);
+
+    memcpy(out, ctl->trouble, NLT_HEAD_TROUBLE_MAX);
+    out[NLT_HEAD_TROUBLE_MAX - 1] = '\0';
+    atomic_thread_fence(memory_order_acquire);
+    if (seq % 2 != 0 || atomic_load(&ctl->trouble_seq) != seq) {
+        out[0] = '\0'; /* next time */
     }
 }
 

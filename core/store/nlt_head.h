@@ -95,6 +95,13 @@ void nlt_head_detach(nlt_head_t *h);
 /* The control page: counters, state, progress, secret.  [any] */
 nlt_head_ctl_t *nlt_head_ctl(const nlt_head_t *h);
 
+/* [helper] Says to all processes why the head cannot be opened; "": it can. */
+void nlt_head_set_trouble(nlt_head_t *h, const char *text);
+
+/* What it said last; out gets a NUL.  [any] */
+void
+nlt_head_trouble(const nlt_head_ctl_t *ctl, char out[NLT_HEAD_TROUBLE_MAX]);
+
 /*
  * Looks for arenas that came or went, maps and unmaps, and moves the two
  * arenas of nlt_head_active() and _previous() on; pointers got from those

@@ -115,6 +115,8 @@ typedef struct {
     char ulid[28];         /* with a NUL */
 } nlt_head_suspect_t;
 
+#define NLT_HEAD_TROUBLE_MAX 300 /* a sentence and a NUL */
+
 /*
  * What memory= made the store do, in the order of D4: the policy's stages are
  * cumulative.
@@ -160,6 +162,9 @@ typedef struct {
     nlt_head_counters_t counters;
     nlt_head_process_t processes[NLT_HEAD_PROCESSES];
     uint64_t term; /* of the store when this head was made: nlt_term.h */
+    /* Why the helper does not get on with opening the head; empty: it does. */
+    _Atomic uint32_t trouble_seq; /* odd while it writes */
+    char trouble[NLT_HEAD_TROUBLE_MAX];
 } nlt_head_ctl_t;
 
 /* ---- arena file ---- */

@@ -210,6 +210,17 @@ step(nlt_helper_t *h, int64_t *wait_ms, nlt_err_t *err)
     return run(h, wait_ms, err);
 }
 
+/* To those who wait for the head. */
+static void
+tell_trouble(nlt_helper_t *h, const char *text)
+{
+    if (h->head != NULL
+        && strncmp(nlt_helper_ctl(h)->trouble, text, NLT_HEAD_TROUBLE_MAX - 1)
+               != 0) {
+        nlt_head_set_trouble(h->head, text);
+    }
+}
+
 int64_t
 nlt_helper_step(nlt_helper_t *h, const int *cancel)
 {
@@ -239,7 +250,8 @@ nlt_helper_step(nlt_helper_t *h, const int *cancel)
     if (rc != NLT_OK) {
         err.rc = rc;
         nlt_helper_complain(h, what[stage], &err);
-        return STEP_MS_MAX;
+        wait_ms = STEP_MS_MAX;
     }
+    tell_trouble(h, rc == NLT_OK || rc == NLT_ECANCELED ? "" : err.text);
     return wait_ms;
 }

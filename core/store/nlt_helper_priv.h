@@ -93,7 +93,7 @@ struct nlt_helper_s {
     uint64_t replayed_bytes;         /* of logs that are done */
     nlt_err_t said[NLT_HELPER_SAID]; /* last failures logged, and when */
     int64_t said_ns[NLT_HELPER_SAID];
-    unsigned n_said; /* ever */
+    unsigned n_said;                /* ever */
     nlt_helper_verdict_t *verdicts; /* NLT_HELPER_VERDICTS; NULL: none yet */
     size_t n_verdicts;              /* ever */
     int64_t tended_ns;              /* quarantine, when last; 0: never */
@@ -228,7 +228,7 @@ uint64_t nlt_helper_block_estimate(const nlt_helper_t *h, uint64_t no,
  * Errors as commit; NLT_ENOMEM.
  */
 NLT_CHECKED nlt_rc_t nlt_helper_retain(nlt_helper_t *h, bool *more,
-                                        nlt_err_t *err);
+                                       nlt_err_t *err);
 
 /* ---- nlt_helper_import.c ---- */
 

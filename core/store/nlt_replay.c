@@ -427,6 +427,40 @@ progress_cb(void *ctx, uint64_t bytes)
 
 /* ---- passes ---- */
 
+/* Not torn: it may be there again, and what is finished is removed. */
+static nlt_rc_t
+not_given(replay_t *r, const _Atomic uint32_t *hit, nlt_rc_t rc)
+{
+    return nlt_guard_hit(hit) ? nlt_err_set(
+               r->err, NLT_EIO, "the disk does not give all pages of the log")
+                              : rc;
+}
+
+static nlt_rc_t
+poll_cb(void *ctx, uint64_t bytes)
+{
+    replay_t *r = ctx;
+
+    (void) bytes;
+    return r->conf->poll ? r->conf->poll(r->conf->ctx) : NLT_OK;
+}
+
+/*
+ * Can all of it be read, and by this version?  Asked before anything is
+ * appended: a log that fails half way is read again and again, and each time
+ * the first half would be logged once more.  The pages are needed anyway.
+ */
+static nlt_rc_t
+check(replay_t *r, const nlt_guard_t *map, const _Atomic uint32_t *hit)
+{
+    nlt_wal_read_cb_t cb = {r, NULL, NULL, poll_cb};
+    nlt_wal_stats_t stats;
+    nlt_rc_t rc = nlt_wal_read(r->conf->env, map->p, map->len,
+                               r->conf->store_id, &cb, &stats, r->err);
+
+    return not_given(r, hit, rc);
+}
+
 /* Reads the log once, as long as it is now; *size is how long it was. */
 static nlt_rc_t
 pass(replay_t *r, int fd, int64_t *size)
@@ -451,14 +485,13 @@ pass(replay_t *r, int fd, int64_t *size)
     if (rc != NLT_OK) {
         return rc;
     }
-    rc = nlt_wal_read(env, map.p, map.len, r->conf->store_id, &cb, &stats,
-                      r->err);
-    nlt_guard_unmap(&map);
-    /* Not torn: it may be there again, and what is finished is removed. */
-    if (nlt_guard_hit(&hit)) {
-        return nlt_err_set(r->err, NLT_EIO,
-                           "the disk does not give all pages of the log");
+    rc = check(r, &map, &hit);
+    if (rc == NLT_OK) {
+        rc = nlt_wal_read(env, map.p, map.len, r->conf->store_id, &cb, &stats,
+                          r->err);
+        rc = not_given(r, &hit, rc);
     }
+    nlt_guard_unmap(&map);
     r->stats->bytes = (uint64_t) *size;
     r->stats->samples = r->seen;
     r->stats->skipped_bytes = stats.skipped_bytes;

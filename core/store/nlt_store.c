@@ -5,6 +5,9 @@
 
 #include <stdio.h>
 
+/* So often a store without a head looks for the reason. */
+#define LOOK_NS INT64_C(1000000000)
+
 nlt_rc_t
 nlt_store_open(const nlt_env_t *env, const nlt_store_conf_t *conf,
                nlt_head_role_t role, nlt_store_t **out, nlt_err_t *err)
@@ -109,8 +112,34 @@ nlt_store_report(nlt_store_t *s, nlt_head_ctl_t *ctl)
 static void
 set_reason(nlt_store_t *s, const char *why, const nlt_err_t *err)
 {
-    (void) snprintf(s->reason, sizeof(s->reason), "%s%s%.150s", why,
+    (void) snprintf(s->reason, sizeof(s->reason), "%s%s%.300s", why,
                     err ? ": " : "", err ? err->text : "");
+}
+
+/*
+ * A helper that cannot load the store makes no head, and without a head it
+ * cannot say why: so we look for ourselves, now and then.
+ */
+static void
+look_for_trouble(nlt_store_t *s, nlt_err_t *err)
+{
+    int64_t now_ns = nlt_mono_ns(s->env);
+    nlt_manifest_t m;
+    nlt_err_t why;
+    nlt_rc_t rc;
+
+    if (s->looked_ns == 0 || now_ns - s->looked_ns > LOOK_NS) {
+        s->looked_ns = now_ns;
+        nlt_manifest_init(&m, s->env->mem, s->dir.store_id);
+        rc = nlt_manifest_load(&m, s->env, s->dir.dir_fd, s->dir.store_id,
+                               &why);
+        nlt_manifest_deinit(&m);
+        (void) snprintf(s->found, sizeof(s->found), "%.300s",
+                        rc == NLT_OK || rc == NLT_ENOENT ? "" : why.text);
+    }
+    if (s->found[0] != '\0') {
+        (void) nlt_err_set(err, NLT_EDATA, "%s", s->found);
+    }
 }
 
 static void
@@ -130,6 +159,9 @@ try_attach(nlt_store_t *s)
     rc = nlt_head_attach(&conf, &s->head, &err);
     if (rc != NLT_OK) {
         s->head = NULL;
+        if (rc == NLT_ENOENT) {
+            look_for_trouble(s, &err);
+        }
         set_reason(s, "The helper has not made the head yet", &err);
         return;
     }
@@ -144,7 +176,10 @@ try_open(nlt_store_t *s)
     nlt_err_t err;
 
     if (atomic_load(&ctl->state) != NLT_HEAD_OPEN) {
-        set_reason(s, "The logs are being read.", NULL);
+        char trouble[NLT_HEAD_TROUBLE_MAX];
+
+        nlt_head_trouble(ctl, trouble);
+        set_reason(s, trouble[0] ? trouble : "The logs are being read.", NULL);
         return;
     }
     if (nlt_block_set_reload(s->blocks, atomic_load(&ctl->manifest_gen), &err)
@@ -252,6 +287,34 @@ nlt_store_status(nlt_store_t *s, nlt_store_status_t *out)
         (void) snprintf(out->reason, sizeof(out->reason),
                         "The head is being rebuilt.");
     }
+}
+
+void
+nlt_store_note(nlt_store_t *s, char out[NLT_STORE_REASON_MAX])
+{
+    nlt_block_list_t *list = nlt_block_set_acquire(s->blocks);
+    const nlt_block_entry_t *newer = NULL;
+    size_t n = list->n_damaged;
+
+    for (size_t i = 0; i < list->n; i++) {
+        if (nlt_block_entry_is_out(list->v[i])) {
+            n++;
+            newer = newer == NULL && list->v[i]->error.rc == NLT_EVERSION
+                        ? list->v[i]
+                        : newer;
+        }
+    }
+    out[0] = '\0';
+    if (n > 0) {
+        (void) snprintf(out, NLT_STORE_REASON_MAX,
+                        "%zu blocks are left out of answers, see the log.%s%s"
+                        "%s%.250s",
+                        n, newer ? " Block " : "",
+                        newer ? newer->info.ulid.c : "",
+                        newer ? " has a newer format: " : "",
+                        newer ? newer->error.text : "");
+    }
+    nlt_block_set_release(s->blocks, list);
 }
 
 nlt_ingest_t *

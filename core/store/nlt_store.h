@@ -96,16 +96,24 @@ void nlt_store_close(nlt_store_t *s);
  */
 void nlt_store_tick(nlt_store_t *s);
 
+#define NLT_STORE_REASON_MAX 400
+
 typedef struct {
     bool ready;
     nlt_head_state_t state;
     uint64_t replay_done; /* bytes */
     uint64_t replay_total;
-    char reason[200]; /* why not ready; a sentence */
+    char reason[NLT_STORE_REASON_MAX]; /* why not ready; a sentence */
 } nlt_store_status_t;
 
 /* Is it ready, and if not, why?  [any] */
 void nlt_store_status(nlt_store_t *s, nlt_store_status_t *out);
+
+/*
+ * What is not as it should be although the store is ready: blocks that are
+ * left out.  Sentences, or the empty string.  [any]
+ */
+void nlt_store_note(nlt_store_t *s, char out[NLT_STORE_REASON_MAX]);
 
 /* NULL while not ready.  The event loop's; not thread-safe. */
 nlt_ingest_t *nlt_store_ingest(nlt_store_t *s);
@@ -146,8 +154,8 @@ typedef struct {
     nlt_store_t *store;
     uint32_t tenant;
     nlt_head_view_t head;
-    void *blocks; /* the list that was current */
-    uint8_t *marks; /* of its blocks, then of those in quarantine */
+    void *blocks;       /* the list that was current */
+    uint8_t *marks;     /* of its blocks, then of those in quarantine */
     _Atomic bool again; /* a block turned out damaged */
     int64_t t_oldest_ms;
 } nlt_view_t;

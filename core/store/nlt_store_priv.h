@@ -31,8 +31,10 @@ struct nlt_store_s {
     bool open;             /* its state was OPEN */
     bool leaving;          /* it is dead: no new views */
     size_t n_views;
-    char reason[200];            /* why not open; a sentence */
-    char said[NLT_ERR_TEXT_MAX]; /* the last failure of a tick, logged */
+    char reason[NLT_STORE_REASON_MAX]; /* why not open; a sentence */
+    int64_t looked_ns; /* into the MANIFEST, for the reason; 0: never */
+    char found[NLT_STORE_REASON_MAX]; /* then; empty: nothing wrong */
+    char said[NLT_ERR_TEXT_MAX];      /* the last failure of a tick, logged */
 };
 
 /*

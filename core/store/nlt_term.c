@@ -41,6 +41,15 @@ write_at_start(const nlt_env_t *env, int dir_fd, int flags, const uint8_t *p,
     return rc;
 }
 
+static nlt_rc_t
+newer(int64_t size, nlt_err_t *err)
+{
+    return nlt_err_set(err, NLT_EVERSION,
+                       "\"" NLT_FILE_TERM "\" has %lld bytes, this program "
+                       "knows a format of %d",
+                       (long long) size, NLT_TERM_BYTES);
+}
+
 nlt_rc_t
 nlt_term_prepare(const nlt_env_t *env, int dir_fd, nlt_err_t *err)
 {
@@ -60,6 +69,9 @@ nlt_term_prepare(const nlt_env_t *env, int dir_fd, nlt_err_t *err)
     } else if (fd != -ENOENT) {
         return nlt_err_set_errno(err, NLT_EIO, -fd,
                                  "open \"" NLT_FILE_TERM "\"");
+    }
+    if (size > NLT_TERM_BYTES) {
+        return newer(size, err);
     }
     /* One that is cut off was mapped by nobody. */
     return size >= NLT_TERM_BYTES ? NLT_OK
@@ -89,6 +101,8 @@ nlt_term_open(const nlt_env_t *env, int dir_fd, const _Atomic uint64_t **out,
                                "size of \"" NLT_FILE_TERM "\"");
     } else if (size < NLT_TERM_BYTES) {
         rc = nlt_err_set(err, NLT_EDATA, "\"" NLT_FILE_TERM "\" is cut off");
+    } else if (size > NLT_TERM_BYTES) {
+        rc = newer(size, err);
     } else {
         rc = nlt_map_read(fd, NLT_TERM_BYTES, &p, err);
     }

@@ -24,7 +24,8 @@
  *    8  char[]     directory of its head, NUL-terminated
  *
  * The directory is there so that the files of a head elsewhere can be
- * removed; nothing else depends on it.
+ * removed; nothing else depends on it.  The length is the version: a file that
+ * is longer was written by a later program, and is refused.
  */
 #ifndef NLT_STORE_TERM_H
 #define NLT_STORE_TERM_H
@@ -36,14 +37,15 @@
 
 /*
  * Creates the file unless it is there and whole.  Callers exclude each other
- * (the lock of nlt_store_prepare_dir).  NLT_EIO, NLT_ENOMEM.
+ * (the lock of nlt_store_prepare_dir).  NLT_EVERSION, NLT_EIO, NLT_ENOMEM.
  */
 NLT_CHECKED nlt_rc_t nlt_term_prepare(const nlt_env_t *env, int dir_fd,
                                       nlt_err_t *err);
 
 /*
  * Maps the current term at *out for reading, until nlt_term_close().
- * NLT_EIO, also when the file is not there; NLT_EDATA when it is cut off.
+ * NLT_EIO, also when the file is not there; NLT_EDATA when it is cut off;
+ * NLT_EVERSION.
  */
 NLT_CHECKED nlt_rc_t nlt_term_open(const nlt_env_t *env, int dir_fd,
                                    const _Atomic uint64_t **out,

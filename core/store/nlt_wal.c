@@ -109,13 +109,17 @@ read_header(nlt_wal_t *w, nlt_err_t *err)
                            "log of arena %llu: its first frame is damaged",
                            (unsigned long long) w->arena_no);
     }
-    if (f.version != NLT_WAL_VERSION
-        || nlt_le64(body + NLT_WAL_ID_BYTES) != w->arena_no) {
+    if (f.version != NLT_WAL_VERSION) {
+        return nlt_err_set(err, NLT_EVERSION,
+                           "log of arena %llu: frames of version %u, only %d "
+                           "can be written",
+                           (unsigned long long) w->arena_no, f.version,
+                           NLT_WAL_VERSION);
+    }
+    if (nlt_le64(body + NLT_WAL_ID_BYTES) != w->arena_no) {
         return nlt_err_set(
-            err, NLT_EDATA,
-            "log of arena %llu: it says to be version %u of "
-            "arena %llu",
-            (unsigned long long) w->arena_no, f.version,
+            err, NLT_EDATA, "log of arena %llu: it says to be of arena %llu",
+            (unsigned long long) w->arena_no,
             (unsigned long long) nlt_le64(body + NLT_WAL_ID_BYTES));
     }
     w->seed = nlt_wal_seed(body);

@@ -80,7 +80,8 @@ NLT_CHECKED nlt_rc_t nlt_wal_create(const nlt_env_t *env, int dir_fd,
 
 /*
  * Opens the log of an arena for appending.  NLT_ENOENT, NLT_EIO; NLT_EDATA
- * when its header frame is damaged or of another arena; NLT_ENOMEM.
+ * when its header frame is damaged or of another arena; NLT_EVERSION;
+ * NLT_ENOMEM.
  */
 NLT_CHECKED nlt_rc_t nlt_wal_open(const nlt_env_t *env, int dir_fd,
                                   uint64_t arena_no, nlt_wal_t **out,
@@ -146,7 +147,10 @@ void nlt_wal_give_up(nlt_wal_t *w);
 
 typedef struct {
     void *ctx;
-    /* Return other than NLT_OK ends the reading with it. */
+    /*
+     * Return other than NLT_OK ends the reading with it.  Both NULL: frames
+     * are checked (NLT_EVERSION), their records are not looked at.
+     */
     nlt_rc_t (*series)(void *ctx, uint32_t series, uint32_t tenant,
                        nlt_str_t canonical);
     nlt_rc_t (*samples)(void *ctx, const nlt_wal_sample_t *s, size_t n);

@@ -122,6 +122,11 @@ read_frame(reading_t *rd, const uint8_t *p, const nlt_wal_frame_t *f)
     if (f->version != NLT_WAL_VERSION || (f->flags & ~NLT_WAL_F_SNAPPY)) {
         return NLT_EVERSION;
     }
+    if (rd->cb->series == NULL) {
+        return f->type >= NLT_WAL_HEADER && f->type <= NLT_WAL_SAMPLES
+                   ? NLT_OK
+                   : NLT_EVERSION;
+    }
     if (f->flags & NLT_WAL_F_SNAPPY) {
         if (nlt_snappy_length(body, NLT_WAL_BODY_MAX, &n, NULL) != NLT_OK
             || nlt_snappy_decode(body, rd->plain, n, NULL) != NLT_OK) {

@@ -163,6 +163,13 @@ a_term_begins_where_it_is_mapped(void)
     NLT_CHECK_INT(nlt_term_open(&fx.env, fd, &term, &err), NLT_OK);
     NLT_CHECK_INT(*term, 0);
     nlt_term_close(term);
+    /* One that is longer is of a later program. */
+    (void) snprintf(path, sizeof(path), "%s/term", fx.path);
+    NLT_CHECK_INT(truncate(path, NLT_TERM_BYTES + 1), 0);
+    NLT_CHECK_INT(nlt_term_open(&fx.env, fd, &term, &err), NLT_EVERSION);
+    NLT_CHECK_INT(nlt_store_prepare_dir(&fx.env, &fx.conf, &err),
+                  NLT_EVERSION);
+    NLT_CHECK(strstr(err.text, "\"term\" has 4105 bytes") != NULL);
     (void) close(fd);
     fx_deinit(&fx);
 }
