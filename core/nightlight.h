@@ -40,6 +40,7 @@ typedef struct nlt_api_s nlt_api_t;
 typedef struct {
     int64_t timeout_ms;   /* nightlight_query_timeout, 2m */
     uint64_t samples_max; /* nightlight_query_max_samples, 50M */
+    uint64_t series_max;  /* nightlight_query_max_series, 5M */
     size_t memory_max;    /* nightlight_query_memory, 256m */
     int64_t lookback_ms;  /* nightlight_lookback, 5m */
     unsigned features;    /* nlt_pql_features_t */

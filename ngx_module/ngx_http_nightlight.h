@@ -85,6 +85,7 @@ typedef struct {
 
     ngx_msec_t                       timeout;
     size_t                           samples_max;
+    size_t                           series_max;
     size_t                           memory_max;
     ngx_msec_t                       lookback;
     ngx_uint_t                       features;

@@ -114,6 +114,13 @@ static ngx_command_t  ngx_http_nightlight_commands[] = {
       offsetof(ngx_http_nightlight_loc_conf_t, samples_max),
       NULL },
 
+    { ngx_string("nightlight_query_max_series"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_nightlight_loc_conf_t, series_max),
+      NULL },
+
     { ngx_string("nightlight_query_memory"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_size_slot,
@@ -251,6 +258,7 @@ ngx_http_nightlight_create_loc_conf(ngx_conf_t *cf)
 
     nlcf->timeout = NGX_CONF_UNSET_MSEC;
     nlcf->samples_max = NGX_CONF_UNSET_SIZE;
+    nlcf->series_max = NGX_CONF_UNSET_SIZE;
     nlcf->memory_max = NGX_CONF_UNSET_SIZE;
     nlcf->lookback = NGX_CONF_UNSET_MSEC;
     nlcf->features = NGX_CONF_UNSET_UINT;
@@ -333,6 +341,7 @@ ngx_http_nightlight_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 120000);
     ngx_conf_merge_size_value(conf->samples_max, prev->samples_max, 50000000);
+    ngx_conf_merge_size_value(conf->series_max, prev->series_max, 5000000);
     ngx_conf_merge_size_value(conf->memory_max, prev->memory_max,
                               256 * 1024 * 1024);
     ngx_conf_merge_msec_value(conf->lookback, prev->lookback, 300000);
@@ -470,10 +479,11 @@ ngx_http_nightlight_check_query(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
-    if (nlcf->samples_max == 0) {
+    if (nlcf->samples_max == 0 || nlcf->series_max == 0) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "nightlight: \"nightlight_query_max_samples\" must not "
-                      "be zero in %s:%ui", nlcf->file, nlcf->line);
+                      "nightlight: \"nightlight_query_max_samples\" and "
+                      "\"nightlight_query_max_series\" must not be zero in "
+                      "%s:%ui", nlcf->file, nlcf->line);
         return NGX_CONF_ERROR;
     }
 

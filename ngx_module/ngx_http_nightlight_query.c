@@ -400,6 +400,7 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
 
     conf.timeout_ms = nlcf->timeout;
     conf.samples_max = nlcf->samples_max;
+    conf.series_max = nlcf->series_max;
     conf.memory_max = nlcf->memory_max;
     conf.lookback_ms = nlcf->lookback;
     conf.features = nlcf->features;

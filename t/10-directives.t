@@ -67,6 +67,7 @@ accepted('every parameter', "nightlight_store main path=$dir/store "
     . "retention_size=1g min_free=1m;"
     . "nightlight_self main 1s instance=edge-1;"
     . "nightlight_query_timeout 30s; nightlight_query_max_samples 1m;"
+    . "nightlight_query_max_series 1m;"
     . "nightlight_query_memory 64m; nightlight_lookback 1m;"
     . "nightlight_promql_features experimental-functions duration-expr;"
     . "nightlight_write_max_decoded 16m; nightlight_max_labels 30;"
@@ -138,6 +139,7 @@ refused('zero lookback', qr/must not be zero/, $store,
 
 for my $bad ('nightlight_query_timeout 0', 'nightlight_query_timeout 400d',
     'nightlight_lookback 400d', 'nightlight_query_max_samples 0',
+    'nightlight_query_max_series 0',
     'nightlight_query_memory 0', 'nightlight_query_memory 1k')
 {
     refused($bad, qr/must (?:not )?be/, $store,
@@ -167,7 +169,7 @@ EOF
 
 # the documented defaults are those of the code
 my $doc = $t->read_file("$Nightlight::Test::ROOT/docs/DIRECTIVES.md");
-for my $d (qw(nightlight_query_timeout nightlight_query_max_samples
+for my $d (qw(nightlight_query_timeout nightlight_query_max_samples nightlight_query_max_series
     nightlight_query_memory nightlight_lookback nightlight_promql_features
     nightlight_write_max_decoded nightlight_max_labels
     nightlight_max_label_name nightlight_max_label_value nightlight_store

@@ -20,6 +20,8 @@ $t->write_conf(locations => <<'EOL');
                                    nightlight_query_timeout 100ms; }
         location /few/           { nightlight_query main;
                                    nightlight_query_max_samples 1000; }
+        location /narrow/        { nightlight_query main;
+                                   nightlight_query_max_series 1000; }
         location /small/         { nightlight_query main;
                                    nightlight_query_memory 1m; }
         location /look/          { nightlight_query main;
@@ -204,10 +206,22 @@ my @slow = (query => $slow, start => $now - 3000, end => $now + 3000, step => 1)
 my $r = get('/few/query', query => 'wide', time => $now);
 is($r->{status}, 422, 'nightlight_query_max_samples: 422');
 is($r->{body}, '{"status":"error","errorType":"execution","error":"query '
-    . 'processing would load too many samples into memory in query execution"}',
+    . 'processing would load too many samples into memory in query execution '
+    . '(nightlight_query_max_samples is 1000)"}',
     'nightlight_query_max_samples: text');
 is(get('/few/query', query => 'req_total', time => $now)->{status}, 200,
     'and a query below it');
+
+$r = get('/narrow/query', query => 'count(wide)', time => $now);
+is($r->{status}, 422, 'nightlight_query_max_series: 422');
+is($r->{body}, '{"status":"error","errorType":"execution","error":"query '
+    . 'selects too many series (nightlight_query_max_series is 1000)"}',
+    'nightlight_query_max_series: text');
+is(get('/narrow/query', query => 'count(wide{i=~"[1-9].."}) + count(wide{i="7"})',
+    time => $now)->{status}, 200, 'and a query below it');
+is(get('/narrow/query', query => 'count(wide{i=~"[1-9].."}) + '
+    . 'count(wide{i=~"[1-9].."})', time => $now)->{status}, 422,
+    'all selectors count together');
 
 $r = get('/small/query_range', query => 'wide', start => $now - 300,
     end => $now, step => 1);
@@ -221,13 +235,38 @@ my $from = time();
 $r = get('/short/query_range', @slow);
 is($r->{status}, 503, 'nightlight_query_timeout: 503');
 is($r->{body}, '{"status":"error","errorType":"timeout","error":"query timed '
-    . 'out in expression evaluation"}', 'nightlight_query_timeout: text');
+    . 'out in expression evaluation (nightlight_query_timeout is 100ms)"}',
+    'nightlight_query_timeout: text');
 cmp_ok(time() - $from, '<', 3, 'nightlight_query_timeout: in time');
 $r = get('/api/v1/query_range', @slow, timeout => '100ms');
 is($r->{status}, 503, 'timeout parameter: 503');
+like($r->{body}, qr/ \(timeout is 100ms\)"/, 'timeout parameter: text');
 is(get('/short/query', query => '1')->{status}, 200, 'and a short query');
 $r = get('/short/query', query => '1', timeout => '1h');
 is($r->{status}, 200, 'the parameter cannot lengthen it');
+
+# ---- where the time went ----
+
+{
+    my $sec = qr/[0-9]+(?:\.[0-9]+)?(?:e-[0-9]+)?/;
+    my $body = get('/api/v1/query_range', query => 'rate(req_total[2m])',
+        start => $now - 60, end => $now, step => 30, stats => 'all')->{body};
+    like($body, qr/"stats":\{"timings":\{"evalTotalTime":$sec,"resultSortTime"
+        :$sec,"queryPreparationTime":$sec,"innerEvalTime":$sec,
+        "execQueueTime":$sec,"execTotalTime":$sec\},"samples":\{
+        "totalQueryableSamples":\d+,"samplesRead":\d+,"peakSamples":\d+\}\}\}
+        \}/x, 'stats');
+    my %t = map { my ($v) = $body =~ /"$_":([\d.e-]+)/; ($_ => $v) } qw(evalTotalTime
+        resultSortTime queryPreparationTime innerEvalTime execQueueTime
+        execTotalTime);
+    cmp_ok($t{queryPreparationTime} + $t{innerEvalTime} + $t{resultSortTime},
+        '<=', $t{evalTotalTime} * 1.000001, 'parts of the evaluation');
+    cmp_ok($t{innerEvalTime}, '>', 0, 'it takes time');
+    cmp_ok(abs($t{evalTotalTime} + $t{execQueueTime} - $t{execTotalTime}), '<',
+        1e-6, 'waiting and evaluating are all of it');
+    unlike(get('/api/v1/query', query => '1', time => 5)->{body}, qr/stats/,
+        'no stats unless asked for');
+}
 
 # ---- clients that leave ----
 

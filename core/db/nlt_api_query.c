@@ -60,29 +60,86 @@ common_params(nlt_api_t *a, nlt_pql_query_t *q)
     return true;
 }
 
-/* The stats object of the answer, when it is asked for. */
+/* Seconds as Go prints a float in JSON. */
+static void
+add_seconds(nlt_buf_t *b, const char *name, int64_t ns)
+{
+    char text[NLT_NUM_TEXT_MAX];
+
+    nlt_buf_addf(b, "\"%s\":%.*s", name,
+                 (int) nlt_num_sample(text, (double) ns / 1e9), text);
+}
+
+/*
+ * The stats object of the answer, when it is asked for: where the time went,
+ * from the request until now.
+ */
 static nlt_str_t
-stats_text(nlt_api_t *a, const nlt_pql_stats_t *stats)
+stats_text(nlt_api_t *a, const nlt_pql_stats_t *st, int64_t run_ns)
 {
     nlt_buf_t b;
     nlt_str_t out;
-    double s = (double) (nlt_mono_ns(a->env) - a->start_ns) / 1e9;
+    int64_t total_ns = nlt_mono_ns(a->env) - a->start_ns;
+    int64_t queue_ns = run_ns - a->start_ns;
 
     if (nlt_api_param(a, "stats").len == 0) {
         return (nlt_str_t){0, NULL};
     }
     nlt_buf_init(&b, a->env->mem, 4096);
+    nlt_buf_add_c(&b, ",\"stats\":{\"timings\":{");
+    add_seconds(&b, "evalTotalTime", total_ns - queue_ns);
+    nlt_buf_add_c(&b, ",");
+    add_seconds(&b, "resultSortTime", st->sort_ns);
+    nlt_buf_add_c(&b, ",");
+    add_seconds(&b, "queryPreparationTime", st->prepare_ns);
+    nlt_buf_add_c(&b, ",");
+    add_seconds(&b, "innerEvalTime", st->eval_ns - st->sort_ns);
+    nlt_buf_add_c(&b, ",");
+    add_seconds(&b, "execQueueTime", queue_ns);
+    nlt_buf_add_c(&b, ",");
+    add_seconds(&b, "execTotalTime", total_ns);
     nlt_buf_addf(&b,
-                 ",\"stats\":{\"timings\":{\"evalTotalTime\":%.9f,"
-                 "\"resultSortTime\":0,\"queryPreparationTime\":0,"
-                 "\"innerEvalTime\":%.9f,\"execQueueTime\":0,"
-                 "\"execTotalTime\":%.9f},\"samples\":"
-                 "{\"totalQueryableSamples\":%llu,\"peakSamples\":%llu}}",
-                 s, s, s, (unsigned long long) stats->samples_read,
-                 (unsigned long long) stats->samples_peak);
+                 "},\"samples\":{\"totalQueryableSamples\":%llu,"
+                 "\"samplesRead\":%llu,\"peakSamples\":%llu}}",
+                 (unsigned long long) st->samples_read,
+                 (unsigned long long) st->samples_read,
+                 (unsigned long long) st->samples_peak);
     out = nlt_pool_str(&a->pool, nlt_buf_str(&b));
     nlt_buf_deinit(&b);
     return out;
+}
+
+/* Says behind the text of a limit which directive or parameter it was. */
+static nlt_rc_t
+name_limit(const nlt_api_t *a, const nlt_pql_query_t *q, nlt_rc_t rc,
+           nlt_err_t *err)
+{
+    static const char series[] = "query selects too many series";
+    static const char samples[] = "query processing would load too many";
+    nlt_err_t met = *err;
+    char duration[64];
+    size_t len;
+
+    if (rc == NLT_ELIMIT
+        && strncmp(met.text, series, sizeof(series) - 1) == 0) {
+        return nlt_err_set(err, rc, "%s (nightlight_query_max_series is %llu)",
+                           met.text, (unsigned long long) q->series_max);
+    }
+    if (rc == NLT_ELIMIT
+        && strncmp(met.text, samples, sizeof(samples) - 1) == 0) {
+        return nlt_err_set(err, rc,
+                           "%s (nightlight_query_max_samples is %llu)",
+                           met.text, (unsigned long long) q->samples_max);
+    }
+    if (rc == NLT_ETIMEOUT) {
+        len = nlt_time_print_duration(duration, q->timeout_ms);
+        return nlt_err_set(err, rc, "%s (%s is %.*s)", met.text,
+                           q->timeout_ms == a->conf.timeout_ms
+                               ? "nightlight_query_timeout"
+                               : "timeout",
+                           (int) len, duration);
+    }
+    return rc;
 }
 
 /* Adds "results truncated due to limit" in front of the warnings. */
@@ -111,6 +168,7 @@ run_eval(nlt_api_t *a, void *ctx, nlt_err_t *err)
     const run_t *r = ctx;
     nlt_value_t *value = nlt_pool_zalloc(&a->pool, sizeof(*value));
     nlt_pql_stats_t stats = {0};
+    int64_t run_ns = nlt_mono_ns(a->env);
     nlt_rc_t rc;
 
     if (value == NULL) {
@@ -124,7 +182,7 @@ run_eval(nlt_api_t *a, void *ctx, nlt_err_t *err)
         return NLT_OK;
     }
     if (rc != NLT_OK) {
-        return rc;
+        return name_limit(a, r->q, rc, err);
     }
     if (r->limit > 0 && value->n_series > r->limit
         && value->type != NLT_VALUE_SCALAR) {
@@ -136,7 +194,7 @@ run_eval(nlt_api_t *a, void *ctx, nlt_err_t *err)
     a->json.kind = NLT_JSON_VALUE;
     a->json.value = value;
     a->json.annots = &a->annots;
-    a->json.stats = stats_text(a, &stats);
+    a->json.stats = stats_text(a, &stats, run_ns);
     nlt_api_json(a);
     return NLT_OK;
 }
@@ -149,6 +207,7 @@ run(nlt_api_t *a, nlt_pql_query_t *q, size_t limit)
     q->text = nlt_api_param(a, "query");
     q->subquery_step_ms = 60 * 1000;
     q->samples_max = a->conf.samples_max;
+    q->series_max = a->conf.series_max;
     q->features = a->conf.features;
     q->cancel = &a->cancel;
     q->env = a->env;

@@ -316,8 +316,11 @@ evaluate(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan, nlt_value_t *out)
     }
     rc = run_vector(ctx, plan, out);
     if (rc == NLT_OK && !q->instant) {
+        int64_t from_ns = nlt_mono_ns(q->env);
+
         out->type = NLT_VALUE_MATRIX;
         rc = sort_series(ctx, out);
+        ctx->stats->sort_ns = nlt_mono_ns(q->env) - from_ns;
     }
     return rc;
 }
@@ -372,6 +375,7 @@ nlt_pql_run(nlt_pool_t *pool, const nlt_pql_query_t *q, nlt_value_t *out,
                          .delayed = q->features & NLT_PQL_F_DELAYED_NAME};
     nlt_pql_node_t *ast;
     nlt_pql_plan_t *plan = NULL;
+    int64_t from_ns = nlt_mono_ns(q->env);
     nlt_rc_t rc;
 
     memset(out, 0, sizeof(*out));
@@ -395,8 +399,11 @@ nlt_pql_run(nlt_pool_t *pool, const nlt_pql_query_t *q, nlt_value_t *out,
     }
     if (rc == NLT_OK) {
         nlt_pool_mark_t mark = nlt_pool_mark(pool);
+        int64_t planned_ns = nlt_mono_ns(q->env);
 
+        stats->prepare_ns = planned_ns - from_ns;
         rc = evaluate(&ctx, plan, out);
+        stats->eval_ns = nlt_mono_ns(q->env) - planned_ns;
         if (rc == NLT_EEXEC) {
             nlt_pql_close_sets(&ctx);
             nlt_pool_rewind(pool, mark);

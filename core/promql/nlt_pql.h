@@ -27,6 +27,7 @@ typedef struct {
     int64_t lookback_ms;      /* > 0; 5 minutes by default */
     int64_t subquery_step_ms; /* default step of subqueries; 1 minute */
     uint64_t samples_max;     /* held at once; 50 million by default */
+    uint64_t series_max;      /* of all selectors together; 0: any number */
     unsigned features;        /* nlt_pql_features_t */
     int64_t deadline_ns;      /* of env->mono_ns, or 0: none */
     int64_t timeout_ms;       /* what the deadline came from, for texts */
@@ -39,6 +40,9 @@ typedef struct {
     uint64_t samples_read; /* samples that the source handed over */
     uint64_t samples_peak; /* most samples held at once */
     uint64_t series_read;
+    int64_t prepare_ns; /* text to plan */
+    int64_t eval_ns;    /* plan to result, sorting included */
+    int64_t sort_ns;    /* of a range query's result */
 } nlt_pql_stats_t;
 
 /*
@@ -51,7 +55,7 @@ typedef struct {
  *   NLT_EINVAL    parse, type and preparation errors: HTTP 400, wrapped by
  *                 the API as invalid parameter "query"
  *   NLT_EEXEC     evaluation errors (messages.md part 2): 422
- *   NLT_ELIMIT    too many samples: 422
+ *   NLT_ELIMIT    too many samples or series: 422
  *   NLT_ENOMEM    over the memory limit: 422, text names the limit
  *   NLT_ETIMEOUT  503; NLT_ECANCELED 499
  *   NLT_EIO, NLT_EDATA, NLT_EBUG  500

@@ -43,6 +43,7 @@ fails(blame_t *b, const nlt_pql_plan_t *plan)
     nlt_pql_annots_init(&ignored, ctx->pool);
     ctx->annots = &ignored;
     ctx->samples_held = 0;
+    ctx->series_selected = 0;
     rc = b->drain(ctx, plan);
     nlt_pql_close_sets(ctx);
     nlt_pool_rewind(ctx->pool, mark);

@@ -43,6 +43,7 @@ typedef struct {
     nlt_err_t *err;
     bool delayed;               /* names are removed at the end */
     uint64_t samples_held;      /* in kept rows */
+    uint64_t series_selected;   /* by the selectors opened so far */
     int64_t poll_credit;        /* work left until the clock is looked at */
     nlt_mem_t mem;              /* of buffers: allocates from pool */
     nlt_pql_open_set_t *sets;   /* to close at the end */
@@ -123,7 +124,8 @@ void *nlt_pql_iter_new(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
 NLT_CHECKED bool
 nlt_pql_row_alloc(nlt_pql_ctx_t *ctx, size_t n, nlt_pql_row_t *row);
 
-/* Opens a selector's set; closed when the query ends. */
+/* Opens a selector's set; closed when the query ends.  NLT_ELIMIT: with it,
+ * the query has too many series. */
 NLT_CHECKED nlt_rc_t nlt_pql_open_set(nlt_pql_ctx_t *ctx,
                                       const nlt_pql_fetch_t *f,
                                       nlt_series_set_t **out);

@@ -248,6 +248,22 @@ too_many_samples_are_refused(void)
 }
 
 static void
+too_many_series_are_refused(void)
+{
+    memset(&q, 0, sizeof(q));
+    q.series_max = N_SERIES - 1;
+    NLT_CHECK_INT(run_in("sum(m)", false, (size_t) 64 << 20), NLT_ELIMIT);
+    NLT_CHECK_STR(err_text(), "query selects too many series");
+    q.series_max = N_SERIES;
+    NLT_CHECK_INT(run_in("sum(m)", false, (size_t) 64 << 20), NLT_OK);
+    /* selectors count together */
+    NLT_CHECK_INT(run_in("sum(m) + sum(m)", false, (size_t) 64 << 20),
+                  NLT_ELIMIT);
+    q.series_max = 2 * N_SERIES;
+    NLT_CHECK_INT(run_in("sum(m) + sum(m)", false, (size_t) 64 << 20), NLT_OK);
+}
+
+static void
 time_and_cancel_end_a_query(void)
 {
     memset(&q, 0, sizeof(q));
@@ -307,6 +323,7 @@ main(void)
     NLT_TEST(wrong_types_are_bad_requests);
     NLT_TEST(duplicates_are_evaluation_errors);
     NLT_TEST(too_many_samples_are_refused);
+    NLT_TEST(too_many_series_are_refused);
     NLT_TEST(time_and_cancel_end_a_query);
     NLT_TEST(a_failing_source_is_named);
     NLT_TEST(every_small_budget_is_an_error_with_a_text);
