@@ -292,6 +292,8 @@ ngx_http_nightlight_thread_open(ngx_http_nightlight_thread_t *t, int64_t *wait)
     nlt_err_t      err;
     nlt_helper_t  *helper;
 
+    helper = NULL;
+
     rc = nlt_store_prepare_dir(&ngx_http_nightlight_env, &t->conf, &err);
 
     if (rc == NLT_OK) {
