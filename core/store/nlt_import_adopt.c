@@ -238,7 +238,7 @@ check_copy(const nlt_import_t *im, const char *ulid, int stage_fd,
  */
 static nlt_rc_t
 move_in(const nlt_import_t *im, const char *ulid, int dir_fd,
-        const char *stage, nlt_err_t *err)
+        const char *stage, int stage_fd, nlt_err_t *err)
 {
     const nlt_io_t *io = im->conf.env->io;
     char adopting[NLT_IMPORT_NAME_SIZE], from[2 * NLT_IMPORT_NAME_SIZE];
@@ -257,7 +257,8 @@ move_in(const nlt_import_t *im, const char *ulid, int dir_fd,
         rc = sys < 0 ? bad_dir(sys, "rename " NLT_DIR_BLOCKS "/", from, err)
                      : nlt_io_sync_dir(io, im->conf.blocks_fd, err);
     }
-    return rc;
+    /* It moved from one directory to another: both have to say so. */
+    return rc == NLT_OK ? nlt_io_sync_dir(io, stage_fd, err) : rc;
 }
 
 /* Faults of the block itself, not of our disk or memory. */
@@ -294,7 +295,7 @@ take_in(nlt_import_t *im, nlt_import_entry_t *e, int dir_fd,
         rc = check_copy(im, e->ulid.c, stage_fd, look, &out->block, err);
     }
     if (rc == NLT_OK) {
-        rc = move_in(im, e->ulid.c, dir_fd, stage, err);
+        rc = move_in(im, e->ulid.c, dir_fd, stage, stage_fd, err);
         out->undo = rc != NLT_OK;
     }
     if (stage_fd >= 0) {

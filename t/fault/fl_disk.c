@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 void
 fl_die(const char *what, const char *name)
@@ -389,6 +390,16 @@ disk_size(void *ctx, int fd)
 }
 
 static int
+disk_stat(void *ctx, int dir_fd, const char *name, nlt_io_stat_t *out)
+{
+    fl_disk_t *d = enter(ctx);
+
+    return (int) leave(d, trips(d, false)
+                              ? failure(d)
+                              : nlt_io_posix.stat(NULL, dir_fd, name, out));
+}
+
+static int
 disk_mkdir(void *ctx, int dir_fd, const char *name, unsigned mode)
 {
     fl_disk_t *d = enter(ctx);
@@ -501,6 +512,7 @@ fl_disk_io(fl_disk_t *d)
                       .truncate = disk_truncate,
                       .allocate = disk_allocate,
                       .size = disk_size,
+                      .stat = disk_stat,
                       .mkdir = disk_mkdir,
                       .rename = disk_rename,
                       .link = disk_link,
@@ -593,6 +605,35 @@ fl_disk_deinit(fl_disk_t *d)
     free(d->base);
     free(d->fd);
     (void) pthread_mutex_destroy(&d->mutex);
+}
+
+void
+fl_disk_rot(fl_disk_t *d, const char *path, uint64_t off, uint8_t mask)
+{
+    fl_disk_t *locked = enter(d);
+    place_t at = resolve(d, AT_FDCWD, path);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    fl_change_t *c;
+    uint8_t byte;
+
+    if (at.ino == 0 || fd < 0 || pread(fd, &byte, 1, (off_t) off) != 1) {
+        fl_die("cannot rot", path);
+    }
+    byte ^= mask;
+    if (pwrite(fd, &byte, 1, (off_t) off) != 1) {
+        fl_die("cannot rot", path);
+    }
+    (void) close(fd);
+    c = note(d, FL_WRITE, at.ino);
+    c->off = off;
+    c->len = 1;
+    c->data = malloc(1);
+    if (c->data == NULL) {
+        fl_die("memory", "rot");
+    }
+    c->data[0] = byte;
+    (void) note(d, FL_SYNC, at.ino);
+    (void) leave(locked, 0);
 }
 
 void

@@ -96,6 +96,9 @@ void fl_disk_deinit(fl_disk_t *d);
 /* The table; d stays in place while it is used. */
 nlt_io_t fl_disk_io(fl_disk_t *d);
 
+/* A byte of a file changes on the medium itself, for good. */
+void fl_disk_rot(fl_disk_t *d, const char *path, uint64_t off, uint8_t mask);
+
 /* From now on; the count of calls begins again. */
 void fl_disk_plan(fl_disk_t *d, fl_plan_t plan);
 

@@ -406,33 +406,51 @@ check_set(const nlt_series_set_t *set, nlt_pool_t *pool, check_t *c,
     return NLT_OK;
 }
 
+/* One try at an answer. */
+static nlt_rc_t
+check_view(nlt_view_t *view, check_t *c, fl_verdict_t *v, nlt_err_t *err)
+{
+    nlt_matcher_t m = {NLT_MATCH_EQ, NLT_METRIC_NAME, NLT_STR("m"), NULL};
+    nlt_select_t sel = {&m, 1, INT64_MIN, INT64_MAX};
+    nlt_series_set_t *set;
+    nlt_pool_t pool;
+    nlt_rc_t rc;
+
+    memset(v, 0, sizeof(*v));
+    memset(c->seen, 0, sizeof(c->seen));
+    nlt_pool_init(&pool, &nlt_mem_libc, 256 << 20);
+    rc = view->source.ops->select(&view->source, &pool, &sel, &set, err);
+    if (rc == NLT_OK) {
+        rc = check_set(set, &pool, c, v, err);
+        view->source.ops->close(set);
+    }
+    nlt_pool_deinit(&pool);
+    return rc;
+}
+
 bool
 fl_store_check(fl_store_t *s, fl_ledger_t *l, size_t at, bool hold,
                fl_verdict_t *v)
 {
-    nlt_matcher_t m = {NLT_MATCH_EQ, NLT_METRIC_NAME, NLT_STR("m"), NULL};
-    nlt_select_t sel = {&m, 1, INT64_MIN, INT64_MAX};
-    check_t c = {.l = l, .at = at, .hold = hold};
-    nlt_series_set_t *set;
-    nlt_pool_t pool;
+    check_t c = {.l = l, .at = at};
     nlt_view_t view;
     nlt_err_t err = {.rc = NLT_OK};
     nlt_rc_t rc;
 
-    memset(v, 0, sizeof(*v));
     c.t_border_ms = nlt_min_i64(s->now_ms, l->t_max_ms) - s->conf.retention_ms;
     rc = nlt_view_open(s->store[0], 0, NULL, &view, &err);
     if (rc == NLT_OK) {
-        nlt_pool_init(&pool, &nlt_mem_libc, 256 << 20);
-        rc = view.source.ops->select(&view.source, &pool, &sel, &set, &err);
-        if (rc == NLT_OK) {
-            rc = check_set(set, &pool, &c, v, &err);
-            view.source.ops->close(set);
+        do {
+            rc = check_view(&view, &c, v, &err);
+        } while (nlt_view_again(&view));
+        c.hold = hold;
+        if (rc == NLT_OK && hold) {
+            rc = check_view(&view, &c, v, &err);
         }
-        nlt_pool_deinit(&pool);
         nlt_view_close(&view);
     }
     if (rc != NLT_OK) {
+        memset(v, 0, sizeof(*v));
         (void) snprintf(v->first, sizeof(v->first), "no answer: %.120s",
                         err.text);
         return false;

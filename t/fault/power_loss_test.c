@@ -18,18 +18,16 @@
  */
 #include "nlt_test.h"
 
-#include "fl_store.h"
+#include "fl_story.h"
 #include "fl_tree.h"
 
-#define SECOND_NS  INT64_C(1000000000)
 #define FAULTS_MAX 3
 
 typedef struct {
     char root[48];
     char disk_path[96];
     fl_disk_t disk;
-    fl_store_t s;
-    fl_ledger_t ledger;
+    fl_story_t t;
 } run_t;
 
 static bool full;
@@ -43,139 +41,22 @@ run_begin(run_t *r, int64_t wal_sync_ms)
     nlt_err_t err;
 
     memset(r, 0, sizeof(*r));
+    r->t.rand = nlt_test_rand();
     fl_room_make(r->root, sizeof(r->root));
     fl_room_dir(r->root, "disk", r->disk_path, sizeof(r->disk_path));
     fl_room_dir(r->root, "head", head, sizeof(head));
     fl_disk_init(&r->disk, r->disk_path);
-    fl_store_init(&r->s, r->root, "disk", &r->disk, wal_sync_ms);
-    NLT_CHECK(fl_store_start(&r->s, FL_WRITERS, &err));
+    fl_store_init(&r->t.s, r->root, "disk", &r->disk, wal_sync_ms);
+    NLT_CHECK(fl_store_start(&r->t.s, FL_WRITERS, &err));
 }
 
 static void
 run_end(run_t *r)
 {
-    fl_store_close(&r->s);
+    fl_store_close(&r->t.s);
     fl_disk_deinit(&r->disk);
-    fl_ledger_deinit(&r->ledger);
+    fl_ledger_deinit(&r->t.ledger);
     fl_room_remove(r->root);
-}
-
-/* Live, late, repeated samples and a new series; by all writers. */
-static void
-write_round(run_t *r, unsigned round)
-{
-    fl_store_t *s = &r->s;
-    int64_t now = s->now_ms;
-
-    for (unsigned w = 0; w < FL_WRITERS; w++) {
-        for (unsigned k = 0; k < 3; k++) {
-            (void) fl_store_write(s, &r->ledger, w, 8 * w, 8,
-                                  now - 45000 + 15000 * (int64_t) k);
-        }
-    }
-    (void) fl_store_write(s, &r->ledger, 0, 0, 4, now - 3 * FL_HOUR);
-    (void) fl_store_write(s, &r->ledger, 1, 4, 4, now - 40000);
-    (void) fl_store_write(s, &r->ledger, 2, 0, 4, now - 45000);
-    (void) fl_store_write(s, &r->ledger, 2, 100 + round, 1, now);
-}
-
-static void
-pass_time(run_t *r, int64_t ms)
-{
-    r->s.now_ms += ms;
-    r->s.mono_ns += 70 * SECOND_NS;
-}
-
-/* Ordinary life: writes, syncs, rotations, flushes. */
-static void
-life(run_t *r)
-{
-    for (unsigned round = 0; round < 3; round++) {
-        write_round(r, round);
-        fl_store_steps(&r->s, 2);
-        if (round != 1) {
-            nlt_helper_flush_soon(r->s.helper);
-        }
-        fl_store_steps(&r->s, 4);
-        pass_time(r, 60000);
-    }
-    write_round(r, 3);
-}
-
-/* Requests wait for a sync while their arena is rotated and flushed. */
-static void
-waiting(run_t *r)
-{
-    for (unsigned round = 0; round < 4; round++) {
-        fl_post_t p[FL_WRITERS + 2];
-        int64_t now = r->s.now_ms;
-
-        for (unsigned w = 0; w < FL_WRITERS; w++) {
-            fl_store_post(&r->s, &r->ledger, w, 8 * w + round, 8, now, &p[w]);
-        }
-        if (round % 2 == 0) {
-            nlt_helper_flush_soon(r->s.helper);
-        }
-        fl_store_steps(&r->s, round);
-        /* By then the first ones have two logs. */
-        for (unsigned w = 0; w < 2; w++) {
-            fl_store_post(&r->s, &r->ledger, w, 60 * w, 4, now + 1000,
-                          &p[FL_WRITERS + w]);
-        }
-        for (unsigned i = 0; i < NLT_COUNT(p); i++) {
-            NLT_CHECK(fl_store_finish(&r->s, &r->ledger, &p[i]));
-        }
-        pass_time(r, 60000);
-    }
-}
-
-/* Blocks of old samples leave while new ones come. */
-static void
-ageing(run_t *r)
-{
-    for (unsigned i = 0; i < 3; i++) {
-        (void) fl_store_write(&r->s, &r->ledger, i, 0, 12,
-                              r->s.now_ms - 15 * FL_DAY
-                                  + (int64_t) (i + 1) * FL_HOUR);
-    }
-    NLT_CHECK(fl_store_flush(&r->s));
-    for (unsigned round = 0; round < 3; round++) {
-        pass_time(r, FL_DAY);
-        write_round(r, round);
-        fl_store_steps(&r->s, 4);
-    }
-    write_round(r, 3);
-}
-
-/* All processes die at some call, and others go on with the same head. */
-static void
-deaths(run_t *r)
-{
-    for (unsigned round = 0; round < 5; round++) {
-        nlt_err_t err;
-
-        fl_disk_plan(&r->disk,
-                     (fl_plan_t){.fail_at = 5 + (long) nlt_test_below(120),
-                                 .torn = true});
-        write_round(r, round);
-        if (round % 2 == 0) {
-            nlt_helper_flush_soon(r->s.helper);
-        }
-        fl_store_steps(&r->s, 4);
-        fl_store_close(&r->s);
-        fl_disk_plan(&r->disk, (fl_plan_t){.fail_at = 0});
-        if (round == 3) {
-            fl_store_reboot(&r->s); /* only the head: its tmpfs was emptied */
-        }
-        if (!fl_store_start(&r->s, FL_WRITERS, &err)) {
-            NLT_CHECK(!"started again");
-            printf("# %s\n", err.text);
-            return;
-        }
-        pass_time(r, 60000);
-    }
-    write_round(r, 5);
-    fl_store_steps(&r->s, 2);
 }
 
 typedef enum {
@@ -196,33 +77,33 @@ troubled(run_t *r, long call, trouble_t what, size_t *after)
     if (what != RECOVERY) {
         fl_disk_plan(&r->disk, plan);
     }
-    write_round(r, 0);
+    fl_story_write(&r->t, 0);
     if (what == RECOVERY) {
-        fl_store_close(&r->s);
-        fl_store_reboot(&r->s);
+        fl_store_close(&r->t.s);
+        fl_store_reboot(&r->t.s);
         fl_disk_plan(&r->disk, plan);
-        while (!fl_store_start(&r->s, FL_WRITERS, &err) && r->disk.hit) {
-            fl_store_close(&r->s);
+        while (!fl_store_start(&r->t.s, FL_WRITERS, &err) && r->disk.hit) {
+            fl_store_close(&r->t.s);
         }
     }
     *after = r->disk.n;
-    nlt_helper_flush_soon(r->s.helper);
-    fl_store_steps(&r->s, 4);
-    pass_time(r, 60000);
+    nlt_helper_flush_soon(r->t.s.helper);
+    fl_store_steps(&r->t.s, 4);
+    fl_story_pass(&r->t, 60000);
     hit = r->disk.hit;
     fl_disk_plan(&r->disk, (fl_plan_t){.fail_at = 0});
     *after = what == RECOVERY ? *after : r->disk.n;
     if (what == DEATH) {
-        fl_store_close(&r->s);
-        NLT_CHECK(fl_store_start(&r->s, FL_WRITERS, &err));
+        fl_store_close(&r->t.s);
+        NLT_CHECK(fl_store_start(&r->t.s, FL_WRITERS, &err));
     }
     for (unsigned i = 0; i < 4; i++) {
-        r->s.now_ms += 1000;
-        (void) fl_store_write(&r->s, &r->ledger, 0, 0, 4, r->s.now_ms);
-        nlt_helper_flush_soon(r->s.helper);
-        fl_store_steps(&r->s, 1);
+        r->t.s.now_ms += 1000;
+        (void) fl_store_write(&r->t.s, &r->t.ledger, 0, 0, 4, r->t.s.now_ms);
+        nlt_helper_flush_soon(r->t.s.helper);
+        fl_store_steps(&r->t.s, 1);
     }
-    write_round(r, 1);
+    fl_story_write(&r->t, 1);
     return hit;
 }
 
@@ -257,9 +138,9 @@ static void
 trial_begin(trial_t *t, const char *name, run_t *run)
 {
     *t = (trial_t){.name = name, .run = run};
-    fl_store_settle(&run->s, &run->ledger);
-    fl_ledger_sort(&run->ledger);
-    fl_ledger_copy(&t->ledger, &run->ledger);
+    fl_store_settle(&run->t.s, &run->t.ledger);
+    fl_ledger_sort(&run->t.ledger);
+    fl_ledger_copy(&t->ledger, &run->t.ledger);
     t->must_at = malloc((t->ledger.n + 1) * sizeof(*t->must_at));
     for (size_t i = 0; i < t->ledger.n; i++) {
         t->must_at[i] = t->ledger.v[i].must;
@@ -379,14 +260,17 @@ try_loss(trial_t *t, const loss_t *l)
     if (!build(t, l, where, true)) {
         return;
     }
-    fl_store_init(&s, t->run->root, where, NULL, t->run->s.conf.wal_sync_ms);
-    s.now_ms = t->run->s.now_ms;
+    fl_store_init(&s, t->run->root, where, NULL, t->run->t.s.conf.wal_sync_ms);
+    s.now_ms = t->run->t.s.now_ms;
     fl_store_reboot(&s);
     if (!fl_store_start(&s, 1, &err)) {
         what = "does not start";
         (void) snprintf(v.first, sizeof(v.first), "%.150s", err.text);
     } else if (!fl_store_check(&s, &t->ledger, l->at, false, &v)) {
         what = "after the start";
+    } else if (!fl_story_snapshots_whole(&t->run->t, s.path, l->at, v.first,
+                                         sizeof(v.first))) {
+        what = "snapshots";
     } else {
         what = lives_on(&s, &t->ledger, l->at, &v);
     }
@@ -401,16 +285,21 @@ try_loss(trial_t *t, const loss_t *l)
 
 /* ---- a second loss, while the store recovers from the first ---- */
 
-/* The ledger of a run that begins with the tree of a loss. */
+/* What a run that begins with the tree of a loss knows. */
 static void
-inherit(fl_ledger_t *to, const fl_ledger_t *from, size_t at)
+inherit(fl_story_t *to, const fl_story_t *from, size_t at)
 {
-    fl_ledger_copy(to, from);
-    for (size_t i = 0; i < to->n; i++) {
-        fl_row_t *row = &to->v[i];
+    fl_ledger_copy(&to->ledger, &from->ledger);
+    for (size_t i = 0; i < to->ledger.n; i++) {
+        fl_row_t *row = &to->ledger.v[i];
 
         row->tried = row->tried <= at ? 0 : SIZE_MAX;
         row->must = row->must <= at ? 0 : SIZE_MAX;
+    }
+    memcpy(to->snapshot, from->snapshot, sizeof(to->snapshot));
+    to->n_snapshots = from->n_snapshots;
+    for (unsigned i = 0; i < to->n_snapshots; i++) {
+        to->snapshot[i].done = to->snapshot[i].done <= at ? 0 : SIZE_MAX;
     }
 }
 
@@ -424,28 +313,28 @@ try_second(trial_t *first, const loss_t *l)
     fl_verdict_t v;
     nlt_err_t err = {.rc = NLT_OK};
     trial_t second;
-    run_t r = {.s = {.helper = NULL}};
+    run_t r = {.t = {.n_imports = 0}};
 
     (void) build(first, l, "first", false);
     memcpy(r.root, first->run->root, sizeof(r.root));
     (void) snprintf(r.disk_path, sizeof(r.disk_path), "%s/first", r.root);
     fl_disk_init(&r.disk, r.disk_path);
-    fl_store_init(&r.s, r.root, "first", &r.disk,
-                  first->run->s.conf.wal_sync_ms);
-    r.s.now_ms = first->run->s.now_ms;
-    fl_store_reboot(&r.s);
-    inherit(&r.ledger, &first->ledger, l->at);
-    if (!fl_store_start(&r.s, FL_WRITERS, &err)) {
+    fl_store_init(&r.t.s, r.root, "first", &r.disk,
+                  first->run->t.s.conf.wal_sync_ms);
+    r.t.s.now_ms = first->run->t.s.now_ms;
+    fl_store_reboot(&r.t.s);
+    inherit(&r.t, &first->run->t, l->at);
+    if (!fl_store_start(&r.t.s, FL_WRITERS, &err)) {
         fault(first, l, "does not start", err.text);
-    } else if (!fl_store_check(&r.s, &r.ledger, 0, true, &v)) {
+    } else if (!fl_store_check(&r.t.s, &r.t.ledger, 0, true, &v)) {
         fault(first, l, "after the start", v.first);
     } else {
-        pass_time(&r, 60000);
-        write_round(&r, 9);
-        fl_store_steps(&r.s, 2);
-        NLT_CHECK(fl_store_flush(&r.s));
+        fl_story_pass(&r.t, 60000);
+        fl_story_write(&r.t, 9);
+        fl_store_steps(&r.t.s, 2);
+        NLT_CHECK(fl_store_flush(&r.t.s));
     }
-    fl_store_close(&r.s);
+    fl_store_close(&r.t.s);
     if (first->n_faults == 0) {
         (void) snprintf(name, sizeof(name), "%s, loss after %zu (%s), again",
                         first->name, l->at, fl_loss_names[l->kind]);
@@ -461,7 +350,7 @@ try_second(trial_t *first, const loss_t *l)
         trial_end(&second);
     }
     fl_disk_deinit(&r.disk);
-    fl_ledger_deinit(&r.ledger);
+    fl_ledger_deinit(&r.t.ledger);
 }
 
 /* ---- which losses ---- */
@@ -500,14 +389,22 @@ some_losses(trial_t *t, unsigned n)
 }
 
 static void
-power_goes(const char *name, void (*story)(run_t *), int64_t wal_sync_ms)
+power_goes(const char *name, fl_story_cb_t story, int64_t wal_sync_ms)
 {
     run_t run;
     trial_t t;
 
     run_begin(&run, wal_sync_ms);
-    story(&run);
-    fl_store_close(&run.s);
+    NLT_CHECK(story(&run.t));
+    if (getenv("NLT_TEST_VERBOSE") != NULL) {
+        for (size_t i = 0; i < run.disk.n; i++) {
+            char text[200];
+
+            fl_disk_describe(&run.disk, i, text, sizeof(text));
+            printf("# change %zu: %s\n", i + 1, text);
+        }
+    }
+    fl_store_close(&run.t.s);
     trial_begin(&t, name, &run);
     if (full) {
         every_loss(&t, 4);
@@ -541,7 +438,7 @@ trouble_then_loss(const char *name, trouble_t what)
 
         run_begin(&run, NLT_WAL_SYNC_ALWAYS);
         hit = troubled(&run, call, what, &after);
-        fl_store_close(&run.s);
+        fl_store_close(&run.t.s);
         (void) snprintf(text, sizeof(text), "%s at call %ld", name, call);
         trial_begin(&t, text, &run);
         for (size_t at = after; at <= run.disk.n; at += full ? 1 : 11) {
@@ -579,43 +476,61 @@ hiccup_at_any_call_of_recovery_then_loss(void)
 static void
 always_loses_nothing(void)
 {
-    power_goes("always, life", life, NLT_WAL_SYNC_ALWAYS);
+    power_goes("always, life", fl_story_life, NLT_WAL_SYNC_ALWAYS);
 }
 
 static void
 always_loses_nothing_that_waited(void)
 {
-    power_goes("always, waiting", waiting, NLT_WAL_SYNC_ALWAYS);
+    power_goes("always, waiting", fl_story_waiting, NLT_WAL_SYNC_ALWAYS);
 }
 
 static void
 interval_loses_what_was_not_synced(void)
 {
-    power_goes("interval, life", life, 1000);
+    power_goes("interval, life", fl_story_life, 1000);
 }
 
 static void
 off_loses_only_logs(void)
 {
-    power_goes("off, life", life, NLT_WAL_SYNC_OFF);
+    power_goes("off, life", fl_story_life, NLT_WAL_SYNC_OFF);
 }
 
 static void
 retention_and_loss(void)
 {
-    power_goes("interval, ageing", ageing, 1000);
+    power_goes("interval, ageing", fl_story_ageing, 1000);
+}
+
+static void
+import_and_loss(void)
+{
+    power_goes("interval, import", fl_story_import, 1000);
+}
+
+static void
+snapshots_and_loss(void)
+{
+    power_goes("always, snapshots", fl_story_snapshots, NLT_WAL_SYNC_ALWAYS);
+}
+
+static void
+rot_and_loss(void)
+{
+    power_goes("always, rot", fl_story_rot, NLT_WAL_SYNC_ALWAYS);
 }
 
 static void
 deaths_and_loss_with_always(void)
 {
-    power_goes("always, deaths", deaths, NLT_WAL_SYNC_ALWAYS);
+    power_goes("always, deaths", fl_story_deaths, NLT_WAL_SYNC_ALWAYS);
 }
 
 static void
 deaths_and_loss_with_interval(void)
 {
-    power_goes("interval, deaths", deaths, 1000);
+    power_goes("interval, deaths", fl_story_deaths, 1000);
 }
 
 int
@@ -628,6 +543,9 @@ main(void)
     NLT_TEST(interval_loses_what_was_not_synced);
     NLT_TEST(off_loses_only_logs);
     NLT_TEST(retention_and_loss);
+    NLT_TEST(import_and_loss);
+    NLT_TEST(snapshots_and_loss);
+    NLT_TEST(rot_and_loss);
     NLT_TEST(deaths_and_loss_with_always);
     NLT_TEST(deaths_and_loss_with_interval);
     NLT_TEST(death_at_any_call_then_loss);

@@ -622,6 +622,13 @@ sub log_lines {
 # Stops everything, checks the logs, ends the plan.
 sub done {
     my ($self) = @_;
+    $self->end();
+    Test::More::done_testing();
+}
+
+# The same without the end of the plan: others follow.
+sub end {
+    my ($self) = @_;
     $self->stop() if $self->{master};
     $self->_cleanup(1);
     my $log = $self->read_file('error.log');
@@ -631,7 +638,6 @@ sub done {
     for my $re (@{$self->{expect_log}}) { @bad = grep { !/$re/ } @bad }
     Test::More::is(join("\n", @bad), '', 'no alerts, no sanitizer reports');
     Test::More::diag($log) if $ENV{TEST_NGINX_CATLOG};
-    Test::More::done_testing();
     $self->{finished} = 1;
 }
 
