@@ -635,6 +635,14 @@ nlt_index_writer_refs(nlt_index_writer_t *w, const uint32_t *refs,
     return rc == NLT_OK ? add_series(w, chunks, n_chunks, err) : rc;
 }
 
+uint32_t
+nlt_index_writer_last(const nlt_index_writer_t *w)
+{
+    size_t n = n_u32(&w->ids);
+
+    return n ? u32_of(&w->ids)[n - 1] : 0;
+}
+
 static nlt_rc_t
 emit_postings(nlt_index_writer_t *w, const uint32_t *ids, size_t n,
               nlt_err_t *err)

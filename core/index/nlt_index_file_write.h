@@ -68,6 +68,9 @@ NLT_CHECKED nlt_rc_t nlt_index_writer_refs(nlt_index_writer_t *w,
                                            const nlt_index_chunk_t *chunks,
                                            size_t n_chunks, nlt_err_t *err);
 
+/* Number of the series that was written last; 0: none yet. */
+uint32_t nlt_index_writer_last(const nlt_index_writer_t *w);
+
 /*
  * Writes postings, their table and the TOC.  The file is complete but not
  * synced.  *size_bytes (may be NULL) gets its length.  NLT_EIO, NLT_ENOMEM,

@@ -15,13 +15,11 @@
 #include "nlt_hash.h"
 #include "nlt_index_file_write.h"
 #include "nlt_retention.h"
+#include "nlt_tombstones.h"
 
 #define TMP_SUFFIX     ".tmp-for-creation"
 #define TMP_NAME_BYTES 64
 #define BUF_MAX        (SIZE_MAX / 4)
-
-/* tombstones: magic, version 1, no entries, checksum of no entries (0). */
-static const uint8_t no_tombstones[9] = {0x01, 0x30, 0xba, 0x30, 1};
 
 struct nlt_block_writer_s {
     const nlt_env_t *env;
@@ -35,6 +33,7 @@ struct nlt_block_writer_s {
     nlt_index_writer_t *index;
     nlt_chunk_writer_t chunks;
     nlt_buf_t refs; /* nlt_index_chunk_t of the current series */
+    nlt_buf_t tombstones;
 };
 
 static void
@@ -53,6 +52,7 @@ destroy(nlt_block_writer_t *w)
     nlt_index_writer_close(w->index);
     nlt_chunk_writer_deinit(&w->chunks);
     nlt_buf_deinit(&w->refs);
+    nlt_buf_deinit(&w->tombstones);
     close_fd(w, &w->index_fd);
     close_fd(w, &w->chunks_fd);
     close_fd(w, &w->dir_fd);
@@ -150,6 +150,8 @@ nlt_block_writer_open(const nlt_env_t *env, int dir_fd,
     w->meta.level = meta->level ? meta->level : 1;
     nlt_chunk_writer_init(&w->chunks, env, -1, 0);
     nlt_buf_init(&w->refs, env->mem, BUF_MAX);
+    nlt_buf_init(&w->tombstones, env->mem, NLT_TOMBSTONES_BYTES_MAX);
+    nlt_tombstones_begin(&w->tombstones);
     (void) snprintf(w->tmp_name, sizeof(w->tmp_name), "%s" TMP_SUFFIX,
                     meta->ulid.c);
     rc = create_files(w, err);
@@ -253,6 +255,25 @@ nlt_block_writer_refs(nlt_block_writer_t *w, const uint32_t *refs,
     return rc;
 }
 
+nlt_rc_t
+nlt_block_writer_tombstone(nlt_block_writer_t *w,
+                           const nlt_interval_t *interval, nlt_err_t *err)
+{
+    uint32_t id = nlt_index_writer_last(w->index);
+
+    if (id == 0) {
+        return nlt_err_set(err, NLT_EINVAL, "tombstone before any series");
+    }
+    if (w->meta.n_tombstones == NLT_TOMBSTONES_MAX) {
+        return nlt_err_set(err, NLT_EFULL, "too many tombstones");
+    }
+    nlt_tombstones_add(&w->tombstones, id, interval);
+    w->meta.n_tombstones++;
+    return w->tombstones.rc == NLT_OK
+               ? NLT_OK
+               : nlt_err_set(err, w->tombstones.rc, "no room for tombstones");
+}
+
 /* Syncs and closes a file or directory. */
 static nlt_rc_t
 sync_close(nlt_block_writer_t *w, int *fd, const char *what, nlt_err_t *err)
@@ -317,7 +338,8 @@ complete(nlt_block_writer_t *w, nlt_err_t *err)
     }
     rc = nlt_chunk_writer_finish(&w->chunks, err);
     if (rc == NLT_OK) {
-        w->meta.bytes = w->chunks.total + sizeof(no_tombstones);
+        nlt_tombstones_end(&w->tombstones);
+        w->meta.bytes = w->chunks.total + w->tombstones.len;
         rc = nlt_index_writer_finish(w->index, &size_bytes, err);
         w->meta.bytes += size_bytes;
     }
@@ -325,8 +347,11 @@ complete(nlt_block_writer_t *w, nlt_err_t *err)
         rc = sync_close(w, &w->index_fd, "index", err);
     }
     if (rc == NLT_OK) {
-        rc = write_file(w, "tombstones", no_tombstones, sizeof(no_tombstones),
-                        err);
+        rc =
+            w->tombstones.rc == NLT_OK
+                ? write_file(w, "tombstones", w->tombstones.data,
+                             w->tombstones.len, err)
+                : nlt_err_set(err, w->tombstones.rc, "no room for tombstones");
     }
     if (rc == NLT_OK) {
         rc = write_meta(w, err);

@@ -20,6 +20,7 @@
 
 #include "nlt_block_meta.h"
 #include "nlt_env.h"
+#include "nlt_intervals.h"
 #include "nlt_labels.h"
 
 typedef struct nlt_block_writer_s nlt_block_writer_t;
@@ -67,8 +68,17 @@ NLT_CHECKED nlt_rc_t nlt_block_writer_refs(nlt_block_writer_t *w,
                                            size_t n_chunks, nlt_err_t *err);
 
 /*
- * Writes index, meta.json (with the counted stats) and an empty tombstones
- * file, syncs, renames.  *meta gets the stats and the size.  The writer is
+ * Says that samples of the series that was written last are deleted in an
+ * interval; for histograms, which cannot be cut.  At most NLT_TOMBSTONES_MAX
+ * of a block; more are NLT_EFULL.  NLT_EINVAL (no series yet), NLT_ENOMEM.
+ */
+NLT_CHECKED nlt_rc_t nlt_block_writer_tombstone(nlt_block_writer_t *w,
+                                                const nlt_interval_t *interval,
+                                                nlt_err_t *err);
+
+/*
+ * Writes index, meta.json (with the counted stats) and the tombstones, mostly
+ * none, syncs, renames.  *meta gets the stats and the size.  The writer is
  * gone whatever the result; on failure nothing of the block remains.
  * NLT_EINVAL when no series was written: empty blocks must not exist.
  */

@@ -56,6 +56,7 @@ typedef struct {
     nlt_compact_chunk_t *in; /* of the series in hand */
     size_t n_in;
     size_t in_cap;
+    nlt_buf_t dead;  /* nlt_interval_t: tombstones of it */
     uint32_t *group; /* sources that have it */
     uint64_t polled;
 } compact_t;
@@ -480,6 +481,22 @@ reserve_in(compact_t *c, size_t n)
     return true;
 }
 
+/* Histograms cannot be cut: what is deleted of one becomes tombstones. */
+static nlt_rc_t
+add_dead(compact_t *c, const source_t *s, const nlt_index_chunk_t *chunk)
+{
+    for (size_t i = 0; i < s->rules.n; i++) {
+        nlt_interval_t iv = {
+            nlt_max_i64(s->rules.v[i].t_min_ms, chunk->t_min_ms),
+            nlt_min_i64(s->rules.v[i].t_max_ms, chunk->t_max_ms)};
+
+        if (iv.t_min_ms <= iv.t_max_ms) {
+            nlt_buf_add(&c->dead, &iv, sizeof(iv));
+        }
+    }
+    return c->dead.rc == NLT_OK ? NLT_OK : no_memory(c);
+}
+
 /* Adds the chunk that the index names, unless nothing of it stays. */
 static nlt_rc_t
 gather_chunk(compact_t *c, const source_t *s, const nlt_index_chunk_t *chunk)
@@ -509,8 +526,12 @@ gather_chunk(compact_t *c, const source_t *s, const nlt_index_chunk_t *chunk)
                            in->view.encoding, in->n_samples);
     }
     if (fate == NLT_COMPACT_CHUNK_CUT && in->view.encoding != NLT_CHUNK_XOR) {
-        in->t_min_ms = chunk->t_min_ms; /* cannot be cut: stays whole */
+        in->t_min_ms = chunk->t_min_ms;
         in->t_max_ms = chunk->t_max_ms;
+        rc = add_dead(c, s, chunk);
+        if (rc != NLT_OK) {
+            return rc;
+        }
     } else if (fate == NLT_COMPACT_CHUNK_CUT) {
         in->cuts = s->rules.v;
         in->n_cuts = s->rules.n;
@@ -568,6 +589,7 @@ write_series(compact_t *c, nlt_block_writer_t *w, size_t n_group)
     nlt_rc_t rc = NLT_OK;
 
     c->n_in = 0;
+    nlt_buf_reset(&c->dead);
     for (size_t i = 0; i < n_group && rc == NLT_OK; i++) {
         rc = gather_source(c, &c->src[c->group[i]]);
     }
@@ -581,6 +603,13 @@ write_series(compact_t *c, nlt_block_writer_t *w, size_t n_group)
     if (rc == NLT_OK) {
         rc = nlt_block_writer_refs(w, first->vec, first->n_vec / 2,
                                    c->chunks.out, c->chunks.n_out, c->err);
+    }
+    for (size_t at = 0; at < c->dead.len && rc == NLT_OK;
+         at += sizeof(nlt_interval_t)) {
+        nlt_interval_t iv;
+
+        memcpy(&iv, c->dead.data + at, sizeof(iv));
+        rc = nlt_block_writer_tombstone(w, &iv, c->err);
     }
     return rc == NLT_OK ? poll_work(c, 1 + c->n_in) : rc;
 }
@@ -786,7 +815,9 @@ nlt_compact_blocks(const nlt_compact_conf_t *conf,
     nlt_cutter_init(&c.cutter, conf->env->mem, conf->deletes, 0);
     c.samples.pool = &c.keep;
     nlt_compact_chunks_init(&c.chunks, conf->env->mem, err);
+    nlt_buf_init(&c.dead, conf->env->mem, SIZE_MAX / 4);
     rc = compact(&c, sources, out);
+    nlt_buf_deinit(&c.dead);
     nlt_compact_chunks_deinit(&c.chunks);
     nlt_cutter_deinit(&c.cutter);
     nlt_pool_deinit(&c.keep);

@@ -22,7 +22,7 @@
  *     times the source that stands first wins
  *   - histogram chunks are copied; where one overlaps another chunk of its
  *     series the merge fails with NLT_ELIMIT, and the plan should not have
- *     asked.  One that is deleted in part stays whole
+ *     asked.  One that is deleted in part stays whole, with tombstones
  *
  * A first pass over the indexes finds the series that stay and the symbols
  * that they use, so what was deleted leaves no name behind.
@@ -53,7 +53,8 @@ typedef struct {
     const uint8_t *store_id;
     int64_t now_ms;
     int64_t t_oldest_ms; /* samples before it are left out */
-    /* Applied to each source that they concern; NULL: there are none. */
+    /* Applied to each source that they concern, as are its own tombstones;
+     * NULL: there are none. */
     const nlt_delete_list_t *deletes;
     unsigned level; /* of the result */
     /* Asked every few hundred chunks; another code than NLT_OK ends it. */

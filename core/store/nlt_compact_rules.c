@@ -1,5 +1,6 @@
 /*
- * nlt_compact_rules.c - deletes and retention as intervals of each series.
+ * nlt_compact_rules.c - deletes, tombstones and retention as intervals of
+ * each series.
  */
 #include "nlt_compact_priv.h"
 
@@ -16,6 +17,21 @@ nlt_compact_budget(const nlt_compact_source_t *sources, size_t n,
     return bytes;
 }
 
+/* How many tombstones a series of the block has at most. */
+static size_t
+most_tombstones(const nlt_block_t *b)
+{
+    const nlt_tombstones_t *t = &b->tombstones;
+    size_t most = 0;
+
+    for (size_t i = 0; i < t->n; i++) {
+        size_t n = t->first[i + 1] - t->first[i];
+
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
 nlt_rc_t
 nlt_compact_rules_init(nlt_compact_rules_t *r, nlt_cutter_t *cutter,
                        const nlt_compact_source_t *source, int64_t t_oldest_ms,
@@ -28,7 +44,9 @@ nlt_compact_rules_init(nlt_compact_rules_t *r, nlt_cutter_t *cutter,
     rc = nlt_cutter_block(cutter, keep, source->block, source->info.arena,
                           source->info.deletes, NULL, &r->cuts, err);
     if (rc == NLT_OK) {
-        r->v = nlt_pool_array(keep, NLT_DELETES_MAX + 1, sizeof(*r->v));
+        size_t n = NLT_DELETES_MAX + 1 + most_tombstones(r->block);
+
+        r->v = nlt_pool_array(keep, n, sizeof(*r->v));
         rc = r->v ? NLT_OK
                   : nlt_err_set(err, NLT_ENOMEM,
                                 "compaction: no memory for deletes");
@@ -39,11 +57,17 @@ nlt_compact_rules_init(nlt_compact_rules_t *r, nlt_cutter_t *cutter,
 void
 nlt_compact_rules_series(nlt_compact_rules_t *r, uint32_t id)
 {
-    r->n = nlt_cuts_of(&r->cuts, id, r->v);
-    if (r->t_oldest_ms > r->block->meta.t_min_ms) {
-        r->v[r->n++] = (nlt_interval_t){INT64_MIN, r->t_oldest_ms - 1};
-        r->n = nlt_intervals_join(r->v, r->n);
+    size_t n = nlt_cuts_of(&r->cuts, id, r->v), n_dead;
+    const nlt_interval_t *dead =
+        nlt_tombstones_of(&r->block->tombstones, id, &n_dead);
+
+    for (size_t i = 0; i < n_dead; i++) {
+        r->v[n++] = dead[i];
     }
+    if (r->t_oldest_ms > r->block->meta.t_min_ms) {
+        r->v[n++] = (nlt_interval_t){INT64_MIN, r->t_oldest_ms - 1};
+    }
+    r->n = n > 1 ? nlt_intervals_join(r->v, n) : n;
 }
 
 nlt_compact_fate_t

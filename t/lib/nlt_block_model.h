@@ -18,12 +18,11 @@
 #include "nlt_chunk_file.h"
 #include "nlt_compact.h"
 #include "nlt_test.h"
+#include "nlt_tombstones.h"
 #include "nlt_xor.h"
 
 #define BM_LABELS_MAX 4
 #define BM_SETS       60
-
-/* ---- label sets ---- */
 
 typedef struct {
     nlt_label_t v[BM_LABELS_MAX];
@@ -81,7 +80,7 @@ bm_init(void)
     }
 }
 
-/* ---- a block ---- */
+typedef struct bm_block_s bm_block_t;
 
 typedef struct {
     bool histogram; /* then data is all there is */
@@ -91,6 +90,7 @@ typedef struct {
     const double *v;
     size_t n;
     nlt_str_t data; /* as it is in the block; set by bm_write() for floats */
+    const bm_block_t *block; /* set by bm_write() */
 } bm_chunk_t;
 
 typedef struct {
@@ -100,11 +100,18 @@ typedef struct {
 } bm_series_t;
 
 typedef struct {
+    size_t set;
+    nlt_interval_t interval;
+} bm_tombstone_t;
+
+struct bm_block_s {
     bm_series_t *series; /* sets ascending */
     size_t n_series;
+    bm_tombstone_t *tombstones;
+    size_t n_tombstones;
     nlt_block_t *block;
     nlt_manifest_block_t info;
-} bm_block_t;
+};
 
 static inline int
 bm_cmp_str(const void *a, const void *b)
@@ -166,6 +173,39 @@ bm_write_series(nlt_block_writer_t *w, const bm_series_t *s, nlt_pool_t *pool,
     return nlt_block_writer_series(w, bm_labels(s->set), v, s->n_chunks, err);
 }
 
+/* Puts the tombstones into the block that is open, and opens it again. */
+static inline nlt_rc_t
+bm_write_tombstones(bm_block_t *b, const nlt_env_t *env, int dir_fd,
+                    const char *ulid, nlt_pool_t *pool, nlt_err_t *err)
+{
+    nlt_buf_t buf;
+    uint32_t *ids;
+    size_t n;
+    int fd = openat(dir_fd, ulid, O_RDONLY | O_DIRECTORY);
+    nlt_rc_t rc = nlt_block_select(b->block, pool, NULL, 0, &ids, &n, err);
+
+    nlt_buf_init(&buf, env->mem, 1u << 20);
+    nlt_tombstones_begin(&buf);
+    for (size_t i = 0; rc == NLT_OK && i < b->n_tombstones; i++) {
+        for (size_t s = 0; s < n; s++) {
+            if (b->series[s].set == b->tombstones[i].set) {
+                nlt_tombstones_add(&buf, ids[s], &b->tombstones[i].interval);
+            }
+        }
+    }
+    nlt_tombstones_end(&buf);
+    if (rc == NLT_OK) {
+        rc = nlt_io_replace_file(env->io, fd, "tombstones", buf.data, buf.len,
+                                 err);
+    }
+    nlt_buf_deinit(&buf);
+    close(fd);
+    nlt_block_close(b->block);
+    b->block = NULL;
+    return rc == NLT_OK ? nlt_block_open(env, dir_fd, ulid, &b->block, err)
+                        : rc;
+}
+
 /*
  * Writes the block below dir_fd, of info.arena and info.level, and opens it.
  * The rest of info is filled in.
@@ -190,6 +230,7 @@ bm_write(bm_block_t *b, const nlt_env_t *env, int dir_fd, unsigned lookahead,
             bm_chunk_t *c = &b->series[i].chunks[k];
 
             bm_chunk_encode(c, lookahead, pool);
+            c->block = b;
             meta.t_min_ms = nlt_min_i64(meta.t_min_ms, c->t_min_ms);
             meta.t_end_ms = nlt_max_i64(meta.t_end_ms, c->t_max_ms + 1);
         }
@@ -211,6 +252,9 @@ bm_write(bm_block_t *b, const nlt_env_t *env, int dir_fd, unsigned lookahead,
     if (rc == NLT_OK) {
         rc = nlt_block_open(env, dir_fd, meta.ulid.c, &b->block, &err);
     }
+    if (rc == NLT_OK && b->n_tombstones > 0) {
+        rc = bm_write_tombstones(b, env, dir_fd, meta.ulid.c, pool, &err);
+    }
     if (rc != NLT_OK) {
         printf("Bail out! block of a model: %s\n", err.text);
         exit(1);
@@ -222,8 +266,6 @@ bm_write(bm_block_t *b, const nlt_env_t *env, int dir_fd, unsigned lookahead,
     b->info.n_histograms = meta.n_histogram_samples;
     b->info.n_series = meta.n_series;
 }
-
-/* ---- what blocks hold together ---- */
 
 typedef struct {
     int64_t t_ms;
@@ -263,6 +305,14 @@ static inline bool
 bm_is_deleted(const nlt_delete_list_t *l, const bm_block_t *b, size_t set,
               int64_t t_ms)
 {
+    for (size_t i = 0; i < b->n_tombstones; i++) {
+        const bm_tombstone_t *x = &b->tombstones[i];
+
+        if (x->set == set && t_ms >= x->interval.t_min_ms
+            && t_ms <= x->interval.t_max_ms) {
+            return true;
+        }
+    }
     for (size_t i = 0; l && i < l->n; i++) {
         const nlt_delete_t *d = &l->v[i];
 
@@ -291,10 +341,11 @@ bm_merge(bm_block_t *const *blocks, size_t n, size_t set, int64_t t_oldest_ms,
 
     for (size_t i = 0; i < n; i++) {
         for (size_t s = 0; s < blocks[i]->n_series; s++) {
-            for (size_t c = 0; blocks[i]->series[s].set == set
-                               && c < blocks[i]->series[s].n_chunks;
+            const bm_series_t *series = &blocks[i]->series[s];
+
+            for (size_t c = 0; series->set == set && c < series->n_chunks;
                  c++) {
-                all += blocks[i]->series[s].chunks[c].n;
+                all += series->chunks[c].n;
                 chunks++;
             }
         }

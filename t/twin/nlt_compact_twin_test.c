@@ -19,7 +19,8 @@ static char dir_name[] = "/tmp/nlt-compact-twin-XXXXXX";
 static int dir_fd;
 static const uint8_t store_id[NLT_STORE_ID_BYTES] = {5, 5};
 static bool grid; /* all times are multiples of STEP_MS, most without gaps */
-static uint64_t n_overlaps, n_deleted, n_histograms, n_refused, n_empty;
+static uint64_t n_overlaps, n_deleted, n_tombstones, n_dead, n_histograms,
+    n_refused, n_empty;
 
 static double
 random_value(double last)
@@ -70,7 +71,7 @@ make_histogram(int64_t *t, nlt_pool_t *pool)
     uint8_t *p = nlt_pool_alloc(pool, len);
     bm_chunk_t c = {.histogram = true,
                     .t_min_ms = *t,
-                    .t_max_ms = *t + (int64_t) nlt_test_below(100),
+                    .t_max_ms = *t + (int64_t) nlt_test_below(6000),
                     .n = 1 + nlt_test_below(100),
                     .data = {len, (const char *) p}};
 
@@ -116,6 +117,25 @@ make_block(bm_block_t *b, int64_t from, bool histograms, nlt_pool_t *pool)
             }
         }
     }
+    b->n_tombstones = nlt_test_below(3) ? 0 : 1 + nlt_test_below(20);
+    b->tombstones =
+        nlt_pool_zalloc(pool, (b->n_tombstones + 1) * sizeof(*b->tombstones));
+    for (size_t i = 0; i < b->n_tombstones; i++) {
+        const bm_series_t *of = &b->series[nlt_test_below(b->n_series)];
+        const bm_chunk_t *c = &of->chunks[nlt_test_below(of->n_chunks)];
+        int64_t t = from + (int64_t) nlt_test_below(3000) * STEP_MS;
+
+        /* Into the middle of a chunk, often. */
+        if (c->histogram) {
+            t = c->t_min_ms
+                + (int64_t) nlt_test_below(
+                    (uint64_t) (c->t_max_ms - c->t_min_ms + 1));
+        }
+        b->tombstones[i] = (bm_tombstone_t){
+            .set = of->set,
+            .interval = {t, t + (int64_t) nlt_test_below(5000)}};
+    }
+    n_tombstones += b->n_tombstones;
     b->info = (nlt_manifest_block_t){
         .arena = nlt_test_below(6), .deletes = nlt_test_below(3), .level = 1};
     bm_write(b, &nlt_env_posix, dir_fd, nlt_test_below(2) ? 16 : 0, pool);
@@ -204,9 +224,27 @@ is_refused(const bm_merged_t *m)
     return false;
 }
 
+/* Tombstones say just what is deleted of a chunk of histograms. */
+static void
+check_dead(const nlt_block_t *b, uint32_t id, size_t set, const bm_chunk_t *c,
+           int64_t t_oldest, const nlt_delete_list_t *deletes)
+{
+    size_t n, bad = 0;
+    const nlt_interval_t *v = nlt_tombstones_of(&b->tombstones, id, &n);
+
+    for (int64_t t = c->t_min_ms; t <= c->t_max_ms; t++) {
+        bool dead = t < t_oldest || bm_is_deleted(deletes, c->block, set, t);
+
+        bad += dead != nlt_intervals_cover(v, n, t, t);
+        n_dead += dead;
+    }
+    NLT_CHECK_INT(bad, 0);
+}
+
 static void
 check_series(const nlt_block_t *b, uint32_t id, size_t set,
-             const bm_merged_t *want, nlt_pool_t *pool)
+             const bm_merged_t *want, int64_t t_oldest,
+             const nlt_delete_list_t *deletes, nlt_pool_t *pool)
 {
     nlt_samples_t got = {.pool = pool};
     nlt_block_raw_chunk_t *c;
@@ -235,6 +273,7 @@ check_series(const nlt_block_t *b, uint32_t id, size_t set,
                   && nlt_str_eq(c[i].data, want->histograms[h]->data)
                   && c[i].t_min_ms == want->histograms[h]->t_min_ms
                   && c[i].t_max_ms == want->histograms[h]->t_max_ms);
+        check_dead(b, id, set, want->histograms[h], t_oldest, deletes);
         h++;
     }
     NLT_CHECK_INT(h, want->n_histograms);
@@ -246,7 +285,8 @@ check_series(const nlt_block_t *b, uint32_t id, size_t set,
 /* The block that was written, and nothing else of it but what is expected. */
 static void
 check_block(const nlt_manifest_block_t *out, const bm_merged_t *want,
-            uint64_t n_samples, uint64_t n_hist, nlt_pool_t *pool)
+            uint64_t n_samples, uint64_t n_hist, int64_t t_oldest,
+            const nlt_delete_list_t *deletes, nlt_pool_t *pool)
 {
     nlt_str_t symbols[BM_SETS * BM_LABELS_MAX * 2];
     size_t sets[BM_SETS], n_sets = 0, n;
@@ -283,7 +323,8 @@ check_block(const nlt_manifest_block_t *out, const bm_merged_t *want,
     NLT_CHECK_INT(nlt_block_select(b, pool, NULL, 0, &ids, &n, &err), NLT_OK);
     NLT_CHECK_INT(n, n_sets);
     for (size_t i = 0; i < n && i < n_sets; i++) {
-        check_series(b, ids[i], sets[i], &want[sets[i]], pool);
+        check_series(b, ids[i], sets[i], &want[sets[i]], t_oldest, deletes,
+                     pool);
     }
     nlt_block_close(b);
     NLT_CHECK_INT(nlt_io_remove_tree(&nlt_io_posix, dir_fd, out->ulid.c, &err),
@@ -348,7 +389,8 @@ check_order(bm_block_t *const *order, size_t n, int64_t t_oldest,
         NLT_CHECK_INT(out.deletes, deletes->last);
         NLT_CHECK_INT(out.t_min_ms, t_min);
         NLT_CHECK_INT(out.t_end_ms, t_max + 1);
-        check_block(&out, want, n_samples + n_hist, n_hist, &pool);
+        check_block(&out, want, n_samples + n_hist, n_hist, t_oldest, deletes,
+                    &pool);
     }
     nlt_pool_deinit(&pool);
 }
@@ -427,7 +469,7 @@ deletes_leave_samples_out_of_each_source_by_its_own_rules(void)
         check_round(1 + nlt_test_below(SOURCES_MAX), 0, false, true);
         check_round(1 + nlt_test_below(3), 3000 * STEP_MS, true, true);
     }
-    NLT_CHECK(n_deleted > 0);
+    NLT_CHECK(n_deleted > 0 && n_tombstones > 0);
 }
 
 static void
@@ -454,9 +496,11 @@ main(void)
     NLT_TEST(merged_blocks_agree_with_sorted_arrays);
     NLT_TEST(deletes_leave_samples_out_of_each_source_by_its_own_rules);
     NLT_TEST(histograms_are_copied_or_refused);
-    printf("# overlaps %" PRIu64 ", deletes %" PRIu64 ", histograms %" PRIu64
-           ", refused %" PRIu64 ", empty %" PRIu64 "\n",
-           n_overlaps, n_deleted, n_histograms, n_refused, n_empty);
+    printf("# overlaps %" PRIu64 ", deletes %" PRIu64 ", tombstones %" PRIu64
+           ", dead ms %" PRIu64 ", histograms %" PRIu64 ", refused %" PRIu64
+           ", empty %" PRIu64 "\n",
+           n_overlaps, n_deleted, n_tombstones, n_dead, n_histograms,
+           n_refused, n_empty);
     close(dir_fd);
     rmdir(dir_name);
     return nlt_test_done();
