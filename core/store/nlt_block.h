@@ -162,7 +162,7 @@ typedef struct {
  * and 1 MiB), what poll returned.
  *   poll   NULL or asked every few milliseconds
  *   facts  NULL or filled
- * About 10 ns a sample, 1 us a series and 0.2 us a label of it.
+ * 100,000 series of 10 labels and 240 samples take 0.7 s (bench_import).
  */
 NLT_CHECKED nlt_rc_t nlt_block_check(const nlt_block_t *b, nlt_pool_t *pool,
                                      nlt_rc_t (*poll)(void *ctx), void *ctx,
