@@ -97,6 +97,8 @@ struct nlt_helper_s {
     nlt_helper_verdict_t *verdicts; /* NLT_HELPER_VERDICTS; NULL: none yet */
     size_t n_verdicts;              /* ever */
     int64_t tended_ns;              /* quarantine, when last; 0: never */
+    nlt_err_t refused; /* why a log was, a moment ago; rc NLT_OK: none was */
+    int64_t refused_ns;
     uint64_t early_no; /* arenas up to this one were sealed as too full */
 };
 

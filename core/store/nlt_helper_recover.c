@@ -15,6 +15,9 @@
 /* So long others may hold on to a dead head. */
 #define DRAIN_MS 10000
 
+/* A log of a later version does not change; somebody may take it away. */
+#define REFUSED_MS 60000
+
 /* ---- LOAD: what does the store consist of? ---- */
 
 /* No MANIFEST: a new store, unless there are blocks of ours already. */
@@ -378,6 +381,11 @@ replay(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
     if (rc == NLT_EDATA && h->stage != NLT_HELPER_DRAIN) {
         return set_log_aside(h, no, err);
     }
+    if (rc == NLT_EVERSION && err != NULL) {
+        h->refused = *err;
+        h->refused.rc = rc;
+        h->refused_ns = nlt_mono_ns(h->env);
+    }
     if (rc != NLT_OK) {
         return rc;
     }
@@ -456,8 +464,13 @@ nlt_rc_t
 nlt_helper_settle(nlt_helper_t *h, nlt_err_t *err)
 {
     uint64_t no = 0;
-    nlt_rc_t rc = ensure_logs(h, err);
+    nlt_rc_t rc;
 
+    if (h->refused.rc != NLT_OK
+        && !nlt_helper_older(h, h->refused_ns, REFUSED_MS)) {
+        return nlt_err_set(err, h->refused.rc, "%s", h->refused.text);
+    }
+    rc = ensure_logs(h, err);
     if (rc == NLT_OK) {
         rc = next_log(h, &no, err);
     }
