@@ -45,8 +45,8 @@ hex_digit(char c)
                                   : -1;
 }
 
-static nlt_rc_t
-read_id(const nlt_env_t *env, int dir_fd, uint8_t *id, nlt_err_t *err)
+nlt_rc_t
+nlt_store_dir_id(const nlt_env_t *env, int dir_fd, uint8_t *id, nlt_err_t *err)
 {
     nlt_buf_t text;
     nlt_rc_t rc;
@@ -162,7 +162,7 @@ prepare_locked(const nlt_env_t *env, int fd, nlt_err_t *err)
     if (rc != NLT_OK) {
         return rc;
     }
-    rc = read_id(env, fd, id, &missing);
+    rc = nlt_store_dir_id(env, fd, id, &missing);
     if (rc == NLT_ENOENT) {
         rc = find_id(env, fd, id, err);
         return rc == NLT_OK ? write_id(env, fd, id, err) : rc;
@@ -240,7 +240,7 @@ nlt_store_dir_open(const nlt_env_t *env, const nlt_store_conf_t *conf,
         d->blocks_fd = open_dir(env, d->dir_fd, NLT_DIR_BLOCKS, err);
     }
     if (d->blocks_fd >= 0) {
-        rc = read_id(env, d->dir_fd, d->store_id, err);
+        rc = nlt_store_dir_id(env, d->dir_fd, d->store_id, err);
     }
     if (rc == NLT_OK) {
         rc = nlt_term_open(env, d->dir_fd, &d->term, err);

@@ -33,6 +33,13 @@ NLT_CHECKED nlt_rc_t nlt_store_dir_open(const nlt_env_t *env,
                                         const nlt_store_conf_t *conf,
                                         nlt_store_dir_t *d, nlt_err_t *err);
 
+/*
+ * The store's id, of NLT_STORE_ID_BYTES, from store.id below dir_fd.
+ * NLT_ENOENT, NLT_EDATA, NLT_EIO, NLT_ENOMEM.
+ */
+NLT_CHECKED nlt_rc_t nlt_store_dir_id(const nlt_env_t *env, int dir_fd,
+                                      uint8_t *id, nlt_err_t *err);
+
 /* Closes what is open; d may be opened again. */
 void nlt_store_dir_close(const nlt_env_t *env, nlt_store_dir_t *d);
 

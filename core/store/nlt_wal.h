@@ -158,13 +158,19 @@ typedef struct {
     nlt_rc_t (*progress)(void *ctx, uint64_t bytes);
 } nlt_wal_read_cb_t;
 
+#define NLT_WAL_SKIPS_NOTED 8
+
 typedef struct {
     uint64_t bytes; /* of the file */
     uint64_t frames;
     uint64_t series;
     uint64_t samples;
     uint64_t skipped_bytes; /* by resync */
-    uint64_t skips;         /* stretches */
+    uint64_t skips;         /* stretches; where the first ones are: */
+    struct {
+        uint64_t off;
+        uint64_t len;
+    } skip[NLT_WAL_SKIPS_NOTED];
     uint64_t arena_no;
 } nlt_wal_stats_t;
 

@@ -173,6 +173,20 @@ read_first(reading_t *rd, const uint8_t *data, size_t size,
     return NLT_OK;
 }
 
+/* Bytes that are no frame; `on`: they continue a stretch. */
+static void
+note_skip(nlt_wal_stats_t *st, size_t pos, size_t len, bool on)
+{
+    st->skips += !on;
+    st->skipped_bytes += len;
+    if (st->skips <= NLT_WAL_SKIPS_NOTED) {
+        if (!on) {
+            st->skip[st->skips - 1].off = pos;
+        }
+        st->skip[st->skips - 1].len += len;
+    }
+}
+
 static nlt_rc_t
 read_all(reading_t *rd, const uint8_t *data, size_t size, nlt_err_t *err)
 {
@@ -208,9 +222,8 @@ read_all(reading_t *rd, const uint8_t *data, size_t size, nlt_err_t *err)
         } else {
             size_t next = next_mark(data, size, pos + 1);
 
-            st->skips += !in_skip;
+            note_skip(st, pos, next - pos, in_skip);
             in_skip = true;
-            st->skipped_bytes += next - pos;
             pos = next;
         }
         if (rd->cb->progress != NULL && pos - told >= PROGRESS_BYTES) {

@@ -9,6 +9,8 @@
 
 #include "nlt_block.h"
 #include "nlt_filenames.h"
+#include "nlt_flush.h"
+#include "nlt_guard.h"
 #include "nlt_wal.h"
 
 #define POOL_BYTES (UINT64_C(4) << 30)
@@ -57,6 +59,49 @@ log_samples(void *ctx, const nlt_wal_sample_t *s, size_t n)
     return NLT_OK;
 }
 
+/* Is the log's arena in the head that a start would go on with? */
+static bool
+is_in_head(const inspect_t *in, uint64_t arena)
+{
+    for (size_t i = 0; in->head_lives && i < NLT_HEAD_ARENAS; i++) {
+        if (in->head_arenas[i] == arena) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What a start does with the log; nothing is wrong with that. */
+static void
+log_fate(inspect_t *in, uint64_t arena, const nlt_wal_stats_t *st)
+{
+    if (!in->has_manifest) {
+        return;
+    }
+    if (nlt_manifest_is_finished(&in->manifest, arena)) {
+        inspect_left_over(in, "finished: all of it is in blocks");
+        inspect_repair(in, "removes it");
+    } else if (is_in_head(in, arena)) {
+        printf("  its samples are in the head, too\n");
+    } else {
+        printf("  would be replayed: %llu samples\n",
+               (unsigned long long) st->samples);
+    }
+}
+
+static void
+log_skips(inspect_t *in, const nlt_wal_stats_t *st)
+{
+    inspect_fault(in, "%llu stretches of %llu bytes do not check out",
+                  (unsigned long long) st->skips,
+                  (unsigned long long) st->skipped_bytes);
+    for (size_t i = 0; i < st->skips && i < NLT_WAL_SKIPS_NOTED; i++) {
+        inspect_repair(in, "skips %llu torn bytes at offset %llu",
+                       (unsigned long long) st->skip[i].len,
+                       (unsigned long long) st->skip[i].off);
+    }
+}
+
 static void
 log_report(inspect_t *in, const log_t *l, const nlt_wal_stats_t *st,
            uint64_t arena)
@@ -67,17 +112,14 @@ log_report(inspect_t *in, const log_t *l, const nlt_wal_stats_t *st,
            (unsigned long long) st->bytes, (unsigned long long) st->frames,
            (unsigned long long) st->series, (unsigned long long) st->samples,
            inspect_range(range, l->t_min_ms, l->t_max_ms));
-    if (nlt_manifest_is_finished(&in->manifest, arena)) {
-        printf("  finished: all of it is in blocks\n");
-    }
+    log_fate(in, arena, st);
     if (st->skips > 0) {
-        inspect_fault(in, "%llu stretches of %llu bytes do not check out",
-                      (unsigned long long) st->skips,
-                      (unsigned long long) st->skipped_bytes);
+        log_skips(in, st);
     }
     if (st->arena_no != arena) {
         inspect_fault(in, "its header says arena %llu",
                       (unsigned long long) st->arena_no);
+        inspect_repair(in, "nothing: the name counts");
     }
     if (l->orphans > 0 || l->too_high > 0) {
         inspect_fault(in,
@@ -85,6 +127,21 @@ log_report(inspect_t *in, const log_t *l, const nlt_wal_stats_t *st,
                       "%llu series with a number out of range",
                       (unsigned long long) l->orphans,
                       (unsigned long long) l->too_high);
+        inspect_repair(in, "replays the others");
+    }
+}
+
+/* A log that cannot be read at all. */
+static void
+log_refused(inspect_t *in, const char *name, nlt_rc_t rc, const nlt_err_t *err)
+{
+    inspect_fault(in, "%s", err->text);
+    if (rc == NLT_EVERSION) {
+        inspect_no_start(in, "use the version that wrote it");
+    } else if (rc == NLT_EDATA) {
+        inspect_repair(in, "moves it to " NLT_DIR_QUARANTINE "/%s", name);
+    } else if (rc == NLT_EIO) {
+        inspect_no_start(in, "tries again until the disk gives it");
     }
 }
 
@@ -97,7 +154,8 @@ inspect_log(inspect_t *in, int wal_fd, uint64_t arena)
     nlt_wal_read_cb_t cb = {&l, log_series, log_samples, NULL};
     nlt_wal_stats_t st;
     nlt_err_t err = {.text = ""};
-    const uint8_t *data;
+    _Atomic uint32_t hit = 0;
+    nlt_guard_t map;
     int64_t size;
     nlt_rc_t rc;
     int fd;
@@ -109,24 +167,26 @@ inspect_log(inspect_t *in, int wal_fd, uint64_t arena)
     size = fd < 0 ? fd : io->size(io->ctx, fd);
     if (size <= 0) {
         inspect_fault(in, "%s", size < 0 ? strerror((int) -size) : "empty");
+        inspect_repair(in, size < 0 ? "tries again" : "removes it");
         goto done;
     }
-    rc = nlt_map_read(fd, (size_t) size, &data, &err);
-    if (rc != NLT_OK) {
-        inspect_fault(in, "%s", err.text);
-        goto done;
+    rc = nlt_guard_map(&map, fd, (size_t) size, &hit, &err);
+    if (rc == NLT_OK) {
+        l.known = calloc(SERIES_MAX / 8, 1);
+        rc = l.known ? nlt_wal_read(in->env, map.p, map.len, in->dir.store_id,
+                                    &cb, &st, &err)
+                     : nlt_err_set(&err, NLT_ENOMEM, "out of memory");
+        nlt_guard_unmap(&map);
     }
-    l.known = calloc(SERIES_MAX / 8, 1);
-    rc = l.known ? nlt_wal_read(in->env, data, (size_t) size, in->dir.store_id,
-                                &cb, &st, &err)
-                 : nlt_err_set(&err, NLT_ENOMEM, "out of memory");
+    if (nlt_guard_hit(&hit)) {
+        rc = nlt_err_set(&err, NLT_EIO, "the disk does not give all of it");
+    }
     if (rc == NLT_OK) {
         log_report(in, &l, &st, arena);
     } else {
-        inspect_fault(in, "%s", err.text);
+        log_refused(in, name, rc, &err);
     }
     free(l.known);
-    nlt_unmap(data, (size_t) size);
 
 done:
     if (fd >= 0) {
@@ -157,22 +217,71 @@ inspect_logs(inspect_t *in)
 /* ---- blocks ---- */
 
 /*
- * What MANIFEST says of a block against what the block says.  One that was
- * imported may have an arena of another store, and more range than samples.
+ * What MANIFEST says of a block against what the block says.  Of an imported
+ * one it says no arena, and the times that there are samples of.
  */
 static void
 compare_meta(inspect_t *in, const nlt_block_meta_t *meta, size_t idx)
 {
     const nlt_manifest_block_t *b = &in->manifest.blocks[idx];
-    bool place =
+    bool times =
         b->arena == 0
             ? b->t_min_ms >= meta->t_min_ms && b->t_end_ms <= meta->t_end_ms
             : b->t_min_ms == meta->t_min_ms && b->t_end_ms == meta->t_end_ms
                   && b->arena == meta->arena;
 
-    if (!place || b->n_samples != meta->n_samples
+    if (!times || b->n_samples != meta->n_samples
         || b->n_series != meta->n_series) {
         inspect_fault(in, "meta.json differs from the MANIFEST");
+        inspect_repair(in, "nothing: the block is served as it is");
+    }
+}
+
+/* A fault of a block; idx is n_blocks when the MANIFEST does not name it. */
+static void
+block_fault(inspect_t *in, const char *name, size_t idx, nlt_rc_t rc,
+            const nlt_err_t *err)
+{
+    const nlt_manifest_t *m = &in->manifest;
+    char range[RANGE_TEXT];
+
+    if (idx == m->n_blocks) {
+        printf("  not sound: %s\n", err->text);
+        return;
+    }
+    inspect_fault(in, "%s", err->text);
+    if (rc == NLT_EDATA) {
+        const nlt_manifest_block_t *b = &m->blocks[idx];
+
+        inspect_repair(in,
+                       "moves it to " NLT_DIR_QUARANTINE
+                       "/%s; %llu samples are missing then: %s",
+                       name, (unsigned long long) b->n_samples,
+                       inspect_range(range, b->t_min_ms, b->t_end_ms - 1));
+    } else if (rc == NLT_EVERSION) {
+        inspect_repair(in, "leaves it where it is, and out of answers");
+    } else {
+        inspect_repair(in, "leaves it out of answers until it is there");
+    }
+}
+
+/* Who an unnamed block belongs to, and what becomes of it. */
+static void
+unnamed_block(inspect_t *in, const nlt_block_meta_t *meta)
+{
+    const nlt_manifest_t *m = &in->manifest;
+
+    if (!in->has_manifest) {
+        return;
+    }
+    if (nlt_manifest_find_damaged(m, meta->ulid.c) < m->n_damaged) {
+        return; /* said below the manifest */
+    }
+    if (nlt_flush_owns(in->dir.store_id, meta)) {
+        inspect_left_over(in, "written, but not named by the MANIFEST");
+        inspect_repair(in, "removes it");
+    } else {
+        printf("  not of this store: would be left alone, not served\n");
     }
 }
 
@@ -184,14 +293,16 @@ inspect_block(inspect_t *in, const char *name, size_t idx)
     nlt_err_t err = {.text = ""};
     nlt_block_t *b;
     nlt_pool_t pool;
+    nlt_rc_t rc;
 
     printf("block " NLT_DIR_BLOCKS "/%s\n", name);
     in->n_blocks++;
     if (idx == m->n_blocks) {
         printf("  not in the MANIFEST: no data of the store\n");
     }
-    if (nlt_block_open(in->env, in->dir.blocks_fd, name, &b, &err) != NLT_OK) {
-        inspect_fault(in, "%s", err.text);
+    rc = nlt_block_open(in->env, in->dir.blocks_fd, name, &b, &err);
+    if (rc != NLT_OK) {
+        block_fault(in, name, idx, rc, &err);
         return;
     }
     const nlt_block_meta_t *meta = nlt_block_meta(b);
@@ -205,41 +316,61 @@ inspect_block(inspect_t *in, const char *name, size_t idx)
            inspect_range(range, meta->t_min_ms, meta->t_end_ms - 1));
     if (idx < m->n_blocks) {
         compare_meta(in, meta, idx);
+    } else {
+        unnamed_block(in, meta);
     }
     nlt_pool_init(&pool, in->env->mem, POOL_BYTES);
-    if (nlt_block_validate(b, &pool, &err) != NLT_OK) {
-        inspect_fault(in, "%s", err.text);
+    rc = nlt_block_validate(b, &pool, &err);
+    if (rc != NLT_OK) {
+        block_fault(in, name, idx, rc, &err);
     }
     nlt_pool_deinit(&pool);
     nlt_block_close(b);
 }
 
-/* What the MANIFEST does not name: reported, but no data. */
+/* Was it being made or removed? */
 static bool
-other_block(void *ctx, const char *c_name)
+is_unfinished(const char *name)
 {
-    inspect_t *in = ctx;
+    const char *suffix = name + NLT_ULID_LEN;
+
+    return strlen(name) > NLT_ULID_LEN
+           && nlt_ulid_valid((nlt_str_t){NLT_ULID_LEN, name})
+           && (strcmp(suffix, NLT_SUFFIX_BLOCK_TMP) == 0
+               || strcmp(suffix, NLT_SUFFIX_BLOCK_GONE) == 0);
+}
+
+/* What the MANIFEST does not name: reported, but no data. */
+static void
+other_block(inspect_t *in, const char *name)
+{
     const nlt_manifest_t *m = &in->manifest;
 
-    if (!nlt_ulid_valid((nlt_str_t){strlen(c_name), c_name})) {
-        printf(NLT_DIR_BLOCKS "/%s\n  not a block\n", c_name);
-    } else if (nlt_manifest_find(m, c_name) == m->n_blocks) {
-        inspect_block(in, c_name, m->n_blocks);
+    if (is_unfinished(name)) {
+        printf(NLT_DIR_BLOCKS "/%s\n", name);
+        inspect_left_over(in, "a block that was being made or removed");
+        inspect_repair(in, "removes it");
+    } else if (!nlt_ulid_valid((nlt_str_t){strlen(name), name})) {
+        printf(NLT_DIR_BLOCKS "/%s\n  not a block\n", name);
+    } else if (nlt_manifest_find(m, name) == m->n_blocks) {
+        inspect_block(in, name, m->n_blocks);
     }
-    return true;
 }
 
 void
 inspect_blocks(inspect_t *in)
 {
-    const nlt_io_t *io = in->env->io;
-    int sys;
+    nlt_pool_t pool;
+    const char **names;
+    size_t n;
 
     for (size_t i = 0; i < in->manifest.n_blocks; i++) {
         inspect_block(in, in->manifest.blocks[i].ulid.c, i);
     }
-    sys = io->list(io->ctx, in->dir.blocks_fd, other_block, in);
-    if (sys < 0) {
-        inspect_fault(in, NLT_DIR_BLOCKS "/: %s", strerror(-sys));
+    nlt_pool_init(&pool, in->env->mem, POOL_BYTES);
+    n = inspect_list(in, NLT_DIR_BLOCKS, &pool, &names);
+    for (size_t i = 0; i < n; i++) {
+        other_block(in, names[i]);
     }
+    nlt_pool_deinit(&pool);
 }

@@ -10,10 +10,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "nlt_filenames.h"
 #include "nlt_head_priv.h"
 
 #define POOL_BYTES   (UINT64_C(1) << 30)
 #define FAULTS_SHOWN 3 /* of the series of one arena */
+
+#define AGAIN "makes another head, from the logs"
 
 typedef struct {
     const uint8_t *base; /* NULL: not there, said already */
@@ -31,8 +34,10 @@ map_file(inspect_t *in, int fd, const char *name, uint64_t min_bytes)
 
     if (size < 0) {
         inspect_fault(in, "%s: %s", name, strerror((int) -size));
+        inspect_repair(in, AGAIN);
     } else if ((uint64_t) size < min_bytes) {
         inspect_fault(in, "%s: only %lld bytes", name, (long long) size);
+        inspect_repair(in, AGAIN);
     } else if (nlt_map_read(fd, (size_t) size, &m.base, &err) != NLT_OK) {
         inspect_fault(in, "%s: %s", name, err.text);
         m.base = NULL;
@@ -85,7 +90,9 @@ check_arena(inspect_t *in, const nlt_arena_t *a)
 
         if (check_series(a, i, &label_pool, &s, &err) != NLT_OK) {
             inspect_fault(in, "%s", err.text);
-            faults++;
+            inspect_repair(in, faults++ == 0 ? "finds it when the arena is "
+                                               "written out, and " AGAIN
+                                             : "the same");
         }
         n_samples += s.n;
     }
@@ -138,6 +145,7 @@ inspect_arena(inspect_t *in, uint64_t no, const char *state)
         || memcmp(hdr->store_id, in->dir.store_id, NLT_STORE_ID_BYTES) != 0
         || used > reserved || reserved > m.size) {
         inspect_fault(in, "%s has a wrong header", name);
+        inspect_repair(in, AGAIN);
     } else {
         check_arena(in, &a);
     }
@@ -159,6 +167,7 @@ inspect_control(inspect_t *in, const nlt_head_ctl_t *ctl)
     }
     if (state >= NLT_COUNT(states)) {
         inspect_fault(in, "unknown state %u", state);
+        inspect_repair(in, AGAIN);
     } else {
         printf("  %s, %u process slots taken, arenas of %llu KiB\n",
                states[state], attached,
@@ -171,6 +180,7 @@ inspect_control(inspect_t *in, const nlt_head_ctl_t *ctl)
         if (s >= NLT_COUNT(arena_states)) {
             inspect_fault(in, "arena %llu has unknown state %u",
                           (unsigned long long) no, s);
+            inspect_repair(in, AGAIN);
         } else if (s == NLT_ARENA_RETIRED) {
             printf("arena %llu\n  retired, its file is gone\n",
                    (unsigned long long) no);
@@ -180,12 +190,84 @@ inspect_control(inspect_t *in, const nlt_head_ctl_t *ctl)
     }
 }
 
+/* Why a start would not go on with this head, or NULL. */
+static const char *
+head_fault(inspect_t *in, const nlt_head_ctl_t *ctl, uint64_t size)
+{
+    uint8_t boot[NLT_BOOT_ID_BYTES];
+    uint64_t term = 0;
+    const nlt_io_t *io = in->env->io;
+    int fd;
+
+    if (ctl->magic != NLT_HEAD_MAGIC
+        || memcmp(ctl->store_id, in->dir.store_id, NLT_STORE_ID_BYTES) != 0) {
+        return "of another store";
+    }
+    if (ctl->version != NLT_HEAD_VERSION
+        || ctl->layout != nlt_head_layout_crc() || size != sizeof(*ctl)) {
+        return "of another version, unless that is running";
+    }
+    nlt_head_boot_id(in->env, boot);
+    if (memcmp(ctl->boot_id, boot, sizeof(boot)) != 0) {
+        return "of another boot";
+    }
+    fd = io->open(io->ctx, in->dir.dir_fd, NLT_FILE_TERM,
+                  O_RDONLY | O_NOFOLLOW, 0);
+    if (fd >= 0) {
+        (void) !io->read(io->ctx, fd, &term, sizeof(term), 0);
+        (void) io->close(io->ctx, fd);
+    }
+    if (ctl->term != term) {
+        return "outdated, of another term";
+    }
+    switch (atomic_load(&ctl->state)) {
+    case NLT_HEAD_OPEN:
+        return NULL;
+    case NLT_HEAD_DEAD:
+        return "given up";
+    default:
+        return "not finished, its logs were being read";
+    }
+}
+
+void
+inspect_head_first(inspect_t *in)
+{
+    const nlt_io_t *io = in->env->io;
+    char name[NLT_HEAD_NAME_MAX];
+    const nlt_head_ctl_t *ctl;
+    const uint8_t *base;
+    int64_t size;
+    int fd;
+
+    nlt_head_file_name(name, in->dir.store_id, "ctl", 0);
+    fd = io->open(io->ctx, in->dir.head_fd, name, O_RDONLY | O_NOFOLLOW, 0);
+    if (fd < 0) {
+        return;
+    }
+    size = io->size(io->ctx, fd);
+    if (size >= (int64_t) sizeof(*ctl)
+        && nlt_map_read(fd, sizeof(*ctl), &base, NULL) == NLT_OK) {
+        ctl = (const nlt_head_ctl_t *) (const void *) base;
+        in->head_lives = head_fault(in, ctl, (uint64_t) size) == NULL;
+        for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
+            uint32_t s = atomic_load(&ctl->arenas[i].state);
+
+            if (s == NLT_ARENA_ACTIVE || s == NLT_ARENA_SEALED
+                || s == NLT_ARENA_READY) {
+                in->head_arenas[i] = atomic_load(&ctl->arenas[i].no);
+            }
+        }
+        nlt_unmap(base, sizeof(*ctl));
+    }
+    (void) io->close(io->ctx, fd);
+}
+
 void
 inspect_head(inspect_t *in)
 {
     const nlt_io_t *io = in->env->io;
     char name[NLT_HEAD_NAME_MAX];
-    uint8_t boot[NLT_BOOT_ID_BYTES];
     mapping_t m;
     int fd;
 
@@ -202,17 +284,18 @@ inspect_head(inspect_t *in)
     }
     const nlt_head_ctl_t *ctl = (const nlt_head_ctl_t *) (const void *) m.base;
 
-    nlt_head_boot_id(in->env, boot);
     if (ctl->magic != NLT_HEAD_MAGIC
         || memcmp(ctl->store_id, in->dir.store_id, NLT_STORE_ID_BYTES) != 0) {
         inspect_fault(in, "not the head of this store");
-    } else if (ctl->version != NLT_HEAD_VERSION
-               || ctl->layout != nlt_head_layout_crc()) {
-        printf("  of another version: not looked into\n");
-    } else if (memcmp(ctl->boot_id, boot, sizeof(boot)) != 0) {
-        printf("  of another boot: will be made again from the logs\n");
-    } else if (m.size != sizeof(*ctl)) {
+        inspect_repair(in, AGAIN);
+    } else if (ctl->version == NLT_HEAD_VERSION
+               && ctl->layout == nlt_head_layout_crc()
+               && m.size != sizeof(*ctl)) {
         inspect_fault(in, "%llu bytes", (unsigned long long) m.size);
+        inspect_repair(in, AGAIN);
+    } else if (head_fault(in, ctl, m.size) != NULL) {
+        printf("  %s: will be made again from the logs\n",
+               head_fault(in, ctl, m.size));
     } else {
         inspect_control(in, ctl);
     }

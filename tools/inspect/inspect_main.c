@@ -7,13 +7,25 @@
  */
 #include "inspect.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
+#include "nlt_filenames.h"
 #include "nlt_guard.h"
 #include "nlt_time.h"
 
 #define HEAD_DIR "/dev/shm" /* default of head= */
+
+static void
+    NLT_PRINTF(2, 0) line(const char *before, const char *fmt, va_list args)
+{
+    printf("%s", before);
+    vprintf(fmt, args);
+    printf("\n");
+}
 
 void
 inspect_fault(inspect_t *in, const char *fmt, ...)
@@ -21,11 +33,42 @@ inspect_fault(inspect_t *in, const char *fmt, ...)
     va_list args;
 
     in->n_faults++;
-    printf("  CORRUPT: ");
     va_start(args, fmt);
-    vprintf(fmt, args);
+    line("  CORRUPT: ", fmt, args);
     va_end(args);
-    printf("\n");
+}
+
+void
+inspect_left_over(inspect_t *in, const char *fmt, ...)
+{
+    va_list args;
+
+    in->n_left_over++;
+    va_start(args, fmt);
+    line("  left over: ", fmt, args);
+    va_end(args);
+}
+
+void
+inspect_repair(inspect_t *in, const char *fmt, ...)
+{
+    va_list args;
+
+    (void) in;
+    va_start(args, fmt);
+    line("    would repair: ", fmt, args);
+    va_end(args);
+}
+
+void
+inspect_no_start(inspect_t *in, const char *fmt, ...)
+{
+    va_list args;
+
+    in->no_start = true;
+    va_start(args, fmt);
+    line("    would not start: ", fmt, args);
+    va_end(args);
 }
 
 const char *
@@ -42,31 +85,145 @@ inspect_range(char out[RANGE_TEXT], int64_t t_min_ms, int64_t t_max_ms)
     return out;
 }
 
-static void
-inspect_manifest(inspect_t *in)
+bool
+inspect_exists(const inspect_t *in, int dir_fd, const char *name)
 {
-    nlt_manifest_t *m = &in->manifest;
-    nlt_err_t err = {.text = ""};
-    nlt_rc_t rc =
-        nlt_manifest_load(m, in->env, in->dir.dir_fd, in->dir.store_id, &err);
+    nlt_io_stat_t st;
 
-    printf("manifest\n");
-    if (rc == NLT_ENOENT) {
-        printf("  none: nothing was flushed yet\n");
-        return;
+    return in->env->io->stat(in->env->io->ctx, dir_fd, name, &st) == 0;
+}
+
+/* ---- directories ---- */
+
+typedef struct {
+    nlt_pool_t *pool;
+    const char **v;
+    size_t n;
+    size_t cap;
+} names_t;
+
+static bool
+names_cb(void *ctx, const char *name)
+{
+    names_t *l = ctx;
+    nlt_str_t copy =
+        nlt_pool_str(l->pool, (nlt_str_t){strlen(name) + 1, name});
+
+    if (l->n == l->cap) {
+        size_t cap = l->cap ? 2 * l->cap : 64;
+        void *v = nlt_pool_grow(l->pool, (void *) l->v, l->cap * sizeof(*l->v),
+                                cap * sizeof(*l->v));
+
+        if (v == NULL) {
+            return false;
+        }
+        l->v = v;
+        l->cap = cap;
     }
-    if (rc != NLT_OK) {
-        inspect_fault(in, "%s", err.text);
-        return;
+    if (copy.data == NULL) {
+        return false;
     }
-    printf("  generation %llu, %zu blocks, arenas below %llu finished",
-           (unsigned long long) m->generation, m->n_blocks,
-           (unsigned long long) m->floor);
-    for (size_t i = 0; i < m->n_finished; i++) {
-        printf("%s %llu", i ? "" : ", also",
-               (unsigned long long) m->finished[i]);
+    l->v[l->n++] = copy.data;
+    return true;
+}
+
+static int
+compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+size_t
+inspect_list(inspect_t *in, const char *dir, nlt_pool_t *pool,
+             const char ***names)
+{
+    const nlt_io_t *io = in->env->io;
+    names_t l = {.pool = pool};
+    int fd = io->open(io->ctx, in->dir.dir_fd, dir, O_RDONLY | O_DIRECTORY, 0);
+    int sys = fd < 0 ? fd : io->list(io->ctx, fd, names_cb, &l);
+
+    if (sys < 0) {
+        printf("%s/\n", dir);
+        inspect_fault(in, "%s", strerror(-sys));
+        inspect_repair(in, "makes the directory if it is not there");
     }
-    printf("\n");
+    if (fd >= 0) {
+        (void) io->close(io->ctx, fd);
+    }
+    if (l.n > 0) {
+        qsort((void *) l.v, l.n, sizeof(*l.v), compare_names);
+    }
+    *names = l.v;
+    return l.n;
+}
+
+static int
+open_below(inspect_t *in, const char *name)
+{
+    int fd = in->env->io->open(in->env->io->ctx, in->dir.dir_fd, name,
+                               O_RDONLY | O_DIRECTORY, 0);
+
+    if (fd < 0) {
+        printf("%s/\n", name);
+        inspect_fault(in, "%s", strerror(-fd));
+        inspect_repair(in, "makes the directory if it is not there");
+    }
+    return fd;
+}
+
+/* The directory and the id; without them there is nothing to look at. */
+static bool
+open_store(inspect_t *in, const char *path, const char *head, nlt_err_t *err)
+{
+    const nlt_io_t *io = in->env->io;
+
+    in->dir = (nlt_store_dir_t){-1, -1, -1, -1, NULL, {0}};
+    in->path = path;
+    in->dir.dir_fd =
+        io->open(io->ctx, AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+    if (in->dir.dir_fd < 0) {
+        (void) nlt_err_set_errno(err, NLT_EIO, -in->dir.dir_fd,
+                                 "directory \"%s\"", path);
+        return false;
+    }
+    if (nlt_store_dir_id(in->env, in->dir.dir_fd, in->dir.store_id, err)
+        != NLT_OK) {
+        return false;
+    }
+    in->dir.head_fd =
+        io->open(io->ctx, AT_FDCWD, head, O_RDONLY | O_DIRECTORY, 0);
+    if (in->dir.head_fd < 0) {
+        (void) nlt_err_set_errno(err, NLT_EIO, -in->dir.head_fd,
+                                 "directory \"%s\"", head);
+        return false;
+    }
+    return true;
+}
+
+static void
+inspect_all(inspect_t *in)
+{
+    printf("store %s\n", in->path);
+    in->dir.wal_fd = open_below(in, NLT_DIR_WAL);
+    in->dir.blocks_fd = open_below(in, NLT_DIR_BLOCKS);
+    nlt_manifest_init(&in->manifest, in->env->mem, in->dir.store_id);
+    inspect_manifest(in);
+    inspect_deletes(in);
+    inspect_term(in);
+    inspect_head_first(in);
+    if (in->dir.wal_fd >= 0) {
+        inspect_logs(in);
+    }
+    if (in->dir.blocks_fd >= 0) {
+        inspect_blocks(in);
+    }
+    inspect_dirs(in);
+    inspect_head(in);
+    nlt_manifest_deinit(&in->manifest);
+    printf("%s: %u logs, %u blocks, %u arenas, %u faults, %u left over%s\n",
+           in->n_faults ? "CORRUPT" : "ok", in->n_logs, in->n_blocks,
+           in->n_arenas, in->n_faults, in->n_left_over,
+           in->no_start ? "; would not start" : "");
 }
 
 int
@@ -74,7 +231,6 @@ main(int argc, char **argv)
 {
     inspect_t in = {.env = &nlt_env_posix};
     const char *head = HEAD_DIR, *path = NULL;
-    nlt_store_conf_t conf;
     nlt_err_t err = {.text = ""};
 
     for (int i = 1; i < argc; i++) {
@@ -93,21 +249,12 @@ main(int argc, char **argv)
         return 2;
     }
     (void) nlt_guard_install();
-    conf = (nlt_store_conf_t){.path = path, .head_path = head};
-    if (nlt_store_dir_open(in.env, &conf, &in.dir, &err) != NLT_OK) {
+    if (!open_store(&in, path, head, &err)) {
         fprintf(stderr, "nightlight-inspect: %s\n", err.text);
+        nlt_store_dir_close(in.env, &in.dir);
         return 2;
     }
-    printf("store %s\n", path);
-    nlt_manifest_init(&in.manifest, in.env->mem, in.dir.store_id);
-    inspect_manifest(&in);
-    inspect_logs(&in);
-    inspect_blocks(&in);
-    inspect_head(&in);
-    nlt_manifest_deinit(&in.manifest);
+    inspect_all(&in);
     nlt_store_dir_close(in.env, &in.dir);
-    printf("%s: %u logs, %u blocks, %u arenas, %u faults\n",
-           in.n_faults ? "CORRUPT" : "ok", in.n_logs, in.n_blocks, in.n_arenas,
-           in.n_faults);
     return in.n_faults ? 1 : 0;
 }
