@@ -254,6 +254,23 @@ nlt_io_write_all(const nlt_io_t *io, int fd, const void *p, size_t n,
 }
 
 nlt_rc_t
+nlt_io_write_paced(const nlt_io_t *io, int fd, const void *p, size_t n,
+                   uint64_t *unsynced, nlt_err_t *err)
+{
+    nlt_rc_t rc = nlt_io_write_all(io, fd, p, n, err);
+    int sys;
+
+    *unsynced += n;
+    if (rc != NLT_OK || *unsynced < NLT_IO_PACE_BYTES) {
+        return rc;
+    }
+    *unsynced = 0;
+    sys = io->fdatasync(io->ctx, fd);
+    return sys < 0 ? nlt_err_set_errno(err, NLT_EIO, -sys, "fdatasync")
+                   : NLT_OK;
+}
+
+nlt_rc_t
 nlt_io_read_file(const nlt_io_t *io, int dir_fd, const char *name,
                  nlt_buf_t *out, nlt_err_t *err)
 {

@@ -78,6 +78,19 @@ extern const nlt_io_t nlt_io_posix;
 NLT_CHECKED nlt_rc_t nlt_io_write_all(const nlt_io_t *io, int fd,
                                       const void *p, size_t n, nlt_err_t *err);
 
+/* After so many bytes a long file is synced in between. */
+#define NLT_IO_PACE_BYTES (16u << 20)
+
+/*
+ * The same for a part of a long file: when NLT_IO_PACE_BYTES of it are not on
+ * the disk yet, as counted in *unsynced, they are synced.  One fsync at the
+ * end of half a gigabyte would take seconds on a slow disk, in which its
+ * thread does nothing else, and everybody's small syncs wait behind it.
+ */
+NLT_CHECKED nlt_rc_t nlt_io_write_paced(const nlt_io_t *io, int fd,
+                                        const void *p, size_t n,
+                                        uint64_t *unsynced, nlt_err_t *err);
+
 /*
  * The whole file into out (appended).  NLT_ENOENT, NLT_ETOOBIG when longer
  * than the buffer may get, NLT_EIO, NLT_ENOMEM.

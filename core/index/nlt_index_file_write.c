@@ -34,9 +34,10 @@ struct nlt_index_writer_s {
     int fd;
     uint8_t *out; /* OUT_BYTES, n_out of them in use */
     size_t n_out;
-    uint64_t pos;     /* bytes of the file so far, those in out included */
-    uint32_t crc;     /* of the section that is being streamed */
-    nlt_buf_t series; /* the entry that is being built */
+    uint64_t unsynced; /* bytes written, but not synced */
+    uint64_t pos;      /* bytes of the file so far, those in out included */
+    uint32_t crc;      /* of the section that is being streamed */
+    nlt_buf_t series;  /* the entry that is being built */
 
     nlt_buf_t symbols;    /* entries as in the file, behind 8 bytes */
     uint32_t *symbol_off; /* of each, in that buffer */
@@ -95,7 +96,8 @@ flush(nlt_index_writer_t *w, nlt_err_t *err)
     size_t n = w->n_out;
 
     w->n_out = 0;
-    return n ? nlt_io_write_all(w->io, w->fd, w->out, n, err) : NLT_OK;
+    return n ? nlt_io_write_paced(w->io, w->fd, w->out, n, &w->unsynced, err)
+             : NLT_OK;
 }
 
 /* Appends to the file and to the running checksum. */
@@ -112,7 +114,7 @@ emit(nlt_index_writer_t *w, const void *p, size_t n, nlt_err_t *err)
             return rc;
         }
         if (n > OUT_BYTES) {
-            return nlt_io_write_all(w->io, w->fd, p, n, err);
+            return nlt_io_write_paced(w->io, w->fd, p, n, &w->unsynced, err);
         }
     }
     memcpy(w->out + w->n_out, p, n);

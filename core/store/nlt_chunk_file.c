@@ -98,7 +98,8 @@ flush(nlt_chunk_writer_t *w, nlt_err_t *err)
     if (w->out.rc != NLT_OK) {
         return nlt_err_set(err, NLT_ENOMEM, "out of memory writing chunks");
     }
-    rc = nlt_io_write_all(w->io, w->fd, w->out.data, w->out.len, err);
+    rc = nlt_io_write_paced(w->io, w->fd, w->out.data, w->out.len,
+                            &w->unsynced, err);
     nlt_buf_reset(&w->out);
     return rc;
 }
@@ -150,6 +151,7 @@ begin_file(nlt_chunk_writer_t *w, nlt_err_t *err)
                                  "cannot create chunk file %s", name);
     }
     w->n_files++;
+    w->unsynced = 0;
     w->pos = NLT_CHUNK_FILE_HEADER_BYTES;
     w->total += NLT_CHUNK_FILE_HEADER_BYTES;
     nlt_buf_add_be32(&w->out, NLT_CHUNK_FILE_MAGIC);

@@ -64,6 +64,7 @@ typedef struct {
     uint64_t pos;       /* in the current segment */
     uint64_t bytes_max; /* of a segment */
     uint64_t total;     /* bytes of all segments */
+    uint64_t unsynced;  /* bytes written of it, but not synced */
     nlt_buf_t out;      /* not yet written */
 } nlt_chunk_writer_t;
 

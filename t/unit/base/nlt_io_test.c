@@ -354,6 +354,57 @@ log_lines_are_single_and_bounded(void)
     NLT_CHECK(nlt_mono_ns(&env) >= before);
 }
 
+static size_t n_written, n_synced, most_unsynced;
+
+static ssize_t
+count_write(void *ctx, int fd, const void *p, size_t n)
+{
+    (void) ctx;
+    (void) fd;
+    (void) p;
+    n = n > 100000 ? 100000 : n; /* short, as it may be */
+    n_written += n;
+    return (ssize_t) n;
+}
+
+static int
+count_sync(void *ctx, int fd)
+{
+    size_t unsynced = n_written - n_synced;
+
+    (void) fd;
+    most_unsynced = unsynced > most_unsynced ? unsynced : most_unsynced;
+    n_synced = n_written;
+    return ctx ? -EIO : 0;
+}
+
+static void
+long_files_are_synced_as_they_grow(void)
+{
+    nlt_io_t io = nlt_io_posix;
+    static uint8_t bytes[300000];
+    uint64_t unsynced = 0;
+    nlt_err_t err;
+    int failing;
+
+    io.write = count_write;
+    io.fdatasync = count_sync;
+    for (int i = 0; i < 1000; i++) {
+        NLT_CHECK_INT(
+            nlt_io_write_paced(&io, 7, bytes, sizeof(bytes), &unsynced, &err),
+            NLT_OK);
+        NLT_CHECK_INT(unsynced, n_written - n_synced);
+        NLT_CHECK(unsynced < NLT_IO_PACE_BYTES);
+    }
+    NLT_CHECK_INT(n_written, 1000 * sizeof(bytes));
+    NLT_CHECK(most_unsynced >= NLT_IO_PACE_BYTES
+              && most_unsynced < NLT_IO_PACE_BYTES + sizeof(bytes));
+    io.ctx = &failing;
+    unsynced = NLT_IO_PACE_BYTES;
+    NLT_CHECK_INT(nlt_io_write_paced(&io, 7, bytes, 1, &unsynced, &err),
+                  NLT_EIO);
+}
+
 int
 main(void)
 {
@@ -370,6 +421,7 @@ main(void)
     NLT_TEST(maps_share_the_file);
     NLT_TEST(names_are_told_apart_without_opening_them);
     NLT_TEST(a_failed_replacement_leaves_old_or_new);
+    NLT_TEST(long_files_are_synced_as_they_grow);
     NLT_TEST(log_lines_are_single_and_bounded);
     NLT_CHECK_INT(nlt_io_remove_tree(&nlt_io_posix, AT_FDCWD, dir_name, NULL),
                   NLT_OK);

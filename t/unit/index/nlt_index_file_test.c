@@ -57,6 +57,18 @@ chunk_of(size_t i, size_t k)
     return (nlt_index_chunk_t){t, t + 50, i * 64 + k * 16 + 8};
 }
 
+/* Ordinals of labels_of(): the symbols are sorted. */
+static void
+refs_of(uint32_t *refs, size_t i)
+{
+    refs[0] = 0;
+    refs[1] = i < N_INSTANCES ? 1 : 2;
+    refs[2] = N_INSTANCES + 3;
+    refs[3] = (uint32_t) (3 + i % N_INSTANCES);
+}
+
+static bool by_refs; /* series are written by ordinals */
+
 /* 200 series: two metrics on 100 instances, 1 to 3 chunks each. */
 static void
 write_index(nlt_index_writer_t *w)
@@ -80,6 +92,14 @@ write_index(nlt_index_writer_t *w)
 
         for (size_t k = 0; k < 3; k++) {
             c[k] = chunk_of(i, k);
+        }
+        if (by_refs) {
+            uint32_t refs[4];
+
+            refs_of(refs, i);
+            NLT_CHECK_INT(
+                nlt_index_writer_refs(w, refs, 2, c, i % 3 + 1, &err), NLT_OK);
+            continue;
         }
         NLT_CHECK_INT(
             nlt_index_writer_series(w, labels_of(l, i), c, i % 3 + 1, &err),
@@ -343,6 +363,97 @@ writer_refuses_disorder(void)
     close(fd);
 }
 
+static void
+ordinals_write_the_same_bytes_as_strings(void)
+{
+    uint8_t *first;
+    size_t first_len;
+
+    make_index();
+    first = data;
+    first_len = len;
+    data = NULL;
+    by_refs = true;
+    make_index();
+    by_refs = false;
+    NLT_CHECK_INT(len, first_len);
+    NLT_CHECK(len == first_len && memcmp(data, first, len) == 0);
+    free(first);
+}
+
+static void
+check_refs_refused(const uint32_t *refs, size_t n, nlt_rc_t want)
+{
+    static const uint32_t before[] = {1, 2};
+    nlt_str_t symbols[4] = {{0, ""}, {1, "a"}, {1, "b"}, {1, "c"}};
+    nlt_index_chunk_t c = {0, 5, 8};
+    nlt_index_writer_t *w;
+    nlt_err_t err;
+    int fd = open_temp();
+
+    NLT_CHECK_INT(
+        nlt_index_writer_open(&nlt_mem_libc, &nlt_io_posix, fd, &w, &err),
+        NLT_OK);
+    NLT_CHECK_INT(nlt_index_writer_symbols(w, symbols, 4, &err), NLT_OK);
+    NLT_CHECK_INT(nlt_index_writer_last(w), 0);
+    NLT_CHECK_INT(nlt_index_writer_refs(w, before, 1, &c, 1, &err), NLT_OK);
+    NLT_CHECK(nlt_index_writer_last(w) > 0);
+    NLT_CHECK_INT(nlt_index_writer_refs(w, refs, n, &c, 1, &err), want);
+    nlt_index_writer_close(w);
+    close(fd);
+}
+
+static void
+wrong_ordinals_are_refused(void)
+{
+    check_refs_refused((uint32_t[]){1, 3}, 1, NLT_OK);
+    check_refs_refused((uint32_t[]){1, 2, 2, 2}, 2, NLT_OK);
+    check_refs_refused((uint32_t[]){1, 4}, 1, NLT_EINVAL); /* no such */
+    check_refs_refused((uint32_t[]){4, 2}, 1, NLT_EINVAL);
+    check_refs_refused((uint32_t[]){1, 0}, 1, NLT_EINVAL); /* empty */
+    check_refs_refused((uint32_t[]){0, 2}, 1, NLT_EINVAL);
+    check_refs_refused((uint32_t[]){1, 2}, 1, NLT_EORDER); /* the same */
+    check_refs_refused((uint32_t[]){1, 3, 1, 3}, 2, NLT_EORDER);
+    check_refs_refused((uint32_t[]){2, 3, 1, 3}, 2, NLT_EORDER);
+    check_refs_refused(NULL, 0, NLT_EINVAL);
+}
+
+static void
+a_walk_meets_every_series_and_symbol_in_order(void)
+{
+    static const nlt_str_t none = {0, NULL};
+    nlt_index_file_t *ix = open_index();
+    nlt_index_span_t span = nlt_index_file_span(ix);
+    nlt_reader_t r = nlt_index_file_symbols(ix);
+    nlt_postings_t all;
+    nlt_pool_t pool;
+    nlt_err_t err;
+    size_t n = 0;
+
+    nlt_pool_init(&pool, &nlt_mem_libc, 1 << 20);
+    NLT_CHECK_INT(nlt_index_file_postings(ix, &pool, none, none, &all, &err),
+                  NLT_OK);
+    for (uint32_t id = nlt_index_file_first(ix); id;) {
+        nlt_index_series_t s;
+
+        NLT_CHECK(n < all.n && all.v[n] == id);
+        NLT_CHECK(id >= span.first && id < span.end);
+        NLT_CHECK_INT(nlt_index_series_open(ix, id, &s, &err), NLT_OK);
+        id = nlt_index_series_next(&s);
+        n++;
+    }
+    NLT_CHECK_INT(n, N_SERIES);
+    for (uint64_t i = 0; i < nlt_index_file_n_symbols(ix); i++) {
+        nlt_str_t want;
+
+        NLT_CHECK_INT(nlt_index_file_symbol(ix, i, &want, &err), NLT_OK);
+        NLT_CHECK(nlt_str_eq(nlt_read_uvarint_str(&r), want));
+    }
+    NLT_CHECK_INT(nlt_reader_left(&r), 0);
+    nlt_pool_deinit(&pool);
+    nlt_index_file_close(ix);
+}
+
 static nlt_rc_t
 open_and_validate(const uint8_t *p, size_t n, nlt_err_t *err)
 {
@@ -535,6 +646,9 @@ main(void)
     NLT_TEST(every_value_has_its_postings);
     NLT_TEST(series_come_back_with_labels_and_chunks);
     NLT_TEST(writer_refuses_disorder);
+    NLT_TEST(ordinals_write_the_same_bytes_as_strings);
+    NLT_TEST(wrong_ordinals_are_refused);
+    NLT_TEST(a_walk_meets_every_series_and_symbol_in_order);
     NLT_TEST(any_flipped_bit_but_in_padding_is_found);
     NLT_TEST(cut_files_are_refused);
     NLT_TEST(other_versions_are_refused_by_name);

@@ -139,6 +139,56 @@ any_flipped_bit_is_found(void)
     NLT_CHECK_INT(nlt_chunk_file_check(bytes, n_bytes, &err), NLT_EVERSION);
 }
 
+static size_t n_unsynced;
+static int n_syncs;
+
+static ssize_t
+no_write(void *ctx, int fd, const void *p, size_t n)
+{
+    (void) ctx;
+    (void) fd;
+    (void) p;
+    n_unsynced += n;
+    return (ssize_t) n;
+}
+
+static int
+count_sync(void *ctx, int fd)
+{
+    (void) ctx;
+    (void) fd;
+    n_unsynced = 0;
+    n_syncs++;
+    return 0;
+}
+
+static void
+long_segments_are_synced_as_they_grow(void)
+{
+    nlt_io_t io = nlt_io_posix;
+    nlt_env_t env = nlt_env_posix;
+    static char chunk[1000];
+    nlt_chunk_writer_t w;
+    uint64_t ref;
+    nlt_err_t err;
+
+    io.write = no_write;
+    io.fdatasync = count_sync;
+    env.io = &io;
+    nlt_chunk_writer_init(&w, &env, dir_fd, 0);
+    for (int i = 0; i < 50000; i++) {
+        NLT_CHECK_INT(nlt_chunk_writer_add(&w, 1,
+                                           (nlt_str_t){sizeof(chunk), chunk},
+                                           &ref, &err),
+                      NLT_OK);
+        NLT_CHECK(n_unsynced < NLT_IO_PACE_BYTES + (1 << 20));
+    }
+    NLT_CHECK_INT(nlt_chunk_writer_finish(&w, &err), NLT_OK);
+    NLT_CHECK_INT(n_syncs, 2); /* and what finish() does */
+    nlt_chunk_writer_deinit(&w);
+    NLT_CHECK(read_segment(0));
+}
+
 int
 main(void)
 {
@@ -150,6 +200,7 @@ main(void)
     NLT_TEST(segment_has_these_bytes);
     NLT_TEST(segments_are_cut_at_their_maximum);
     NLT_TEST(any_flipped_bit_is_found);
+    NLT_TEST(long_segments_are_synced_as_they_grow);
     close(dir_fd);
     rmdir(dir_name);
     return nlt_test_done();
