@@ -5,6 +5,9 @@
 
 #include <pthread.h>
 
+/* MANIFESTs that are read one after the other while blocks go and come. */
+#define RELOADS_MAX 8
+
 struct nlt_block_set_s {
     const nlt_env_t *env;
     int dir_fd;
@@ -173,7 +176,8 @@ leave_out(nlt_block_entry_t *e, const nlt_err_t *why)
  * failure may pass, so it shall be tried again.
  */
 static nlt_block_entry_t *
-open_entry(nlt_block_set_t *set, const nlt_manifest_block_t *info, bool *again)
+open_entry(nlt_block_set_t *set, const nlt_manifest_block_t *info, bool *again,
+           bool *failed)
 {
     nlt_block_entry_t *e = nlt_mem_zalloc(set->env->mem, sizeof(*e));
     nlt_err_t why;
@@ -187,6 +191,7 @@ open_entry(nlt_block_set_t *set, const nlt_manifest_block_t *info, bool *again)
                         &why);
     if (rc != NLT_OK) {
         e->block = NULL;
+        *failed = true;
         *again |= rc != NLT_EDATA && rc != NLT_EVERSION;
         leave_out(e, &why);
     }
@@ -203,13 +208,13 @@ may_stay(const nlt_block_entry_t *e)
 /* Fills l, which has room for the blocks of m; entries get no reference. */
 static nlt_rc_t
 fill(nlt_block_set_t *set, const nlt_manifest_t *m, nlt_block_list_t *l,
-     bool *again)
+     bool *again, bool *failed)
 {
     for (size_t i = 0; i < m->n_blocks; i++) {
         nlt_block_entry_t *e = find(set, &m->blocks[i]);
 
         if (e == NULL || !may_stay(e)) {
-            e = open_entry(set, &m->blocks[i], again);
+            e = open_entry(set, &m->blocks[i], again, failed);
         }
         if (e == NULL) {
             return NLT_ENOMEM;
@@ -231,20 +236,24 @@ discard(nlt_block_set_t *set, nlt_block_list_t *l)
     list_destroy(set->env, l);
 }
 
+/* The list of the MANIFEST that is there now, whose generation is given. */
 static nlt_rc_t
-load(nlt_block_set_t *set, nlt_block_list_t **out, bool *again, nlt_err_t *err)
+load_once(nlt_block_set_t *set, nlt_block_list_t **out, bool *again,
+          bool *failed, uint64_t *generation, nlt_err_t *err)
 {
     nlt_manifest_t m;
     nlt_block_list_t *l;
     nlt_rc_t rc;
 
+    *out = NULL;
     nlt_manifest_init(&m, set->env->mem, set->store_id);
     rc = nlt_manifest_load(&m, set->env, set->dir_fd, set->store_id, err);
     if (rc != NLT_OK && rc != NLT_ENOENT) {
         return rc;
     }
+    *generation = m.generation;
     l = list_create(set->env, &m);
-    rc = l == NULL ? NLT_ENOMEM : fill(set, &m, l, again);
+    rc = l == NULL ? NLT_ENOMEM : fill(set, &m, l, again, failed);
     nlt_manifest_deinit(&m);
     if (rc != NLT_OK) {
         if (l != NULL) {
@@ -253,6 +262,32 @@ load(nlt_block_set_t *set, nlt_block_list_t **out, bool *again, nlt_err_t *err)
         return nlt_err_set(err, rc, "block list: no memory");
     }
     *out = l;
+    return NLT_OK;
+}
+
+/*
+ * A block that cannot be opened may have been merged or removed since the
+ * MANIFEST was read: then there is another MANIFEST, since that comes first.
+ */
+static nlt_rc_t
+load(nlt_block_set_t *set, nlt_block_list_t **out, bool *again, nlt_err_t *err)
+{
+    uint64_t generation = 0, before = 0;
+    nlt_rc_t rc;
+
+    for (int i = 0; i < RELOADS_MAX; i++) {
+        bool failed = false;
+
+        *again = false;
+        rc = load_once(set, out, again, &failed, &generation, err);
+        if (rc != NLT_OK || !failed || (i > 0 && generation == before)) {
+            return rc;
+        }
+        before = generation;
+        if (i + 1 < RELOADS_MAX) {
+            discard(set, *out);
+        }
+    }
     return NLT_OK;
 }
 

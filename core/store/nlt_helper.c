@@ -10,14 +10,14 @@
  *    '--------- a commit failed: which state is on disk? ---'
  *
  * Every stage may be interrupted and begun again.  RUN does the first thing
- * that is due: sync, prepare, rotate; retention; flush of one arena.
+ * that is due: sync, prepare, rotate; retention; flush of one arena; damaged
+ * blocks; a merge of blocks.
  */
 #include "nlt_helper_priv.h"
 
-#define STEP_MS_MAX        1000
-#define BUSY_MS            50
-#define RETENTION_EVERY_MS 1000
-#define REPEAT_LOG_MS      60000
+#define STEP_MS_MAX   1000
+#define BUSY_MS       50
+#define REPEAT_LOG_MS 60000
 
 bool
 nlt_helper_older(const nlt_helper_t *h, int64_t since_ns, int64_t ms)
@@ -139,45 +139,68 @@ nlt_helper_is_recovering(const nlt_helper_t *h)
 
 /* ---- RUN ---- */
 
+bool
+nlt_helper_head_is_well(nlt_helper_t *h)
+{
+    const char *why = nlt_head_is_dead(h->head)   ? "it was declared dead"
+                      : nlt_head_is_lost(h->head) ? "its files have been "
+                                                    "removed"
+                      : nlt_head_reap(h->head)
+                          ? NULL
+                          : "several processes died while using it";
+
+    if (why != NULL) {
+        nlt_helper_quarantine(h, why);
+    }
+    return why == NULL;
+}
+
+/* One arena becomes blocks, unless there are too many of these already. */
+static nlt_rc_t
+flush(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
+{
+    bool did = false;
+    nlt_rc_t rc = NLT_OK;
+
+    if (h->manifest.n_blocks >= NLT_HELPER_BLOCKS_MANY) {
+        rc = nlt_helper_compact(h, NULL, &did, err);
+    }
+    if (rc == NLT_OK && !did) {
+        /* It gives back disk that the flush may need. */
+        rc = nlt_helper_retain(h, &did, err);
+    }
+    return rc != NLT_OK || did ? rc : nlt_helper_flush(h, no, err);
+}
+
 static nlt_rc_t
 run(nlt_helper_t *h, int64_t *wait_ms, nlt_err_t *err)
 {
     nlt_head_arena_slot_t *sealed;
-    bool more = false;
+    bool did = false;
     nlt_rc_t rc;
 
-    if (nlt_head_is_dead(h->head)) {
-        nlt_helper_quarantine(h, "it was declared dead");
-        return NLT_OK;
-    }
-    if (nlt_head_is_lost(h->head)) {
-        nlt_helper_quarantine(h, "its files have been removed");
-        return NLT_OK;
-    }
-    if (!nlt_head_reap(h->head)) {
-        nlt_helper_quarantine(h, "several processes died while using it");
+    if (!nlt_helper_head_is_well(h)) {
         return NLT_OK;
     }
     nlt_helper_housekeep(h);
-    if (nlt_helper_older(h, h->retention_ns, RETENTION_EVERY_MS)) {
-        return nlt_helper_retain(h, &more, err);
+    if (nlt_helper_retention_is_due(h)) {
+        return nlt_helper_retain(h, &did, err);
     }
     sealed = nlt_helper_oldest(h, NLT_ARENA_SEALED);
     if (sealed != NULL) {
-        /* It gives back disk that the flush may need. */
-        rc = nlt_helper_retain(h, &more, err);
-        return rc != NLT_OK || more
-                   ? rc
-                   : nlt_helper_flush(h, atomic_load(&sealed->no), err);
+        return flush(h, atomic_load(&sealed->no), err);
     }
     rc = nlt_helper_judge(h, err);
     if (rc == NLT_OK) {
         rc = nlt_helper_tend_quarantine(h, err);
     }
     if (rc == NLT_OK) {
-        rc = nlt_helper_import(h, &more, err);
+        rc = nlt_helper_import(h, &did, err);
     }
-    if (rc != NLT_OK || more) {
+    if (rc == NLT_OK && !did) {
+        rc = nlt_helper_compact(h, NULL, &did, err);
+    }
+    if (rc != NLT_OK || did) {
         return rc;
     }
     *wait_ms =

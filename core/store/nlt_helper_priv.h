@@ -7,12 +7,13 @@
  * nlt_helper.c has the stages, nlt_helper_lease.c who is the helper and who is
  * next, nlt_helper_recover.c the way to an open head, nlt_helper_arena.c what
  * keeps it small: rotation, flush, commits; nlt_helper_retain.c what has to
- * go, nlt_helper_import.c what is in import/.  The order of every commit is
- * that of nlt_store.h.
+ * go, nlt_helper_import.c what is in import/, nlt_helper_compact.c merges.
+ * The order of every commit is that of nlt_store.h.
  */
 #ifndef NLT_STORE_HELPER_PRIV_H
 #define NLT_STORE_HELPER_PRIV_H
 
+#include "nlt_compact.h"
 #include "nlt_filenames.h"
 #include "nlt_import.h"
 #include "nlt_manifest.h"
@@ -37,6 +38,15 @@
 
 /* From this share on the helper looks more often. */
 #define NLT_HELPER_BUSY_PERCENT 50
+
+/*
+ * From so many blocks on merging goes before flushing.  Every process has all
+ * blocks open, with two mappings and some memory each.
+ */
+#define NLT_HELPER_BLOCKS_MANY 1000
+
+/* Blocks that no merge takes for a while. */
+#define NLT_HELPER_AVOID 128
 
 typedef enum {
     NLT_HELPER_LOAD,   /* read the MANIFEST, remove what it does not know */
@@ -65,6 +75,11 @@ typedef struct {
     int64_t ns;  /* of the monotonic clock */
 } nlt_helper_verdict_t;
 
+typedef struct {
+    nlt_ulid_t ulid;
+    int64_t until_ns;
+} nlt_helper_avoid_t;
+
 struct nlt_helper_s {
     const nlt_env_t *env;
     nlt_store_conf_t conf;
@@ -85,8 +100,17 @@ struct nlt_helper_s {
     int64_t housekept_ns; /* when last; 0: never */
     int64_t synced_ns;
     int64_t retention_ns;
-    int64_t credit_ns;               /* when blocks were removed last */
-    uint64_t credit_bytes;           /* of them: free soon */
+    int64_t credit_ns;        /* when the first sum began */
+    uint64_t credit_bytes[2]; /* of removed blocks: free soon */
+    /* Sources of the merge that runs: nothing takes them away. */
+    const nlt_compact_source_t *merging;
+    size_t n_merging;
+    nlt_helper_avoid_t avoid[NLT_HELPER_AVOID];
+    unsigned n_avoid;                /* ever */
+    int64_t compact_after_ns;        /* not before; 0: any time */
+    int64_t planned_ns;              /* when a plan found nothing to do, */
+    uint64_t planned_generation;     /* and in which MANIFEST */
+    bool starved;                    /* it was said that there is no room */
     nlt_import_t *import;            /* made in stage LOAD */
     int64_t import_flush_ns;         /* a flush inside it failed; 0: none */
     int64_t drain_ns;                /* since when; 0: not draining */
@@ -119,6 +143,12 @@ void nlt_helper_forget_log(nlt_helper_log_t *l);
 
 /* Lets go of the head, if any. */
 void nlt_helper_detach(nlt_helper_t *h);
+
+/*
+ * Frees what dead processes held.  False: the head was lost, declared dead or
+ * has to be; the stage is another one.
+ */
+bool nlt_helper_head_is_well(nlt_helper_t *h);
 
 /* ---- nlt_helper_lease.c ---- */
 
@@ -223,11 +253,18 @@ int64_t nlt_helper_newest_ms(const nlt_helper_t *h);
 uint64_t nlt_helper_block_estimate(const nlt_helper_t *h, uint64_t no,
                                    uint64_t log_bytes);
 
+/* Bytes that were removed and will be free soon. */
+void nlt_helper_credit(nlt_helper_t *h, uint64_t bytes);
+
+/* Is it time to look? */
+bool nlt_helper_retention_is_due(const nlt_helper_t *h);
+
 /*
  * Takes away what is past the retention, beyond retention_size= or needed for
  * min_free=, up to 256 blocks for one reason; *more: some went, call again.
  * When nothing can go, says in the control page whether the disk is low.
- * Errors as commit; NLT_ENOMEM.
+ * Errors as commit; NLT_ENOMEM; NLT_AGAIN: the merge that runs is in the way,
+ * and nothing was done.
  */
 NLT_CHECKED nlt_rc_t nlt_helper_retain(nlt_helper_t *h, bool *more,
                                        nlt_err_t *err);
@@ -244,6 +281,17 @@ NLT_CHECKED nlt_rc_t nlt_helper_import_recover(nlt_helper_t *h,
  */
 NLT_CHECKED nlt_rc_t nlt_helper_import(nlt_helper_t *h, bool *more,
                                        nlt_err_t *err);
+
+/* ---- nlt_helper_compact.c ---- */
+
+/*
+ * Plans, and carries out one merge if there is one: *did.  dirty as in
+ * nlt_compact_in_t.  Failures are not tried again at once: NLT_EDATA (posted
+ * as suspect), NLT_ELIMIT, NLT_EFULL, NLT_EIO, NLT_ENOMEM, NLT_EVERSION; what
+ * a flush in between gave; NLT_ECANCELED.
+ */
+NLT_CHECKED nlt_rc_t nlt_helper_compact(nlt_helper_t *h, const bool *dirty,
+                                        bool *did, nlt_err_t *err);
 
 /* ---- nlt_helper_recover.c: one step of a stage each ---- */
 

@@ -14,10 +14,11 @@
 #include "nlt_compact_plan.h"
 #include "nlt_flush.h"
 
-#define BATCH 256 /* blocks of one commit */
+#define BATCH    256 /* blocks of one commit */
+#define EVERY_MS 1000
 
-/* So long bytes of removed blocks count as free. */
-#define CREDIT_MS 10000
+/* So long, and up to twice as long, bytes of removed blocks count as free. */
+#define CREDIT_MS 6000
 
 /* A sample and a series of a fresh block, about, in bytes. */
 #define SAMPLE_BYTES 2
@@ -131,6 +132,21 @@ choose_over_size(const nlt_helper_t *h, choice_t *c)
     }
 }
 
+/* In two sums, of this while and the one before, so that none grows ever on.
+ */
+static uint64_t
+credit(nlt_helper_t *h)
+{
+    if (nlt_helper_older(h, h->credit_ns, CREDIT_MS)) {
+        bool both = nlt_helper_older(h, h->credit_ns, 2 * CREDIT_MS);
+
+        h->credit_bytes[1] = both ? 0 : h->credit_bytes[0];
+        h->credit_bytes[0] = 0;
+        h->credit_ns = nlt_mono_ns(h->env);
+    }
+    return h->credit_bytes[0] + h->credit_bytes[1];
+}
+
 /* Bytes that min_free= lacks, counting what was given back just now. */
 static uint64_t
 lacking(nlt_helper_t *h)
@@ -142,10 +158,7 @@ lacking(nlt_helper_t *h)
     if (free_bytes < 0) {
         return 0; /* who cannot ask does not refuse */
     }
-    if (nlt_helper_older(h, h->credit_ns, CREDIT_MS)) {
-        h->credit_bytes = 0;
-    }
-    have = (uint64_t) free_bytes + h->credit_bytes;
+    have = (uint64_t) free_bytes + credit(h);
     return have < h->conf.min_free_bytes ? h->conf.min_free_bytes - have : 0;
 }
 
@@ -168,6 +181,13 @@ set_disk_low(nlt_helper_t *h, bool low)
 }
 
 /* ---- taking it away ---- */
+
+void
+nlt_helper_credit(nlt_helper_t *h, uint64_t bytes)
+{
+    (void) credit(h);
+    h->credit_bytes[0] += bytes;
+}
 
 static nlt_rc_t
 take_away(nlt_helper_t *h, const choice_t *c, nlt_err_t *err)
@@ -198,12 +218,39 @@ take_away(nlt_helper_t *h, const choice_t *c, nlt_err_t *err)
                                   err);
         atomic_fetch_add(&nlt_helper_ctl(h)->counters.blocks_removed,
                          rc == NLT_OK);
-        h->credit_bytes += gone[i].bytes;
+        nlt_helper_credit(h, gone[i].bytes);
         nlt_log(h->env, NLT_LOG_NOTICE, "block %s %s", gone[i].ulid.c,
                 text[c->why]);
     }
-    h->credit_ns = nlt_mono_ns(h->env);
     return rc;
+}
+
+bool
+nlt_helper_retention_is_due(const nlt_helper_t *h)
+{
+    return nlt_helper_older(h, h->retention_ns, EVERY_MS);
+}
+
+/*
+ * Is the merge that runs in the way?  Its sources are not taken away, and
+ * what it has written so far comes before old blocks when room is short.
+ */
+static bool
+merge_is_in_the_way(const nlt_helper_t *h, const choice_t *c, uint64_t lack)
+{
+    if (h->n_merging > 0 && lack > 0) {
+        return true;
+    }
+    for (size_t i = 0; i < c->n; i++) {
+        for (size_t k = 0; k < h->n_merging; k++) {
+            if (strcmp(h->manifest.blocks[c->idx[i]].ulid.c,
+                       h->merging[k].info.ulid.c)
+                == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 nlt_rc_t
@@ -222,6 +269,9 @@ nlt_helper_retain(nlt_helper_t *h, bool *more, nlt_err_t *err)
         if (lack > 0) {
             choose_oldest(h, NLT_DAY_MS, lack, DISK_LOW, &c);
         }
+    }
+    if (merge_is_in_the_way(h, &c, lack)) {
+        return NLT_AGAIN;
     }
     if (c.n == 0) {
         set_disk_low(h, lack > 0);

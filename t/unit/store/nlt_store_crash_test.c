@@ -1,11 +1,11 @@
 /*
  * nlt_store_crash_test.c - a store that is stopped at every single point.
  *
- * The scenario writes, flushes, writes again, rotates.  It is run again and
- * again, and the disk fails from call 1, 2, 3 .. on, as if the machine had
- * stopped there; then the store is opened with a good disk, with the head
- * that survived or without it.  Every acknowledged sample must be there,
- * once, and nothing that was never written.
+ * The scenario writes, flushes, writes again, rotates, merges blocks.  It is
+ * run again and again, and the disk fails from call 1, 2, 3 .. on, as if the
+ * machine had stopped there; then the store is opened with a good disk, with
+ * the head that survived or without it.  Every acknowledged sample must be
+ * there, once, and nothing that was never written.
  */
 #include "nlt_store_fixture.h"
 
@@ -27,6 +27,12 @@ write_round(fx_t *fx, unsigned round)
     (void) fx_write(fx, 1, fx->now_ms - 3 * FX_HOUR, round);
     (void) fx_write(fx, 2, fx->now_ms - 40000, round + 0.5);
     (void) fx_write(fx, 2, fx->now_ms - 45000, round * 10);
+    /* Of a day that is over, some of it again and again: to be merged. */
+    for (unsigned no = 0; no < 4; no++) {
+        int64_t t = FX_NOW - 72 * FX_HOUR + 1000 * (int64_t) (no + round);
+
+        (void) fx_write(fx, 3 + no % 2, t, (double) (t % 997000) * 0.25);
+    }
 }
 
 /* What a day looks like; goes on whatever fails. */
@@ -42,7 +48,26 @@ scenario(fx_t *fx)
         fx->now_ms += 60000;
         fx->mono_ns += 70 * INT64_C(1000000000);
     }
+    /* It is quiet now: two blocks of that day become one. */
+    fx_step(fx, 4);
     write_round(fx, 3);
+}
+
+/* The scenario has in it what shall be interrupted. */
+static void
+scenario_flushes_and_merges(void)
+{
+    const nlt_head_counters_t *c;
+    fx_t fx;
+
+    fx_init(&fx);
+    NLT_CHECK(fx_start(&fx));
+    scenario(&fx);
+    c = &nlt_store_ctl(fx.store)->counters;
+    NLT_CHECK(atomic_load(&c->flushes) >= 2);
+    NLT_CHECK(atomic_load(&c->compactions) >= 1);
+    NLT_CHECK(fx_check(&fx, INT64_MIN, INT64_MAX));
+    fx_deinit(&fx);
 }
 
 static bool
@@ -229,6 +254,7 @@ int
 main(void)
 {
     (void) nlt_test_seed();
+    NLT_TEST(scenario_flushes_and_merges);
     NLT_TEST(crash_at_any_call_loses_nothing_with_the_head);
     NLT_TEST(crash_at_any_call_loses_nothing_without_the_head);
     NLT_TEST(hiccup_at_any_call_loses_nothing);
