@@ -183,9 +183,11 @@ child(fx_t *fx, shared_t *sh)
         double v;
 
         nth(fx, i, &no, &t, &v);
-        if (fx_write(fx, no, t, v) == NLT_OK) {
-            atomic_store(&sh->acked, i + 1);
+        /* An arena that a writer died in takes no new series: the next. */
+        while (fx_write(fx, no, t, v) != NLT_OK) {
+            fx_step(fx, 1);
         }
+        atomic_store(&sh->acked, i + 1);
         if (i % 97 == 0) {
             nlt_helper_flush_soon(fx->helper);
         }
