@@ -191,6 +191,8 @@ add_gauges(list_t *l, nlt_store_t *s)
         "Bytes of blocks on disk.");
     add(l, false, "nightlight_block_samples", (double) g.block_samples,
         "Samples in blocks.");
+    add(l, false, "nightlight_disk_free_bytes", (double) g.disk_free_bytes,
+        "Free bytes of the file system that the store lies on.");
     add(l, false, "nightlight_oldest_sample_seconds",
         (double) g.oldest_ms / 1000, "Time of the oldest sample.");
     add(l, false, "nightlight_newest_sample_seconds",

@@ -402,6 +402,7 @@ gauge_blocks(nlt_block_set_t *set, nlt_store_gauges_t *out)
 void
 nlt_store_gauges(nlt_store_t *s, nlt_store_gauges_t *out)
 {
+    int64_t free_bytes;
     nlt_head_t *head = nlt_store_hold(s);
 
     *out = (nlt_store_gauges_t){
@@ -414,6 +415,8 @@ nlt_store_gauges(nlt_store_t *s, nlt_store_gauges_t *out)
         nlt_store_let_go(s);
     }
     gauge_blocks(s->blocks, out);
+    free_bytes = s->env->io->free_bytes(s->env->io->ctx, s->dir.dir_fd);
+    out->disk_free_bytes = free_bytes > 0 ? (uint64_t) free_bytes : 0;
     if (out->oldest_ms > out->newest_ms) {
         out->oldest_ms = 0;
         out->newest_ms = 0;

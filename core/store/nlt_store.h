@@ -133,6 +133,7 @@ typedef struct {
     uint64_t blocks_left_out; /* damaged, in quarantine, or unreadable */
     uint64_t block_bytes;
     uint64_t block_samples;
+    uint64_t disk_free_bytes; /* where the store lies; 0: not known */
     uint64_t failed_logs; /* arenas not yet in blocks whose log has failed */
     int64_t oldest_ms;    /* of all data; 0 when none */
     int64_t newest_ms;
