@@ -127,7 +127,7 @@ make_bodies(body_t *bodies, unsigned n_series, unsigned per_request,
 static void
 send_bodies(nlt_ingest_t *in, const body_t *bodies, size_t n)
 {
-    const nlt_ingest_conf_t conf = {{64, 1024, 4096}, 32u << 20, 0};
+    const nlt_ingest_conf_t conf = {{64, 1024, 4096}, 32u << 20, 0, false};
     nlt_ingest_result_t res;
     nlt_ingest_req_t *r;
 
