@@ -514,6 +514,18 @@ nlt_map_shared(int fd, size_t len, uint8_t **out, nlt_err_t *err)
 }
 
 void
+nlt_map_forget(const void *p, size_t len)
+{
+    uintptr_t page = (uintptr_t) sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t) p + page - 1) & ~(page - 1);
+    uintptr_t to = ((uintptr_t) p + len) & ~(page - 1);
+
+    if (from < to) {
+        (void) madvise((void *) from, (size_t) (to - from), MADV_DONTNEED);
+    }
+}
+
+void
 nlt_unmap(const void *p, size_t len)
 {
     /* munmap takes what mmap gave; the const is our promise, not its. */

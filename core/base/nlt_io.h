@@ -129,6 +129,12 @@ NLT_CHECKED nlt_rc_t nlt_map_read(int fd, size_t len, const uint8_t **out,
 NLT_CHECKED nlt_rc_t nlt_map_shared(int fd, size_t len, uint8_t **out,
                                     nlt_err_t *err);
 
+/*
+ * Pages that lie whole in [p, p + len) of such a mapping leave the memory of
+ * this process; they come back when they are read again.
+ */
+void nlt_map_forget(const void *p, size_t len);
+
 /* Takes back what nlt_map_read() or nlt_map_shared() gave for len. */
 void nlt_unmap(const void *p, size_t len);
 

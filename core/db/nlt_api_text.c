@@ -84,13 +84,7 @@ nlt_api_run_ready(nlt_api_t *a)
         nlt_api_text(a, 200, "text/plain; charset=utf-8");
         return;
     }
-    nlt_buf_addf(&a->text, "Service Unavailable: %s", st.reason);
-    if (st.replay_total > 0) {
-        nlt_buf_addf(&a->text, ", log replay %llu of %llu bytes",
-                     (unsigned long long) st.replay_done,
-                     (unsigned long long) st.replay_total);
-    }
-    nlt_buf_add_byte(&a->text, '\n');
+    nlt_buf_addf(&a->text, "Service Unavailable: %s\n", st.reason);
     nlt_api_text(a, 503, "text/plain; charset=utf-8");
     a->answer.retry_after_s = 1;
 }

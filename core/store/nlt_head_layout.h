@@ -156,7 +156,8 @@ typedef struct {
                                     * whose log failed; 0: none ever */
     _Atomic uint32_t disk_low;     /* min_free= is not free: refuse writes */
     _Atomic uint32_t memory_stage; /* nlt_memory_stage_t, for metrics */
-    uint32_t zero_2;
+    _Atomic uint32_t replay_kept;  /* a log that this head replaces is, or may
+                                    * be, gone: its own logs are needed */
     nlt_head_suspect_t suspects[NLT_HEAD_SUSPECTS];
     nlt_head_arena_slot_t arenas[NLT_HEAD_ARENAS];
     nlt_head_counters_t counters;

@@ -140,6 +140,30 @@ head_fault(const nlt_helper_t *h)
     return NULL;
 }
 
+/*
+ * The logs of a head whose replay was cut off have nothing but copies, unless
+ * one of the logs that were read is finished.  They go, or starts that do not
+ * live long enough would fill the disk.
+ */
+static nlt_rc_t
+remove_copies(nlt_helper_t *h, nlt_err_t *err)
+{
+    nlt_head_ctl_t *ctl = nlt_helper_ctl(h);
+    nlt_rc_t rc = NLT_OK;
+
+    if (nlt_helper_is_open(h) || atomic_load(&ctl->replay_kept)) {
+        return NLT_OK;
+    }
+    for (size_t i = 0; i < NLT_HEAD_ARENAS && rc == NLT_OK; i++) {
+        uint64_t no = atomic_load(&ctl->arenas[i].no);
+
+        if (no != 0 && nlt_head_holds(ctl, no)) {
+            rc = nlt_helper_remove_log(h, no, err);
+        }
+    }
+    return rc;
+}
+
 nlt_rc_t
 nlt_helper_attach(nlt_helper_t *h, nlt_err_t *err)
 {
@@ -162,6 +186,11 @@ nlt_helper_attach(nlt_helper_t *h, nlt_err_t *err)
     nlt_suspects_reset(nlt_helper_ctl(h));
     fault = head_fault(h);
     if (fault != NULL) {
+        rc = remove_copies(h, err);
+        if (rc != NLT_OK) {
+            nlt_helper_detach(h);
+            return rc;
+        }
         nlt_helper_quarantine(h, fault);
     } else {
         h->rotate_now |= nlt_head_set_memory(h->head, h->conf.memory_bytes);
@@ -360,6 +389,28 @@ active_log_failed(nlt_helper_t *h)
            && nlt_head_log_failed(nlt_helper_ctl(h), nlt_arena_no(a));
 }
 
+/*
+ * A replay has failed half way.  Read once more into this head, its samples
+ * would be late ones beside themselves, and take memory each time; and series
+ * count as logged though the log may have failed.  So: another head.
+ */
+static void
+begin_again(nlt_helper_t *h)
+{
+    nlt_arena_t *a = nlt_head_active(h->head);
+    nlt_err_t err;
+
+    if (a != NULL && atomic_load(&nlt_arena_header(a)->n_series) == 0) {
+        return; /* nothing was taken: a disk that does not give the log */
+    }
+    if (remove_copies(h, &err) != NLT_OK) {
+        nlt_helper_complain(h, "logs of copies stay", &err);
+    }
+    nlt_head_set_state(h->head, NLT_HEAD_DEAD);
+    h->drain_ns = 0;
+    h->stage = NLT_HELPER_DRAIN;
+}
+
 /* Replays one log into the active arena and commits that it is finished. */
 static nlt_rc_t
 replay(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
@@ -387,8 +438,12 @@ replay(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
         h->refused_ns = nlt_mono_ns(h->env);
     }
     if (rc != NLT_OK) {
+        if (h->stage == NLT_HELPER_REPLAY && rc != NLT_ECANCELED) {
+            begin_again(h);
+        }
         return rc;
     }
+    atomic_store(&nlt_helper_ctl(h)->replay_kept, 1);
     rc = nlt_manifest_copy(&next, &h->manifest);
     if (rc == NLT_OK) {
         rc = nlt_helper_finish(h, &next, no, err);
@@ -478,8 +533,8 @@ nlt_helper_settle(nlt_helper_t *h, nlt_err_t *err)
         return rc;
     }
     if (no != 0) {
-        if (active_log_failed(h)
-            || (h->stage == NLT_HELPER_REPLAY && wants_fresh_arena(h, no))) {
+        if (h->stage == NLT_HELPER_REPLAY ? wants_fresh_arena(h, no)
+                                          : active_log_failed(h)) {
             rc = nlt_helper_make_room_cb(h, err);
         }
         return rc == NLT_OK ? replay(h, no, err) : rc;

@@ -11,20 +11,14 @@
 #include "nlt_guard.h"
 #include "nlt_limits.h"
 
-#define BATCH        512
-#define UNLOGGED_MAX 512
+#define BATCH        4096
+#define COMMIT       32768 /* samples that one write logs */
+#define UNLOGGED_MAX 4096
 #define SEG_BITS     12
 #define SEG_LEN      (1u << SEG_BITS)
 #define SEG_MAX      NLT_SERIES_SEG_MAX
-#define KEEP_MAX     ((size_t) 4 << 30)
+#define MAPS_MAX     ((size_t) 1 << 30)
 #define SCRATCH_MAX  (4u << 20)
-
-/* A label set of the log, kept only when one arena is not enough. */
-typedef struct {
-    uint32_t tenant;
-    uint32_t len;
-    char bytes[];
-} kept_t;
 
 typedef struct {
     const nlt_replay_conf_t *conf;
@@ -32,15 +26,18 @@ typedef struct {
     nlt_err_t *err;
     nlt_arena_t *arena; /* active */
     nlt_wal_t *wal;     /* its log */
-    nlt_pool_t pool;    /* maps and kept label sets */
+    nlt_pool_t pool;    /* maps */
     nlt_pool_t scratch; /* labels of the series in hand */
-    bool keep;
-    bool fresh;     /* nothing was put into this arena yet */
-    uint32_t **no;  /* [segment][index]: number in the arena, or 0 */
-    kept_t ***kept; /* the same of label sets; NULL unless keep */
-    uint64_t seen;  /* samples of the log handled in this pass */
-    uint64_t skip;  /* samples handled by the passes before */
-    uint32_t unlogged[UNLOGGED_MAX]; /* series records in the batch */
+    nlt_wal_stats_t read;
+    nlt_wal_seek_t seek; /* label sets once more, for another arena */
+    size_t forgotten;    /* bytes of the log, from its start */
+    bool fresh;          /* nothing was put into this arena yet */
+    uint32_t **no;       /* [segment][index]: number in the arena, or 0 */
+    uint64_t **place;    /* the same: of the series record in the log, or 0 */
+    uint64_t seen;       /* samples of the log handled in this pass */
+    uint64_t skip;       /* samples handled by the passes before */
+    size_t n_logged;     /* samples in the batch of the log */
+    uint32_t unlogged[UNLOGGED_MAX]; /* series records in it */
     size_t n_unlogged;
     nlt_head_sample_t batch[BATCH];
     uint32_t origin[BATCH]; /* index of the log's sample */
@@ -97,31 +94,25 @@ nlt_replay_labels(nlt_str_t canonical, nlt_pool_t *pool, nlt_labels_t *out)
 
 /* ---- maps from series of the log ---- */
 
-static void **
-map_seg(replay_t *r, void **map, uint32_t series, size_t size)
+/* Is the series beyond what an arena can have? */
+static bool
+is_beyond(uint32_t series)
+{
+    return series == 0 || series >> SEG_BITS >= SEG_MAX;
+}
+
+/* Room for it in both maps; false: no memory. */
+static bool
+map_room(replay_t *r, uint32_t series)
 {
     size_t seg = series >> SEG_BITS;
 
-    if (map[seg] == NULL) {
-        map[seg] = nlt_pool_zalloc(&r->pool, SEG_LEN * size);
+    if (r->no[seg] == NULL) {
+        r->no[seg] = nlt_pool_zalloc(&r->pool, SEG_LEN * sizeof(**r->no));
+        r->place[seg] =
+            nlt_pool_zalloc(&r->pool, SEG_LEN * sizeof(**r->place));
     }
-    return map[seg] ? &map[seg] : NULL;
-}
-
-static uint32_t *
-map_no(replay_t *r, uint32_t series)
-{
-    void **seg = map_seg(r, (void **) r->no, series, sizeof(uint32_t));
-
-    return seg ? (uint32_t *) *seg + (series & (SEG_LEN - 1)) : NULL;
-}
-
-static kept_t **
-map_kept(replay_t *r, uint32_t series)
-{
-    void **seg = map_seg(r, (void **) r->kept, series, sizeof(kept_t *));
-
-    return seg ? (kept_t **) *seg + (series & (SEG_LEN - 1)) : NULL;
+    return r->no[seg] != NULL && r->place[seg] != NULL;
 }
 
 static nlt_rc_t
@@ -150,6 +141,7 @@ commit(replay_t *r)
         nlt_arena_series_set_logged(r->arena, r->unlogged[i]);
     }
     r->n_unlogged = 0;
+    r->n_logged = 0;
     nlt_wal_begin(r->wal);
     return NLT_OK;
 }
@@ -172,6 +164,7 @@ begin_arena(replay_t *r)
     }
     nlt_wal_begin(r->wal);
     r->n_unlogged = 0;
+    r->n_logged = 0;
     r->fresh = true;
     for (size_t i = 0; i < SEG_MAX; i++) {
         if (r->no[i] != NULL) {
@@ -273,55 +266,49 @@ static nlt_rc_t
 series_cb(void *ctx, uint32_t series, uint32_t tenant, nlt_str_t canonical)
 {
     replay_t *r = ctx;
-    uint32_t *no;
+    nlt_rc_t rc;
 
-    if (series == 0 || series >> SEG_BITS >= SEG_MAX) {
+    if (is_beyond(series)) {
         r->stats->dropped_series++;
         return NLT_OK;
     }
-    no = map_no(r, series);
-    if (no == NULL) {
+    if (!map_room(r, series)) {
         return no_memory(r);
     }
-    if (!r->keep) {
-        return take_series(r, tenant, canonical, no);
-    }
-    kept_t **kept = map_kept(r, series);
-    kept_t *k = nlt_pool_alloc(&r->pool, sizeof(*k) + canonical.len);
-
-    if (kept == NULL || k == NULL) {
-        return no_memory(r);
-    }
-    k->tenant = tenant;
-    k->len = (uint32_t) canonical.len;
-    if (canonical.len > 0) {
-        memcpy(k->bytes, canonical.data, canonical.len);
-    }
-    *kept = k;
-    return NLT_OK;
+    r->place[series >> SEG_BITS][series & (SEG_LEN - 1)] = r->read.place;
+    rc = take_series(r, tenant, canonical,
+                     &r->no[series >> SEG_BITS][series & (SEG_LEN - 1)]);
+    /* A full arena: it comes into the next one with its first sample. */
+    return rc == NLT_EFULL ? next_arena(r) : rc;
 }
 
-/* Number in the active arena, 0 when the series is unknown. */
+/*
+ * Number in the active arena, 0 when the series is unknown.  One that was in
+ * an arena before is looked up in the log.
+ */
 static nlt_rc_t
 resolve(replay_t *r, uint32_t series, uint32_t *out)
 {
-    kept_t *k;
+    uint32_t seg = series >> SEG_BITS, tenant, *no;
+    nlt_str_t canonical;
+    uint64_t place;
 
     *out = 0;
-    if (series >> SEG_BITS >= SEG_MAX || r->no[series >> SEG_BITS] == NULL) {
+    if (nlt_unlikely(is_beyond(series) || r->no[seg] == NULL)) {
         return NLT_OK;
     }
-    uint32_t *no = &r->no[series >> SEG_BITS][series & (SEG_LEN - 1)];
+    no = &r->no[seg][series & (SEG_LEN - 1)];
+    place = r->place[seg][series & (SEG_LEN - 1)];
+    if (nlt_unlikely(*no == 0 && place != 0)) {
+        nlt_rc_t rc = nlt_wal_series_at(&r->seek, place, &tenant, &canonical);
 
-    if (*no == 0 && r->keep && r->kept[series >> SEG_BITS] != NULL) {
-        k = r->kept[series >> SEG_BITS][series & (SEG_LEN - 1)];
-        if (k != NULL) {
-            nlt_str_t canonical = {k->len, k->bytes};
-            nlt_rc_t rc = take_series(r, k->tenant, canonical, no);
-
-            if (rc != NLT_OK) {
-                return rc;
-            }
+        /* NLT_EDATA would be another store's log. */
+        rc = rc != NLT_OK ? nlt_err_set(r->err, NLT_EIO,
+                                        "replay: a series record cannot be "
+                                        "read again")
+                          : take_series(r, tenant, canonical, no);
+        if (rc != NLT_OK) {
+            return rc;
         }
     }
     *out = *no;
@@ -337,6 +324,7 @@ log_batch(replay_t *r, size_t n)
 
         if (s->result != NLT_APPEND_CONFLICT) {
             nlt_wal_add_sample(r->wal, s->series, s->t_ms, s->v_bits);
+            r->n_logged++;
         }
     }
     if (n > 0) {
@@ -344,7 +332,7 @@ log_batch(replay_t *r, size_t n)
         atomic_fetch_add(
             &nlt_head_ctl(r->conf->head)->counters.replayed_samples, n);
     }
-    return commit(r);
+    return r->n_logged >= COMMIT ? commit(r) : NLT_OK;
 }
 
 /*
@@ -405,7 +393,7 @@ samples_cb(void *ctx, const nlt_wal_sample_t *s, size_t n)
 
         i += taken;
         r->seen += taken;
-        if (rc == NLT_EFULL && r->keep) {
+        if (rc == NLT_EFULL) {
             rc = next_arena(r);
         }
         if (rc != NLT_OK) {
@@ -415,6 +403,17 @@ samples_cb(void *ctx, const nlt_wal_sample_t *s, size_t n)
     return NLT_OK;
 }
 
+/* What has been read leaves our memory, though not the page cache. */
+static nlt_rc_t
+forget_cb(void *ctx, uint64_t bytes)
+{
+    replay_t *r = ctx;
+
+    nlt_map_forget(r->seek.data + r->forgotten, (size_t) bytes - r->forgotten);
+    r->forgotten = (size_t) bytes;
+    return r->conf->poll ? r->conf->poll(r->conf->ctx) : NLT_OK;
+}
+
 static nlt_rc_t
 progress_cb(void *ctx, uint64_t bytes)
 {
@@ -422,7 +421,7 @@ progress_cb(void *ctx, uint64_t bytes)
 
     atomic_store(&nlt_head_ctl(r->conf->head)->replay_done,
                  r->conf->done_before + bytes);
-    return r->conf->poll ? r->conf->poll(r->conf->ctx) : NLT_OK;
+    return forget_cb(ctx, bytes);
 }
 
 /* ---- passes ---- */
@@ -436,29 +435,44 @@ not_given(replay_t *r, const _Atomic uint32_t *hit, nlt_rc_t rc)
                               : rc;
 }
 
-static nlt_rc_t
-poll_cb(void *ctx, uint64_t bytes)
-{
-    replay_t *r = ctx;
-
-    (void) bytes;
-    return r->conf->poll ? r->conf->poll(r->conf->ctx) : NLT_OK;
-}
-
 /*
  * Can all of it be read, and by this version?  Asked before anything is
  * appended: a log that fails half way is read again and again, and each time
  * the first half would be logged once more.  The pages are needed anyway.
  */
 static nlt_rc_t
-check(replay_t *r, const nlt_guard_t *map, const _Atomic uint32_t *hit)
+check(replay_t *r, const uint8_t *data, size_t size)
 {
-    nlt_wal_read_cb_t cb = {r, NULL, NULL, poll_cb};
+    nlt_wal_read_cb_t cb = {r, NULL, NULL, forget_cb};
     nlt_wal_stats_t stats;
-    nlt_rc_t rc = nlt_wal_read(r->conf->env, map->p, map->len,
-                               r->conf->store_id, &cb, &stats, r->err);
 
-    return not_given(r, hit, rc);
+    r->forgotten = 0;
+    return nlt_wal_read(r->conf->env, data, size, r->conf->store_id, &cb,
+                        &stats, r->err);
+}
+
+static nlt_rc_t
+read_log(replay_t *r, const uint8_t *data, size_t size)
+{
+    const nlt_env_t *env = r->conf->env;
+    nlt_wal_read_cb_t cb = {r, series_cb, samples_cb, progress_cb};
+    nlt_rc_t rc = nlt_wal_seek_begin(&r->seek, env, data, size);
+
+    if (rc != NLT_OK) {
+        return no_memory(r);
+    }
+    r->seen = 0;
+    rc = check(r, data, size);
+    if (rc == NLT_OK) {
+        r->forgotten = 0;
+        rc = nlt_wal_read(env, data, size, r->conf->store_id, &cb, &r->read,
+                          r->err);
+    }
+    if (rc == NLT_OK) {
+        rc = progress_cb(r, size);
+    }
+    nlt_wal_seek_end(&r->seek);
+    return rc;
 }
 
 /* Reads the log once, as long as it is now; *size is how long it was. */
@@ -466,13 +480,10 @@ static nlt_rc_t
 pass(replay_t *r, int fd, int64_t *size)
 {
     const nlt_env_t *env = r->conf->env;
-    nlt_wal_read_cb_t cb = {r, series_cb, samples_cb, progress_cb};
-    nlt_wal_stats_t stats = {.bytes = 0};
     _Atomic uint32_t hit = 0;
     nlt_guard_t map;
     nlt_rc_t rc;
 
-    r->seen = 0;
     *size = env->io->size(env->io->ctx, fd);
     if (*size < 0) {
         return nlt_err_set_errno(r->err, NLT_EIO, (int) -*size,
@@ -485,16 +496,11 @@ pass(replay_t *r, int fd, int64_t *size)
     if (rc != NLT_OK) {
         return rc;
     }
-    rc = check(r, &map, &hit);
-    if (rc == NLT_OK) {
-        rc = nlt_wal_read(env, map.p, map.len, r->conf->store_id, &cb, &stats,
-                          r->err);
-        rc = not_given(r, &hit, rc);
-    }
+    rc = not_given(r, &hit, read_log(r, map.p, map.len));
     nlt_guard_unmap(&map);
     r->stats->bytes = (uint64_t) *size;
     r->stats->samples = r->seen;
-    r->stats->skipped_bytes = stats.skipped_bytes;
+    r->stats->skipped_bytes = r->read.skipped_bytes;
     return rc;
 }
 
@@ -508,14 +514,7 @@ passes(replay_t *r, int fd)
         int64_t size;
         nlt_rc_t rc = pass(r, fd, &size);
 
-        r->skip = r->seen > r->skip ? r->seen : r->skip;
-        if (rc == NLT_EFULL && !r->keep) {
-            r->keep = true;
-            rc = next_arena(r);
-            if (rc == NLT_OK) {
-                continue;
-            }
-        }
+        r->skip = r->seen;
         if (rc != NLT_OK || env->io->size(env->io->ctx, fd) <= size) {
             return rc;
         }
@@ -528,8 +527,8 @@ replay_fd(replay_t *r, int fd)
     nlt_rc_t rc;
 
     r->no = nlt_pool_zalloc(&r->pool, SEG_MAX * sizeof(*r->no));
-    r->kept = nlt_pool_zalloc(&r->pool, SEG_MAX * sizeof(*r->kept));
-    if (r->no == NULL || r->kept == NULL) {
+    r->place = nlt_pool_zalloc(&r->pool, SEG_MAX * sizeof(*r->place));
+    if (r->no == NULL || r->place == NULL) {
         return no_memory(r);
     }
     rc = begin_arena(r);
@@ -578,7 +577,7 @@ nlt_replay_log(const nlt_replay_conf_t *conf, uint64_t arena_no,
     r->conf = conf;
     r->stats = stats;
     r->err = err;
-    nlt_pool_init(&r->pool, env->mem, KEEP_MAX);
+    nlt_pool_init(&r->pool, env->mem, MAPS_MAX);
     nlt_pool_init(&r->scratch, env->mem, SCRATCH_MAX);
     rc = replay_fd(r, fd);
     nlt_pool_deinit(&r->scratch);

@@ -2,8 +2,8 @@
  * nlt_replay.h - brings the samples of a log into the head again.
  *
  * Floor 3 (store); uses nlt_head, nlt_wal.
- * Threads: the helper's.  Memory: four bytes a series of the log; when the
- * log is larger than an arena, also its label sets (see below).
+ * Threads: the helper's.  Memory: twelve bytes a series of the log, about
+ * 2 MiB, and of the log's mapping the MiB in hand.
  *
  * A head that is gone (reboot, another layout, quarantine) is rebuilt from
  * the logs of the arenas that are not in blocks.  Series and samples go
@@ -20,9 +20,9 @@
  * steady state.
  *
  * One log normally fits one arena, since it came from one.  It does not when
- * memory= was lowered.  Then the log is read again from the start, keeping
- * the label sets in ordinary memory, what was done already is passed over,
- * and series are registered in each new arena when they are met.
+ * memory= was lowered.  Then the next arena takes over in the midst of it, and
+ * a series that was met before comes into that with its next sample: its
+ * labels are read from the log again, at the place of its record.
  */
 #ifndef NLT_STORE_REPLAY_H
 #define NLT_STORE_REPLAY_H

@@ -267,6 +267,21 @@ nlt_store_tick(nlt_store_t *s)
     (void) pthread_mutex_unlock(&s->mutex);
 }
 
+/* How far is the replay? */
+static void
+show_progress(nlt_store_status_t *st)
+{
+    uint64_t total = st->replay_total;
+    uint64_t done = st->replay_done < total ? st->replay_done : total;
+
+    if (total > 0) {
+        (void) snprintf(st->reason, sizeof(st->reason),
+                        "The logs are being read: %llu of %llu bytes, %u %%.",
+                        (unsigned long long) done, (unsigned long long) total,
+                        (unsigned) ((double) done * 100 / (double) total));
+    }
+}
+
 void
 nlt_store_status(nlt_store_t *s, nlt_store_status_t *out)
 {
@@ -286,6 +301,9 @@ nlt_store_status(nlt_store_t *s, nlt_store_status_t *out)
     if (!out->ready && out->reason[0] == '\0') {
         (void) snprintf(out->reason, sizeof(out->reason),
                         "The head is being rebuilt.");
+    }
+    if (!out->ready && out->state == NLT_HEAD_REPLAYING) {
+        show_progress(out);
     }
 }
 

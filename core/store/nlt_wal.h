@@ -172,6 +172,7 @@ typedef struct {
         uint64_t len;
     } skip[NLT_WAL_SKIPS_NOTED];
     uint64_t arena_no;
+    uint64_t place; /* of the series record that a callback is about */
 } nlt_wal_stats_t;
 
 /*
@@ -187,5 +188,35 @@ NLT_CHECKED nlt_rc_t nlt_wal_read(const nlt_env_t *env, const uint8_t *data,
                                   size_t size, const uint8_t *store_id,
                                   const nlt_wal_read_cb_t *cb,
                                   nlt_wal_stats_t *stats, nlt_err_t *err);
+
+/*
+ * Series records again, by their place: for who cannot keep them all.  A place
+ * is (where the frame begins + 1) << 16 | number of the record in it, and so
+ * never 0.  The frame looked at last stays decoded: records in the order of
+ * the log cost some 10 ns, others some 20 us.
+ */
+typedef struct {
+    const nlt_env_t *env;
+    const uint8_t *data; /* the log, as nlt_wal_read() had it */
+    size_t size;
+    char *plain;    /* NLT_WAL_BODY_MAX bytes */
+    uint64_t frame; /* in hand: where it begins + 1; 0: none */
+    nlt_str_t body;
+    size_t pos; /* in body, of record: */
+    uint32_t next;
+} nlt_wal_seek_t;
+
+/* Retains data until end.  NLT_ENOMEM. */
+NLT_CHECKED nlt_rc_t nlt_wal_seek_begin(nlt_wal_seek_t *s,
+                                        const nlt_env_t *env,
+                                        const uint8_t *data, size_t size);
+void nlt_wal_seek_end(nlt_wal_seek_t *s);
+
+/*
+ * The record at a place that nlt_wal_read() of the same bytes gave.  canonical
+ * is borrowed until the next call.  NLT_EDATA: it is not there (any more).
+ */
+NLT_CHECKED nlt_rc_t nlt_wal_series_at(nlt_wal_seek_t *s, uint64_t place,
+                                       uint32_t *tenant, nlt_str_t *canonical);
 
 #endif

@@ -50,12 +50,11 @@ nlt_wal_frame_put(uint8_t *p, nlt_wal_type_t type, uint8_t flags,
 }
 
 /*
- * Is there a whole frame at p, of at most n bytes, both checksums right?
- * Fills *f then.
+ * What a frame at p says of itself, if n bytes can hold it; its checksums are
+ * not looked at.  Fills *f then.
  */
 static inline bool
-nlt_wal_frame_get(const uint8_t *p, size_t n, uint32_t seed,
-                  nlt_wal_frame_t *f)
+nlt_wal_frame_peek(const uint8_t *p, size_t n, nlt_wal_frame_t *f)
 {
     if (n < NLT_WAL_HEADER_LEN || nlt_le32(p) != NLT_WAL_MARK) {
         return false;
@@ -66,12 +65,25 @@ nlt_wal_frame_get(const uint8_t *p, size_t n, uint32_t seed,
     f->body_len = nlt_le32(p + 8);
     f->records = nlt_le32(p + 12);
     f->body_crc = nlt_le32(p + 16);
+    return f->body_len <= NLT_WAL_BODY_MAX
+           && f->body_len <= n - NLT_WAL_HEADER_LEN;
+}
+
+/*
+ * Is there a whole frame at p, of at most n bytes, both checksums right?
+ * Fills *f then.
+ */
+static inline bool
+nlt_wal_frame_get(const uint8_t *p, size_t n, uint32_t seed,
+                  nlt_wal_frame_t *f)
+{
+    if (!nlt_wal_frame_peek(p, n, f)) {
+        return false;
+    }
     if (f->type == NLT_WAL_HEADER) {
         seed = 0;
     }
     return nlt_crc32c(seed, p, 20) == nlt_le32(p + 20)
-           && f->body_len <= NLT_WAL_BODY_MAX
-           && f->body_len <= n - NLT_WAL_HEADER_LEN
            && nlt_crc32c(seed, p + NLT_WAL_HEADER_LEN, f->body_len)
                   == f->body_crc;
 }

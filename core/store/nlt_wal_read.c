@@ -9,6 +9,11 @@
 #define SAMPLES_AT_ONCE 4096
 #define PROGRESS_BYTES  (1u << 20)
 
+/* Of a place, for the record in the frame; a record has three bytes at least
+ */
+#define PLACE_BITS 16
+_Static_assert(NLT_WAL_BODY_MAX / 3 < 1u << PLACE_BITS, "records have places");
+
 typedef struct {
     const nlt_wal_read_cb_t *cb;
     nlt_wal_stats_t *stats;
@@ -38,6 +43,20 @@ next_mark(const uint8_t *data, size_t size, size_t pos)
     return size;
 }
 
+/* One series record; false: it is none. */
+static bool
+get_series(nlt_reader_t *r, uint32_t *series, uint32_t *tenant,
+           nlt_str_t *canonical)
+{
+    uint64_t s = nlt_read_uvarint(r);
+    uint64_t t = nlt_read_uvarint(r);
+
+    *canonical = nlt_read_uvarint_str(r);
+    *series = (uint32_t) s;
+    *tenant = (uint32_t) t;
+    return !r->failed && s != 0 && s <= UINT32_MAX && t <= UINT32_MAX;
+}
+
 /* Records of a series frame; what is wrong with it, if anything. */
 static nlt_rc_t
 read_series(reading_t *rd, nlt_str_t body, uint32_t records)
@@ -46,21 +65,19 @@ read_series(reading_t *rd, nlt_str_t body, uint32_t records)
     nlt_rc_t rc;
 
     for (; records && nlt_reader_left(&r); records--) {
-        uint64_t series = nlt_read_uvarint(&r);
-        uint64_t tenant = nlt_read_uvarint(&r);
-        nlt_str_t canonical = nlt_read_uvarint_str(&r);
+        uint32_t series, tenant;
+        nlt_str_t canonical;
 
-        if (r.failed || series == 0 || series > UINT32_MAX
-            || tenant > UINT32_MAX) {
+        if (!get_series(&r, &series, &tenant, &canonical)) {
             return NLT_EDATA;
         }
         rd->stats->series++;
-        rc = rd->cb->series(rd->cb->ctx, (uint32_t) series, (uint32_t) tenant,
-                            canonical);
+        rc = rd->cb->series(rd->cb->ctx, series, tenant, canonical);
         if (rc != NLT_OK) {
             rd->stopped = true;
             return rc;
         }
+        rd->stats->place++;
     }
     return records == 0 && nlt_reader_left(&r) == 0 ? NLT_OK : NLT_EDATA;
 }
@@ -109,6 +126,25 @@ read_samples(reading_t *rd, nlt_str_t body, uint32_t records)
                : NLT_EDATA;
 }
 
+/* The body of a frame, decoded into plain if need be; false: it is damaged. */
+static bool
+plain_body(const uint8_t *p, const nlt_wal_frame_t *f, char *plain,
+           nlt_str_t *body)
+{
+    size_t n;
+
+    *body = (nlt_str_t){f->body_len, (const char *) p + NLT_WAL_HEADER_LEN};
+    if (!(f->flags & NLT_WAL_F_SNAPPY)) {
+        return true;
+    }
+    if (nlt_snappy_length(*body, NLT_WAL_BODY_MAX, &n, NULL) != NLT_OK
+        || nlt_snappy_decode(*body, plain, n, NULL) != NLT_OK) {
+        return false;
+    }
+    *body = (nlt_str_t){n, plain};
+    return true;
+}
+
 /*
  * The records of a frame whose checksums are right.  NLT_EDATA still counts
  * as damage: the frame was written wrong.  NLT_EVERSION: not ours to read.
@@ -116,8 +152,7 @@ read_samples(reading_t *rd, nlt_str_t body, uint32_t records)
 static nlt_rc_t
 read_frame(reading_t *rd, const uint8_t *p, const nlt_wal_frame_t *f)
 {
-    nlt_str_t body = {f->body_len, (const char *) p + NLT_WAL_HEADER_LEN};
-    size_t n;
+    nlt_str_t body;
 
     if (f->version != NLT_WAL_VERSION || (f->flags & ~NLT_WAL_F_SNAPPY)) {
         return NLT_EVERSION;
@@ -127,12 +162,8 @@ read_frame(reading_t *rd, const uint8_t *p, const nlt_wal_frame_t *f)
                    ? NLT_OK
                    : NLT_EVERSION;
     }
-    if (f->flags & NLT_WAL_F_SNAPPY) {
-        if (nlt_snappy_length(body, NLT_WAL_BODY_MAX, &n, NULL) != NLT_OK
-            || nlt_snappy_decode(body, rd->plain, n, NULL) != NLT_OK) {
-            return NLT_EDATA;
-        }
-        body = (nlt_str_t){n, rd->plain};
+    if (!plain_body(p, f, rd->plain, &body)) {
+        return NLT_EDATA;
     }
     switch (f->type) {
     case NLT_WAL_HEADER:
@@ -201,6 +232,7 @@ read_all(reading_t *rd, const uint8_t *data, size_t size, nlt_err_t *err)
         /* A header frame has no seed, anybody can make one: first only. */
         if (nlt_wal_frame_get(data + pos, size - pos, rd->seed, &f)
             && (f.type != NLT_WAL_HEADER || pos == 0)) {
+            st->place = ((uint64_t) pos + 1) << PLACE_BITS;
             rc = read_frame(rd, data + pos, &f);
             if (rd->stopped) {
                 return nlt_err_set_at(err, rc, (int64_t) pos,
@@ -261,4 +293,66 @@ nlt_wal_read(const nlt_env_t *env, const uint8_t *data, size_t size,
     nlt_mem_free(env->mem, rd.plain, NLT_WAL_BODY_MAX);
     nlt_mem_free(env->mem, rd.samples, samples_size);
     return rc;
+}
+
+/* ---- by place ---- */
+
+nlt_rc_t
+nlt_wal_seek_begin(nlt_wal_seek_t *s, const nlt_env_t *env,
+                   const uint8_t *data, size_t size)
+{
+    *s = (nlt_wal_seek_t){.env = env, .data = data, .size = size};
+    s->plain = env->mem->alloc(env->mem->ctx, NLT_WAL_BODY_MAX);
+    return s->plain != NULL ? NLT_OK : NLT_ENOMEM;
+}
+
+void
+nlt_wal_seek_end(nlt_wal_seek_t *s)
+{
+    if (s->plain != NULL) {
+        nlt_mem_free(s->env->mem, s->plain, NLT_WAL_BODY_MAX);
+        s->plain = NULL;
+    }
+}
+
+/* Takes a frame in hand.  It was read once, checksums and all. */
+static bool
+take_frame(nlt_wal_seek_t *s, uint64_t frame)
+{
+    size_t off = (size_t) frame - 1;
+    nlt_wal_frame_t f;
+
+    s->frame = 0;
+    if (frame == 0 || off >= s->size
+        || !nlt_wal_frame_peek(s->data + off, s->size - off, &f)
+        || f.type != NLT_WAL_SERIES
+        || !plain_body(s->data + off, &f, s->plain, &s->body)) {
+        return false;
+    }
+    s->frame = frame;
+    s->pos = 0;
+    s->next = 0;
+    return true;
+}
+
+nlt_rc_t
+nlt_wal_series_at(nlt_wal_seek_t *s, uint64_t place, uint32_t *tenant,
+                  nlt_str_t *canonical)
+{
+    uint32_t no = (uint32_t) place & ((1u << PLACE_BITS) - 1), series;
+    nlt_reader_t r;
+
+    if ((s->frame != place >> PLACE_BITS || s->next > no)
+        && !take_frame(s, place >> PLACE_BITS)) {
+        return NLT_EDATA;
+    }
+    r = nlt_reader(s->body.data + s->pos, s->body.len - s->pos);
+    do {
+        if (!get_series(&r, &series, tenant, canonical)) {
+            s->frame = 0;
+            return NLT_EDATA;
+        }
+    } while (s->next++ < no);
+    s->pos = s->body.len - nlt_reader_left(&r);
+    return NLT_OK;
 }

@@ -14,17 +14,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const uint8_t store_id[NLT_WAL_ID_BYTES] = "0123456789abcdef";
 
+typedef struct {
+    nlt_wal_stats_t stats;
+    nlt_wal_seek_t seek;
+} reading_t;
+
 static nlt_rc_t
 on_series(void *ctx, uint32_t series, uint32_t tenant, nlt_str_t labels)
 {
-    uint64_t *sum = ctx;
+    reading_t *rd = ctx;
+    nlt_str_t again;
+    uint32_t whose;
 
     if (series == 0) {
         abort();
     }
-    *sum += tenant;
-    for (size_t i = 0; i < labels.len; i++) {
-        *sum += (uint8_t) labels.data[i];
+    /* By its place it is found again. */
+    if (nlt_wal_series_at(&rd->seek, rd->stats.place, &whose, &again) != NLT_OK
+        || whose != tenant || !nlt_str_eq(again, labels)) {
+        abort();
     }
     return NLT_OK;
 }
@@ -53,22 +61,36 @@ on_samples(void *ctx, const nlt_wal_sample_t *s, size_t n)
     return NLT_OK;
 }
 
+static nlt_rc_t
+read_all(const uint8_t *data, size_t size, nlt_wal_stats_t *stats)
+{
+    reading_t rd = {.stats = {.bytes = 0}};
+    nlt_wal_read_cb_t cb = {&rd, on_series, on_samples, NULL};
+    nlt_err_t err;
+    nlt_rc_t rc = nlt_wal_seek_begin(&rd.seek, &nlt_env_posix, data, size);
+
+    if (rc != NLT_OK) {
+        abort();
+    }
+    rc = nlt_wal_read(&nlt_env_posix, data, size, store_id, &cb, &rd.stats,
+                      &err);
+    nlt_wal_seek_end(&rd.seek);
+    *stats = rd.stats;
+    return rc;
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static uint8_t file[NLT_WAL_FRAME_MAX];
-    uint64_t sum = 0;
-    nlt_wal_read_cb_t cb = {&sum, on_series, on_samples, NULL};
     nlt_wal_stats_t stats;
-    nlt_err_t err;
     nlt_rc_t rc;
 
     if (size == 0 || size - 1 > NLT_WAL_BODY_MAX) {
         return 0;
     }
     if (data[0] & 1) {
-        rc = nlt_wal_read(&nlt_env_posix, data + 1, size - 1, store_id, &cb,
-                          &stats, &err);
+        rc = read_all(data + 1, size - 1, &stats);
         if (rc == NLT_OK && stats.skipped_bytes > size) {
             abort();
         }
@@ -79,8 +101,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         nlt_wal_frame_put(file, (nlt_wal_type_t) (1 + (data[0] >> 1 & 3)),
                           data[0] >> 3 & NLT_WAL_F_SNAPPY, (uint32_t) size - 1,
                           records, nlt_wal_seed(store_id));
-        rc = nlt_wal_read(&nlt_env_posix, file, size - 1 + NLT_WAL_HEADER_LEN,
-                          store_id, &cb, &stats, &err);
+        rc = read_all(file, size - 1 + NLT_WAL_HEADER_LEN, &stats);
         /* EDATA: a header frame of another store. */
         if (rc != NLT_OK && rc != NLT_EVERSION && rc != NLT_EDATA) {
             abort();

@@ -18,6 +18,7 @@ typedef struct {
     int calls;
     int failed;
     size_t bytes; /* alive */
+    size_t peak;  /* of them, ever; may be set back */
 } nlt_test_mem_t;
 
 static inline void *
@@ -36,6 +37,7 @@ nlt_test_mem_alloc(void *ctx, size_t size)
     }
     *p = size;
     m->bytes += size;
+    m->peak = m->bytes > m->peak ? m->bytes : m->peak;
     memset(p + 2, 0xa5, size);
     return p + 2;
 }
@@ -58,7 +60,7 @@ static inline void
 nlt_test_mem_init(nlt_test_mem_t *m, int fail_at)
 {
     *m = (nlt_test_mem_t){
-        {nlt_test_mem_alloc, nlt_test_mem_free, m}, fail_at, 0, 0, 0};
+        {nlt_test_mem_alloc, nlt_test_mem_free, m}, fail_at, 0, 0, 0, 0};
 }
 
 #endif

@@ -7,6 +7,7 @@ package Nightlight::Disk;
 #   $disk->wait_held(1);                    # ... and one is under way
 #   $disk->mode('fail 5');                  # those held, and all others: EIO
 #   $disk->mode('delay 0.02');              # every sync takes so many seconds
+#   $disk->mode('hold fdatasync');          # only this call
 #   $disk->mode('ok');
 #
 # What is meant by a sync: fdatasync(2), which the module uses for its logs and
@@ -30,6 +31,7 @@ my %CALLS = (
 use constant {
     NOTIF_RECV => 0xc0502100,
     NOTIF_SEND => 0xc0182101,
+    NOTIF_VALID => 0x40082102,
     NOTIF_SIZE => 80,
     CONTINUE   => 1,
 };
@@ -103,19 +105,26 @@ sub _serve {
         vec($in, $fd, 1) = 1;
         if (select($in, undef, undef, @held ? 0.002 : 0.1) > 0) {
             my $notif = "\0" x NOTIF_SIZE;
-            push @held, [unpack('Q', $notif), time()]
+            # id, pid, flags, number of the call
+            push @held, [(unpack 'QLLL', $notif)[0, 3], time()]
                 if ioctl($fh, NOTIF_RECV, $notif);
         }
-        my ($mode, $arg) = split ' ', $t->read_file('disk.mode');
+        my ($mode, @arg) = split ' ', $t->read_file('disk.mode');
         last unless $mode;    # the directory has gone
+        my $arg = $mode eq 'hold' ? 0 : shift @arg;
+        my $only = @arg ? $self->{nr}{$arg[0]} : 0;
         my @keep;
         for my $h (@held) {
             my ($error, $flags) = (0, CONTINUE);
-            if ($mode eq 'hold' || $mode eq 'delay' && time() < $h->[1] + $arg) {
-                push @keep, $h;
+            my $meant = !$only || $only == $h->[1];
+            if ($meant && ($mode eq 'hold'
+                || $mode eq 'delay' && time() < $h->[2] + $arg)) {
+                # unless the process has died
+                push @keep, $h
+                    if ioctl($fh, NOTIF_VALID, my $id = pack('Q', $h->[0]));
                 next;
             }
-            ($error, $flags) = (-$arg, 0) if $mode eq 'fail';
+            ($error, $flags) = (-$arg, 0) if $meant && $mode eq 'fail';
             ioctl($fh, NOTIF_SEND, my $answer = pack('QqlL', $h->[0], 0,
                 $error, $flags));
             $done++;

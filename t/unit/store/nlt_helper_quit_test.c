@@ -115,11 +115,42 @@ flushes(const fx_t *fx)
     return nlt_store_ctl(fx->store)->counters.flushes;
 }
 
+static bool
+add_size(void *ctx, const char *name)
+{
+    struct {
+        int fd;
+        int64_t bytes;
+    } *sum = ctx;
+    struct stat st;
+
+    if (fstatat(sum->fd, name, &st, 0) == 0) {
+        sum->bytes += st.st_size;
+    }
+    return true;
+}
+
+static int64_t
+log_bytes(const fx_t *fx)
+{
+    char path[80];
+    struct {
+        int fd;
+        int64_t bytes;
+    } sum = {.bytes = 0};
+
+    (void) snprintf(path, sizeof(path), "%s/wal", fx->path);
+    sum.fd = open(path, O_RDONLY | O_DIRECTORY);
+    NLT_CHECK_INT(nlt_io_posix.list(NULL, sum.fd, add_size, &sum), 0);
+    (void) close(sum.fd);
+    return sum.bytes;
+}
+
 /* Tells the work to end later and later, until it was done before that. */
 static void
 work_is_ended_soon_wherever_it_is(void)
 {
-    int64_t after, most = 0, ms;
+    int64_t after, most = 0, ms, bytes, most_bytes = 0;
     unsigned n_replay = 0, n_flush = 0;
     nlt_store_status_t status = {.ready = false};
     fx_t fx;
@@ -132,6 +163,7 @@ work_is_ended_soon_wherever_it_is(void)
 
     fx_close(&fx);
     fx_remove_head(&fx);
+    bytes = log_bytes(&fx);
     for (after = 2; !status.ready && after < 100000; after += 2 + after / 3) {
         nlt_err_t err;
 
@@ -143,6 +175,7 @@ work_is_ended_soon_wherever_it_is(void)
                       NLT_OK);
         nlt_store_status(fx.store, &status);
         n_replay++;
+        most_bytes = nlt_max_i64(most_bytes, log_bytes(&fx));
         if (!status.ready) {
             fx_close(&fx);
         }
@@ -150,8 +183,12 @@ work_is_ended_soon_wherever_it_is(void)
     NLT_CHECK(status.ready);
     NLT_CHECK(nlt_store_ctl(fx.store)->counters.replayed_samples
               >= N_SERIES * N_SAMPLES);
-    printf("# replay: %u times, at most %lld ms\n", n_replay,
-           (long long) most);
+    printf("# replay: %u times, at most %lld ms; logs of %lld bytes, at most "
+           "%lld\n",
+           n_replay, (long long) most, (long long) bytes,
+           (long long) most_bytes);
+    /* Starts that do not live long enough do not fill the disk. */
+    NLT_CHECK(most_bytes <= 2 * bytes);
     NLT_CHECK(n_replay > 5);
     NLT_CHECK(most < QUIT_MS);
 

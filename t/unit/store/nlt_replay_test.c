@@ -6,6 +6,7 @@
 #include "nlt_filenames.h"
 #include "nlt_guard.h"
 #include "nlt_replay.h"
+#include "nlt_test_mem.h"
 
 /* ---- canonical bytes ---- */
 
@@ -173,6 +174,108 @@ log_larger_than_an_arena_is_replayed_into_several(void)
     fx_deinit(&fx);
 }
 
+/* ---- memory ---- */
+
+static struct {
+    nlt_test_mem_t mem;
+    int64_t head; /* most bytes of head files */
+    int head_fd;
+    unsigned calls;
+} used;
+
+static bool
+add_blocks(void *ctx, const char *name)
+{
+    struct stat st;
+
+    if (fstatat(used.head_fd, name, &st, 0) == 0) {
+        *(int64_t *) ctx += (int64_t) st.st_blocks * 512;
+    }
+    return true;
+}
+
+/* Every look at the clock is one at the files, too: long work polls. */
+static int64_t
+watching_mono(void *ctx)
+{
+    int64_t sum = 0;
+
+    if (used.calls++ % 8 == 0) {
+        (void) nlt_io_posix.list(NULL, used.head_fd, add_blocks, &sum);
+        used.head = nlt_max_i64(used.head, sum);
+    }
+    return fx_mono(ctx);
+}
+
+static void
+watch(fx_t *fx)
+{
+    fx_init(fx);
+    memset(&used, 0, sizeof(used));
+    nlt_test_mem_init(&used.mem, -1);
+    used.head_fd = open(fx->head_path, O_RDONLY | O_DIRECTORY);
+    fx->env.mem = &used.mem.mem;
+    fx->env.mono_ns = watching_mono;
+}
+
+static void
+unwatch(fx_t *fx)
+{
+    fx_deinit(fx);
+    (void) close(used.head_fd);
+    NLT_CHECK_INT(used.mem.bytes, 0);
+}
+
+static void
+replay_needs_no_more_memory_than_writing(void)
+{
+    enum {
+        N = 16000
+    };
+    size_t peak;
+    fx_t fx;
+
+    /* Written into a small head: arenas fill up and are flushed. */
+    watch(&fx);
+    NLT_CHECK(fx_start(&fx));
+    for (unsigned i = 0; i < 2 * N; i++) {
+        NLT_CHECK_INT(write_wide(&fx, i % N, FX_NOW - 1000 + i / N), NLT_OK);
+        if (i % 100 == 0) {
+            fx_step(&fx, 1);
+        }
+    }
+    NLT_CHECK(nlt_store_ctl(fx.store)->counters.flushes > 1);
+    NLT_CHECK(used.head <= NLT_HEAD_MEMORY_MIN + (1 << 20));
+    peak = used.mem.peak;
+    printf("# writing: %zu KiB, head %lld KiB\n", peak >> 10,
+           (long long) used.head >> 10);
+    unwatch(&fx);
+
+    /* Written into a large head, and read back into the small one. */
+    watch(&fx);
+    fx.conf.memory_bytes = 6 * NLT_HEAD_MEMORY_MIN;
+    NLT_CHECK(fx_start(&fx));
+    for (unsigned i = 0; i < 2 * N; i++) {
+        NLT_CHECK_INT(write_wide(&fx, i % N, FX_NOW - 1000 + i / N), NLT_OK);
+    }
+    NLT_CHECK_INT(nlt_store_ctl(fx.store)->counters.flushes, 0);
+    fx_close(&fx);
+    fx_remove_head(&fx);
+    (void) close(used.head_fd);
+    used.head_fd = open(fx.head_path, O_RDONLY | O_DIRECTORY);
+    used.head = 0;
+    used.mem.peak = used.mem.bytes;
+    fx.conf.memory_bytes = NLT_HEAD_MEMORY_MIN;
+    NLT_CHECK(fx_start(&fx));
+    NLT_CHECK(nlt_store_ctl(fx.store)->counters.flushes > 0);
+    printf("# replay: %zu KiB, head %lld KiB\n", used.mem.peak >> 10,
+           (long long) used.head >> 10);
+    NLT_CHECK(used.head <= NLT_HEAD_MEMORY_MIN + (1 << 20));
+    NLT_CHECK(used.mem.peak <= peak + 12 * N + (2u << 20));
+    NLT_CHECK(has_wide(&fx, N));
+    unwatch(&fx);
+}
+
 /* An arena that fills up is rotated before writes fail. */
 static void
 full_arenas_are_flushed_while_writing(void)
@@ -304,6 +407,7 @@ main(void)
     NLT_CHECK(nlt_guard_install());
     NLT_TEST(canonical_bytes_become_labels);
     NLT_TEST(log_larger_than_an_arena_is_replayed_into_several);
+    NLT_TEST(replay_needs_no_more_memory_than_writing);
     NLT_TEST(full_arenas_are_flushed_while_writing);
     NLT_TEST(foreign_log_is_set_aside);
     NLT_TEST(a_page_that_is_not_given_is_not_taken_for_a_torn_one);

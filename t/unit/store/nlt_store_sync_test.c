@@ -20,7 +20,8 @@ static struct {
         int64_t len;
     } synced[64];
     size_t n;
-    int write_fails; /* errno of writes to logs */
+    int write_fails;   /* errno of writes to logs */
+    size_t full_after; /* bytes of them; 0: not full */
 } disk;
 
 static bool
@@ -72,6 +73,11 @@ static ssize_t
 failing_write(void *ctx, int fd, const void *p, size_t n)
 {
     (void) ctx;
+    if (disk.full_after != 0 && is_log(fd)) {
+        n = n < disk.full_after - 1 ? n : disk.full_after - 1;
+        disk.full_after -= n;
+        return n > 0 ? nlt_io_posix.write(NULL, fd, p, n) : -ENOSPC;
+    }
     return disk.write_fails && is_log(fd) ? -disk.write_fails
                                           : nlt_io_posix.write(NULL, fd, p, n);
 }
@@ -245,6 +251,46 @@ a_replay_whose_sync_fails_begins_again_elsewhere(void)
     NLT_CHECK(n_syncs >= 1);
 }
 
+/* The log that is written anew has all of it, though half was there already.
+ */
+static void
+a_replay_that_finds_the_disk_full_begins_again(void)
+{
+    int64_t t = FX_NOW - FX_HOUR;
+    nlt_store_status_t status;
+    nlt_store_gauges_t g;
+    nlt_err_t err;
+    fx_t fx;
+
+    init(&fx, 1000);
+    NLT_CHECK(fx_start(&fx));
+    NLT_CHECK_INT(write_some(&fx, 40, &t), 320);
+    fx_step(&fx, 20);
+    fx_close(&fx);
+    fx_remove_head(&fx);
+    NLT_CHECK_INT(nlt_helper_open(&fx.env, &fx.conf, &fx.helper, &err),
+                  NLT_OK);
+    NLT_CHECK_INT(
+        nlt_store_open(&fx.env, &fx.conf, NLT_ROLE_WORKER, &fx.store, &err),
+        NLT_OK);
+    disk.full_after = 100; /* bytes of logs: a header, and part of the rest */
+    fx_step(&fx, 100);
+    nlt_store_status(fx.store, &status);
+    NLT_CHECK(!status.ready);
+    disk.full_after = 0;
+    fx_step(&fx, 30);
+    nlt_store_status(fx.store, &status);
+    NLT_CHECK(status.ready);
+    NLT_CHECK(check_all(&fx));
+    /* What was read in vain is not there, nor in the way. */
+    nlt_store_gauges(fx.store, &g);
+    NLT_CHECK_INT(g.active_samples, 320);
+    NLT_CHECK_INT(nlt_store_ctl(fx.store)->counters.samples_duplicate, 0);
+    NLT_CHECK(power_loss(&fx));
+    NLT_CHECK(check_all(&fx));
+    fx_deinit(&fx);
+}
+
 static void
 an_idle_log_is_left_alone(void)
 {
@@ -272,6 +318,7 @@ main(void)
     NLT_TEST(a_sync_that_fails_makes_a_block_at_once);
     NLT_TEST(a_write_that_fails_makes_a_block_at_once);
     NLT_TEST(a_replay_whose_sync_fails_begins_again_elsewhere);
+    NLT_TEST(a_replay_that_finds_the_disk_full_begins_again);
     NLT_TEST(an_idle_log_is_left_alone);
     return nlt_test_done();
 }

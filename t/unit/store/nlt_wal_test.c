@@ -29,6 +29,7 @@ static struct {
     size_t n_series;
     nlt_wal_sample_t samples[SEEN_MAX];
     size_t n_samples;
+    uint64_t place[4096];
     nlt_wal_stats_t stats;
     nlt_err_t err;
 } seen;
@@ -42,6 +43,7 @@ on_series(void *ctx, uint32_t series, uint32_t tenant, nlt_str_t canonical)
     if (n < 4096) {
         seen.series[n] = series;
         seen.tenant[n] = tenant;
+        seen.place[n] = seen.stats.place;
         memcpy(seen.labels[n], canonical.data, len);
         seen.labels[n][len] = '\0';
     }
@@ -116,6 +118,65 @@ commit_ok(nlt_wal_t *w)
 }
 
 /* ---- tests ---- */
+
+static void
+series_records_are_found_again_by_their_place(void)
+{
+    enum {
+        N = 4000
+    };
+    nlt_wal_t *w = new_log(&nlt_env_posix, 30);
+    nlt_wal_seek_t seek;
+    nlt_str_t data, labels;
+    uint32_t tenant;
+
+    /* Frames of all kinds: long and short, compressed and not. */
+    for (uint32_t i = 1; i <= N; i++) {
+        char text[60];
+        int n = snprintf(text, sizeof(text), "%0*u", 10 + (int) (i % 45), i);
+
+        if (i == 1 || i % 700 < 3) {
+            nlt_wal_begin(w);
+        }
+        nlt_wal_add_series(w, i, i % 3, (nlt_str_t){(size_t) n, text});
+        if (i == N || (i + 1) % 700 < 3) {
+            commit_ok(w);
+        }
+    }
+    nlt_wal_close(w);
+    NLT_CHECK_INT(read_log(30), NLT_OK);
+    NLT_CHECK_INT(seen.n_series, N);
+    data = load(30);
+    NLT_CHECK_INT(nlt_wal_seek_begin(&seek, &nlt_env_posix,
+                                     (const uint8_t *) data.data, data.len),
+                  NLT_OK);
+    for (unsigned round = 0; round < 3 * N; round++) {
+        /* In order, then in any. */
+        size_t i = round < N ? round : (size_t) nlt_test_below(N);
+
+        NLT_CHECK(seen.place[i] != 0);
+        NLT_CHECK_INT(
+            nlt_wal_series_at(&seek, seen.place[i], &tenant, &labels), NLT_OK);
+        NLT_CHECK_INT(tenant, seen.tenant[i]);
+        NLT_CHECK_STR(labels, seen.labels[i]);
+    }
+    /* What is no place. */
+    NLT_CHECK_INT(nlt_wal_series_at(&seek, 0, &tenant, &labels), NLT_EDATA);
+    NLT_CHECK_INT(
+        nlt_wal_series_at(&seek, seen.place[9] + 65000, &tenant, &labels),
+        NLT_EDATA);
+    NLT_CHECK_INT(
+        nlt_wal_series_at(&seek, seen.place[9] + (3 << 16), &tenant, &labels),
+        NLT_EDATA);
+    NLT_CHECK_INT(
+        nlt_wal_series_at(&seek, (uint64_t) data.len << 16, &tenant, &labels),
+        NLT_EDATA);
+    NLT_CHECK_INT(nlt_wal_series_at(&seek, seen.place[9], &tenant, &labels),
+                  NLT_OK);
+    NLT_CHECK_STR(labels, seen.labels[9]);
+    nlt_wal_seek_end(&seek);
+}
+
 
 static void
 what_is_written_comes_back(void)
@@ -673,6 +734,7 @@ main(void)
     NLT_TEST(a_short_write_is_continued_with_a_whole_frame);
     NLT_TEST(writes_that_stay_short_end);
     NLT_TEST(after_a_failed_sync_the_log_is_dead);
+    NLT_TEST(series_records_are_found_again_by_their_place);
     snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
     return system(cmd) != 0 || nlt_test_done();
 }
