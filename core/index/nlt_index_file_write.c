@@ -6,77 +6,16 @@
  * series) is built in memory, the others are counted first and then streamed
  * through a running checksum.
  */
-#include "nlt_index_file_write.h"
+#include "nlt_index_file_write_priv.h"
 
 #include "nlt_hash.h"
 
 #define OUT_BYTES    (256u << 10) /* written to the file at a time */
-#define POSTINGS_MAX (1u << 21)   /* sorted at a time */
 #define SYMBOLS_MAX  (UINT32_MAX - 64)
-#define LAST_LABEL   (UINT32_C(1) << 31) /* in the log: ends a series */
-#define PAIRS_MAX    (LAST_LABEL - 1)
+#define PAIRS_MAX    (NLT_INDEX_LAST_LABEL - 1)
 #define BUF_MAX      (SIZE_MAX / 4)
 #define SERIES_STEP  16
 #define SYMBOL_EMPTY UINT32_MAX
-
-/* A label: name and value as ordinals of symbols, whose order is theirs. */
-typedef struct {
-    uint32_t name;
-    uint32_t value;
-    uint32_t n;      /* series that have it */
-    uint32_t cursor; /* in the batch that is being sorted */
-    uint64_t off;    /* of its postings list */
-} pair_t;
-
-struct nlt_index_writer_s {
-    const nlt_mem_t *mem;
-    const nlt_io_t *io;
-    int fd;
-    uint8_t *out; /* OUT_BYTES, n_out of them in use */
-    size_t n_out;
-    uint64_t unsynced; /* bytes written, but not synced */
-    uint64_t pos;      /* bytes of the file so far, those in out included */
-    uint32_t crc;      /* of the section that is being streamed */
-    nlt_buf_t series;  /* the entry that is being built */
-
-    nlt_buf_t symbols;    /* entries as in the file, behind 8 bytes */
-    uint32_t *symbol_off; /* of each, in that buffer */
-    size_t n_symbols;
-    uint32_t *symbol_slots; /* hash table of ordinals, SYMBOL_EMPTY: free */
-    size_t n_symbol_slots;  /* a power of two */
-
-    nlt_buf_t ids; /* uint32: number of each series */
-    nlt_buf_t log; /* uint32: index of a pair, LAST_LABEL on the last one */
-    nlt_buf_t pairs;
-    uint32_t *pair_slots; /* hash table of index + 1, 0: free */
-    size_t n_pair_slots;  /* a power of two */
-
-    nlt_buf_t prev; /* uint32: name and value of each label */
-    nlt_buf_t next;
-
-    uint64_t symbols_off;
-    uint64_t series_off;
-    uint64_t postings_off;
-    uint64_t table_off;
-};
-
-static size_t
-n_u32(const nlt_buf_t *b)
-{
-    return b->len / sizeof(uint32_t);
-}
-
-static uint32_t *
-u32_of(const nlt_buf_t *b)
-{
-    return (uint32_t *) (void *) b->data;
-}
-
-static pair_t *
-pairs_of(const nlt_index_writer_t *w)
-{
-    return (pair_t *) (void *) w->pairs.data;
-}
 
 static void
 add_u32(nlt_buf_t *b, uint32_t v)
@@ -84,32 +23,44 @@ add_u32(nlt_buf_t *b, uint32_t v)
     nlt_buf_add(b, &v, sizeof(v));
 }
 
-static nlt_rc_t
-out_of_memory(nlt_err_t *err)
+nlt_rc_t
+nlt_index_writer_no_memory(nlt_err_t *err)
 {
     return nlt_err_set(err, NLT_ENOMEM, "out of memory writing an index");
 }
 
-static nlt_rc_t
-flush(nlt_index_writer_t *w, nlt_err_t *err)
+nlt_rc_t
+nlt_index_writer_ask(nlt_index_writer_t *w, nlt_err_t *err)
+{
+    nlt_rc_t rc = w->poll ? w->poll(w->poll_ctx) : NLT_OK;
+
+    return rc == NLT_OK ? rc : nlt_err_set(err, rc, "index interrupted");
+}
+
+nlt_rc_t
+nlt_index_writer_flush(nlt_index_writer_t *w, nlt_err_t *err)
 {
     size_t n = w->n_out;
+    nlt_rc_t rc = nlt_index_writer_ask(w, err);
 
+    if (rc != NLT_OK) {
+        return rc;
+    }
     w->n_out = 0;
     return n ? nlt_io_write_paced(w->io, w->fd, w->out, n, &w->unsynced, err)
              : NLT_OK;
 }
 
-/* Appends to the file and to the running checksum. */
-static nlt_rc_t
-emit(nlt_index_writer_t *w, const void *p, size_t n, nlt_err_t *err)
+nlt_rc_t
+nlt_index_writer_emit(nlt_index_writer_t *w, const void *p, size_t n,
+                      nlt_err_t *err)
 {
     nlt_rc_t rc;
 
     w->crc = nlt_crc32c(w->crc, p, n);
     w->pos += n;
     if (n > OUT_BYTES - w->n_out) {
-        rc = flush(w, err);
+        rc = nlt_index_writer_flush(w, err);
         if (rc != NLT_OK) {
             return rc;
         }
@@ -122,28 +73,30 @@ emit(nlt_index_writer_t *w, const void *p, size_t n, nlt_err_t *err)
     return NLT_OK;
 }
 
-static nlt_rc_t
-emit_be32(nlt_index_writer_t *w, uint32_t v, nlt_err_t *err)
+nlt_rc_t
+nlt_index_writer_emit_be32(nlt_index_writer_t *w, uint32_t v, nlt_err_t *err)
 {
     uint8_t b[4];
 
     nlt_put_be32(b, v);
-    return emit(w, b, sizeof(b), err);
+    return nlt_index_writer_emit(w, b, sizeof(b), err);
 }
 
-static nlt_rc_t
-emit_padding(nlt_index_writer_t *w, uint64_t align, nlt_err_t *err)
+nlt_rc_t
+nlt_index_writer_emit_padding(nlt_index_writer_t *w, uint64_t align,
+                              nlt_err_t *err)
 {
     static const uint8_t zero[SERIES_STEP];
     uint64_t to = nlt_align_u64(w->pos, align);
 
-    return to > w->pos ? emit(w, zero, (size_t) (to - w->pos), err) : NLT_OK;
+    return to > w->pos
+               ? nlt_index_writer_emit(w, zero, (size_t) (to - w->pos), err)
+               : NLT_OK;
 }
 
-/* Begins a streamed section; its checksum starts after the length. */
-static nlt_rc_t
-begin_section(nlt_index_writer_t *w, uint64_t content_len, const char *what,
-              nlt_err_t *err)
+nlt_rc_t
+nlt_index_writer_begin_section(nlt_index_writer_t *w, uint64_t content_len,
+                               const char *what, nlt_err_t *err)
 {
     nlt_rc_t rc;
 
@@ -151,15 +104,15 @@ begin_section(nlt_index_writer_t *w, uint64_t content_len, const char *what,
         return nlt_err_set(err, NLT_EFULL, "%s of an index would exceed 4 GiB",
                            what);
     }
-    rc = emit_be32(w, (uint32_t) content_len, err);
+    rc = nlt_index_writer_emit_be32(w, (uint32_t) content_len, err);
     w->crc = 0;
     return rc;
 }
 
-static nlt_rc_t
-end_section(nlt_index_writer_t *w, nlt_err_t *err)
+nlt_rc_t
+nlt_index_writer_end_section(nlt_index_writer_t *w, nlt_err_t *err)
 {
-    return emit_be32(w, w->crc, err);
+    return nlt_index_writer_emit_be32(w, w->crc, err);
 }
 
 nlt_rc_t
@@ -171,7 +124,7 @@ nlt_index_writer_open(const nlt_mem_t *mem, const nlt_io_t *io, int fd,
 
     *out = NULL;
     if (w == NULL) {
-        return out_of_memory(err);
+        return nlt_index_writer_no_memory(err);
     }
     w->mem = mem;
     w->io = io;
@@ -186,7 +139,7 @@ nlt_index_writer_open(const nlt_mem_t *mem, const nlt_io_t *io, int fd,
     w->out = mem->alloc(mem->ctx, OUT_BYTES);
     if (w->out == NULL) {
         nlt_index_writer_close(w);
-        return out_of_memory(err);
+        return nlt_index_writer_no_memory(err);
     }
     nlt_put_be32(header, NLT_INDEX_MAGIC);
     header[4] = NLT_INDEX_VERSION;
@@ -218,8 +171,16 @@ nlt_index_writer_close(nlt_index_writer_t *w)
     nlt_mem_free(w->mem, w, sizeof(*w));
 }
 
-static nlt_str_t
-symbol_at(const nlt_index_writer_t *w, uint32_t ref)
+void
+nlt_index_writer_poll(nlt_index_writer_t *w, nlt_rc_t (*poll)(void *ctx),
+                      void *ctx)
+{
+    w->poll = poll;
+    w->poll_ctx = ctx;
+}
+
+nlt_str_t
+nlt_index_writer_symbol_at(const nlt_index_writer_t *w, uint32_t ref)
 {
     const char *p = w->symbols.data + w->symbol_off[ref];
     nlt_reader_t r = nlt_reader(p, w->symbols.len - w->symbol_off[ref]);
@@ -244,12 +205,13 @@ make_symbol_table(nlt_index_writer_t *w, nlt_err_t *err)
     }
     w->symbol_slots = w->mem->alloc(w->mem->ctx, n_slots * sizeof(uint32_t));
     if (w->symbol_slots == NULL) {
-        return out_of_memory(err);
+        return nlt_index_writer_no_memory(err);
     }
     w->n_symbol_slots = n_slots;
     memset(w->symbol_slots, 0xff, n_slots * sizeof(uint32_t));
     for (size_t i = 0; i < w->n_symbols; i++) {
-        uint64_t slot = symbol_hash(symbol_at(w, (uint32_t) i));
+        uint64_t slot =
+            symbol_hash(nlt_index_writer_symbol_at(w, (uint32_t) i));
 
         while (w->symbol_slots[slot & (n_slots - 1)] != SYMBOL_EMPTY) {
             slot++;
@@ -271,7 +233,7 @@ nlt_index_writer_symbols(nlt_index_writer_t *w, const nlt_str_t *symbols,
     }
     w->symbol_off = nlt_mem_zalloc(w->mem, n * sizeof(uint32_t));
     if (w->symbol_off == NULL) {
-        return out_of_memory(err);
+        return nlt_index_writer_no_memory(err);
     }
     w->n_symbols = n;
     nlt_buf_add_be32(&w->symbols, 0); /* the length, known at the end */
@@ -289,20 +251,21 @@ nlt_index_writer_symbols(nlt_index_writer_t *w, const nlt_str_t *symbols,
     if (w->symbols.rc != NLT_OK) {
         return w->symbols.rc == NLT_ETOOBIG ? nlt_err_set(
                    err, NLT_EFULL, "symbols of an index would exceed 4 GiB")
-                                            : out_of_memory(err);
+                                            : nlt_index_writer_no_memory(err);
     }
     nlt_put_be32(w->symbols.data, (uint32_t) (w->symbols.len - 4));
     w->symbols_off = w->pos;
-    rc = emit(w, w->symbols.data, 4, err);
+    rc = nlt_index_writer_emit(w, w->symbols.data, 4, err);
     if (rc == NLT_OK) {
         w->crc = 0;
-        rc = emit(w, w->symbols.data + 4, w->symbols.len - 4, err);
+        rc = nlt_index_writer_emit(w, w->symbols.data + 4, w->symbols.len - 4,
+                                   err);
     }
     if (rc == NLT_OK) {
-        rc = end_section(w, err);
+        rc = nlt_index_writer_end_section(w, err);
     }
     if (rc == NLT_OK) {
-        rc = emit_padding(w, SERIES_STEP, err);
+        rc = nlt_index_writer_emit_padding(w, SERIES_STEP, err);
     }
     w->series_off = w->pos;
     return rc;
@@ -319,7 +282,7 @@ find_symbol(const nlt_index_writer_t *w, nlt_str_t s, uint32_t *out)
         if (ref == SYMBOL_EMPTY) {
             return false;
         }
-        if (nlt_str_eq(symbol_at(w, ref), s)) {
+        if (nlt_str_eq(nlt_index_writer_symbol_at(w, ref), s)) {
             *out = ref;
             return true;
         }
@@ -334,17 +297,19 @@ static nlt_rc_t
 label_refs(nlt_index_writer_t *w, nlt_labels_t labels, size_t i,
            uint32_t refs[2], nlt_err_t *err)
 {
-    bool has_prev = 2 * i + 1 < n_u32(&w->prev);
-    const uint32_t *prev = has_prev ? u32_of(&w->prev) + 2 * i : refs;
+    bool has_prev = 2 * i + 1 < nlt_index_n_u32(&w->prev);
+    const uint32_t *prev = has_prev ? nlt_index_u32(&w->prev) + 2 * i : refs;
     const nlt_label_t *l = &labels.v[i];
 
-    if (has_prev && nlt_str_eq(symbol_at(w, prev[0]), l->name)) {
+    if (has_prev
+        && nlt_str_eq(nlt_index_writer_symbol_at(w, prev[0]), l->name)) {
         refs[0] = prev[0];
     } else if (!find_symbol(w, l->name, &refs[0])) {
         return nlt_err_set(err, NLT_EINVAL, "label name \"%.*s\" is no symbol",
                            NLT_FMT(l->name));
     }
-    if (has_prev && nlt_str_eq(symbol_at(w, prev[1]), l->value)) {
+    if (has_prev
+        && nlt_str_eq(nlt_index_writer_symbol_at(w, prev[1]), l->value)) {
         refs[1] = prev[1];
     } else if (!find_symbol(w, l->value, &refs[1])) {
         return nlt_err_set(err, NLT_EINVAL,
@@ -365,11 +330,11 @@ grow_pair_slots(nlt_index_writer_t *w, nlt_err_t *err)
 {
     size_t n = w->n_pair_slots ? w->n_pair_slots * 2 : 1024;
     uint32_t *slots = nlt_mem_zalloc(w->mem, n * sizeof(uint32_t));
-    const pair_t *pairs = pairs_of(w);
-    size_t n_pairs = w->pairs.len / sizeof(pair_t);
+    const nlt_index_pair_t *pairs = nlt_index_writer_pairs(w);
+    size_t n_pairs = w->pairs.len / sizeof(nlt_index_pair_t);
 
     if (slots == NULL) {
-        return out_of_memory(err);
+        return nlt_index_writer_no_memory(err);
     }
     for (size_t i = 0; i < n_pairs; i++) {
         uint64_t slot = pair_hash(pairs[i].name, pairs[i].value);
@@ -390,7 +355,7 @@ static nlt_rc_t
 log_pair(nlt_index_writer_t *w, const uint32_t refs[2], bool last,
          nlt_err_t *err)
 {
-    size_t n_pairs = w->pairs.len / sizeof(pair_t);
+    size_t n_pairs = w->pairs.len / sizeof(nlt_index_pair_t);
     uint64_t slot = pair_hash(refs[0], refs[1]);
     uint32_t idx;
     nlt_rc_t rc;
@@ -406,27 +371,27 @@ log_pair(nlt_index_writer_t *w, const uint32_t refs[2], bool last,
         if (idx == 0) {
             break;
         }
-        const pair_t *p = &pairs_of(w)[idx - 1];
+        const nlt_index_pair_t *p = &nlt_index_writer_pairs(w)[idx - 1];
 
         if (p->name == refs[0] && p->value == refs[1]) {
             break;
         }
     }
     if (idx == 0) {
-        pair_t p = {.name = refs[0], .value = refs[1]};
+        nlt_index_pair_t p = {.name = refs[0], .value = refs[1]};
 
         if (n_pairs >= PAIRS_MAX) {
             return nlt_err_set(err, NLT_EFULL, "too many different labels");
         }
         nlt_buf_add(&w->pairs, &p, sizeof(p));
         if (w->pairs.rc != NLT_OK) {
-            return out_of_memory(err);
+            return nlt_index_writer_no_memory(err);
         }
         idx = (uint32_t) n_pairs + 1;
         w->pair_slots[slot & (w->n_pair_slots - 1)] = idx;
     }
-    pairs_of(w)[idx - 1].n++;
-    add_u32(&w->log, (idx - 1) | (last ? LAST_LABEL : 0));
+    nlt_index_writer_pairs(w)[idx - 1].n++;
+    add_u32(&w->log, (idx - 1) | (last ? NLT_INDEX_LAST_LABEL : 0));
     return NLT_OK;
 }
 
@@ -434,8 +399,8 @@ log_pair(nlt_index_writer_t *w, const uint32_t refs[2], bool last,
 static int
 cmp_refs(const nlt_buf_t *a, const nlt_buf_t *b)
 {
-    const uint32_t *x = u32_of(a), *y = u32_of(b);
-    size_t na = n_u32(a), nb = n_u32(b);
+    const uint32_t *x = nlt_index_u32(a), *y = nlt_index_u32(b);
+    size_t na = nlt_index_n_u32(a), nb = nlt_index_n_u32(b);
 
     for (size_t i = 0; i < na && i < nb; i++) {
         if (x[i] != y[i]) {
@@ -470,7 +435,7 @@ take_labels(nlt_index_writer_t *w, nlt_labels_t labels, nlt_err_t *err)
         if (rc != NLT_OK) {
             return rc;
         }
-        if (i > 0 && u32_of(&w->next)[2 * i - 2] >= refs[0]) {
+        if (i > 0 && nlt_index_u32(&w->next)[2 * i - 2] >= refs[0]) {
             return nlt_err_set(err, NLT_EORDER,
                                "label \"%.*s\" of a series is out of order",
                                NLT_FMT(labels.v[i].name));
@@ -478,7 +443,7 @@ take_labels(nlt_index_writer_t *w, nlt_labels_t labels, nlt_err_t *err)
         add_u32(&w->next, refs[0]);
         add_u32(&w->next, refs[1]);
         if (w->next.rc != NLT_OK) {
-            return out_of_memory(err);
+            return nlt_index_writer_no_memory(err);
         }
     }
     return NLT_OK;
@@ -494,7 +459,7 @@ take_refs(nlt_index_writer_t *w, const uint32_t *refs, size_t n_labels,
             return nlt_err_set(err, NLT_EINVAL, "ordinal %u among %zu symbols",
                                refs[i], w->n_symbols);
         }
-        if (symbol_at(w, refs[i]).len == 0) {
+        if (nlt_index_writer_symbol_at(w, refs[i]).len == 0) {
             return nlt_err_set(err, NLT_EINVAL, "series with an empty label");
         }
         if (i >= 2 && i % 2 == 0 && refs[i - 2] >= refs[i]) {
@@ -504,7 +469,7 @@ take_refs(nlt_index_writer_t *w, const uint32_t *refs, size_t n_labels,
     }
     nlt_buf_reset(&w->next);
     nlt_buf_add(&w->next, refs, 2 * n_labels * sizeof(*refs));
-    return w->next.rc == NLT_OK ? NLT_OK : out_of_memory(err);
+    return w->next.rc == NLT_OK ? NLT_OK : nlt_index_writer_no_memory(err);
 }
 
 /* Appends the chunk list to the entry. */
@@ -543,7 +508,7 @@ emit_series(nlt_index_writer_t *w, nlt_err_t *err)
 {
     uint8_t len[NLT_UVARINT_BYTES_MAX];
     size_t n_len = nlt_put_uvarint(len, w->series.len);
-    nlt_rc_t rc = emit_padding(w, SERIES_STEP, err);
+    nlt_rc_t rc = nlt_index_writer_emit_padding(w, SERIES_STEP, err);
 
     if (rc != NLT_OK) {
         return rc;
@@ -553,14 +518,14 @@ emit_series(nlt_index_writer_t *w, nlt_err_t *err)
     }
     add_u32(&w->ids, (uint32_t) (w->pos / SERIES_STEP));
     if (w->ids.rc != NLT_OK) {
-        return out_of_memory(err);
+        return nlt_index_writer_no_memory(err);
     }
-    rc = emit(w, len, n_len, err);
+    rc = nlt_index_writer_emit(w, len, n_len, err);
     if (rc == NLT_OK) {
         w->crc = 0;
-        rc = emit(w, w->series.data, w->series.len, err);
+        rc = nlt_index_writer_emit(w, w->series.data, w->series.len, err);
     }
-    return rc == NLT_OK ? end_section(w, err) : rc;
+    return rc == NLT_OK ? nlt_index_writer_end_section(w, err) : rc;
 }
 
 /* The series whose ordinals are in w->next. */
@@ -568,7 +533,7 @@ static nlt_rc_t
 add_series(nlt_index_writer_t *w, const nlt_index_chunk_t *chunks,
            size_t n_chunks, nlt_err_t *err)
 {
-    size_t n_labels = n_u32(&w->next) / 2;
+    size_t n_labels = nlt_index_n_u32(&w->next) / 2;
     nlt_buf_t swap;
     nlt_rc_t rc;
 
@@ -579,20 +544,21 @@ add_series(nlt_index_writer_t *w, const nlt_index_chunk_t *chunks,
     nlt_buf_reset(&w->series);
     nlt_buf_add_uvarint(&w->series, n_labels);
     for (size_t i = 0; i < n_labels; i++) {
-        const uint32_t *refs = u32_of(&w->next) + 2 * i;
+        const uint32_t *refs = nlt_index_u32(&w->next) + 2 * i;
 
         nlt_buf_add_uvarint(&w->series, refs[0]);
         nlt_buf_add_uvarint(&w->series, refs[1]);
     }
     rc = add_chunks(&w->series, chunks, n_chunks, err);
     for (size_t i = 0; i < n_labels && rc == NLT_OK; i++) {
-        rc = log_pair(w, u32_of(&w->next) + 2 * i, i + 1 == n_labels, err);
+        rc = log_pair(w, nlt_index_u32(&w->next) + 2 * i, i + 1 == n_labels,
+                      err);
     }
     if (rc != NLT_OK) {
         return rc;
     }
     if (w->series.rc != NLT_OK || w->log.rc != NLT_OK) {
-        return out_of_memory(err);
+        return nlt_index_writer_no_memory(err);
     }
     swap = w->prev;
     w->prev = w->next;
@@ -640,225 +606,7 @@ nlt_index_writer_refs(nlt_index_writer_t *w, const uint32_t *refs,
 uint32_t
 nlt_index_writer_last(const nlt_index_writer_t *w)
 {
-    size_t n = n_u32(&w->ids);
+    size_t n = nlt_index_n_u32(&w->ids);
 
-    return n ? u32_of(&w->ids)[n - 1] : 0;
-}
-
-static nlt_rc_t
-emit_postings(nlt_index_writer_t *w, const uint32_t *ids, size_t n,
-              nlt_err_t *err)
-{
-    nlt_rc_t rc = emit_padding(w, 4, err);
-
-    if (rc == NLT_OK) {
-        rc = begin_section(w, 4 + 4 * (uint64_t) n, "a postings list", err);
-    }
-    if (rc == NLT_OK) {
-        rc = emit_be32(w, (uint32_t) n, err);
-    }
-    for (size_t i = 0; i < n && rc == NLT_OK;) {
-        uint8_t b[1024];
-        size_t k = 0;
-
-        while (k < sizeof(b) && i < n) {
-            nlt_put_be32(b + k, ids[i++]);
-            k += 4;
-        }
-        rc = emit(w, b, k, err);
-    }
-    return rc == NLT_OK ? end_section(w, err) : rc;
-}
-
-static uint64_t
-pair_key(const pair_t *p)
-{
-    return (uint64_t) p->name << 32 | p->value;
-}
-
-/*
- * Sorts indexes of pairs by name and value: merging runs of 1, 2, 4, ...
- * from order to scratch and back.  Returns the one with the result.
- */
-static uint32_t *
-sort_pairs(const pair_t *pairs, size_t n, uint32_t *order, uint32_t *scratch)
-{
-    for (size_t i = 0; i < n; i++) {
-        order[i] = (uint32_t) i;
-    }
-    for (size_t run = 1; run < n; run *= 2) {
-        uint32_t *swap = order;
-
-        for (size_t lo = 0; lo < n; lo += 2 * run) {
-            size_t mid = lo + run < n ? lo + run : n;
-            size_t hi = mid + run < n ? mid + run : n;
-            size_t i = lo, j = mid;
-
-            for (size_t k = lo; k < hi; k++) {
-                bool left = j == hi
-                            || (i < mid
-                                && pair_key(&pairs[order[i]])
-                                       < pair_key(&pairs[order[j]]));
-
-                scratch[k] = left ? order[i++] : order[j++];
-            }
-        }
-        order = scratch;
-        scratch = swap;
-    }
-    return order;
-}
-
-/*
- * Writes the lists of the pairs order[from..): as many as fit in POSTINGS_MAX
- * numbers, at least one.  *to gets the end.  rank is order's inverse.
- */
-static nlt_rc_t
-emit_batch(nlt_index_writer_t *w, const uint32_t *order, const uint32_t *rank,
-           size_t from, size_t *to, nlt_err_t *err)
-{
-    pair_t *pairs = pairs_of(w);
-    size_t n_pairs = w->pairs.len / sizeof(pair_t), end = from, total = 0;
-    const uint32_t *log = u32_of(&w->log), *ids = u32_of(&w->ids);
-    size_t n_log = n_u32(&w->log), series = 0, at = 0;
-    uint32_t *lists;
-    nlt_rc_t rc = NLT_OK;
-
-    while (end < n_pairs
-           && (end == from || total + pairs[order[end]].n <= POSTINGS_MAX)) {
-        pairs[order[end]].cursor = (uint32_t) total;
-        total += pairs[order[end]].n;
-        end++;
-    }
-    lists = w->mem->alloc(w->mem->ctx, total * sizeof(uint32_t));
-    if (lists == NULL) {
-        return out_of_memory(err);
-    }
-    for (size_t i = 0; i < n_log; i++) {
-        uint32_t idx = log[i] & ~LAST_LABEL;
-
-        if (rank[idx] >= from && rank[idx] < end) {
-            lists[pairs[idx].cursor++] = ids[series];
-        }
-        series += (log[i] & LAST_LABEL) != 0;
-    }
-    for (size_t k = from; k < end && rc == NLT_OK; k++) {
-        pair_t *p = &pairs[order[k]];
-
-        p->off = nlt_align_u64(w->pos, 4);
-        rc = emit_postings(w, lists + at, p->n, err);
-        at += p->n;
-    }
-    nlt_mem_free(w->mem, lists, total * sizeof(uint32_t));
-    *to = end;
-    return rc;
-}
-
-static nlt_rc_t
-emit_entry(nlt_index_writer_t *w, nlt_str_t name, nlt_str_t value,
-           uint64_t off, nlt_err_t *err)
-{
-    nlt_buf_t *b = &w->series;
-
-    nlt_buf_reset(b);
-    nlt_buf_add_byte(b, 2); /* strings in the key */
-    nlt_buf_add_uvarint(b, name.len);
-    nlt_buf_add_str(b, name);
-    nlt_buf_add_uvarint(b, value.len);
-    nlt_buf_add_str(b, value);
-    nlt_buf_add_uvarint(b, off);
-    return b->rc == NLT_OK ? emit(w, b->data, b->len, err)
-                           : out_of_memory(err);
-}
-
-static nlt_rc_t
-emit_table(nlt_index_writer_t *w, const uint32_t *order, nlt_err_t *err)
-{
-    static const nlt_str_t none = {0, NULL};
-    const pair_t *pairs = pairs_of(w);
-    size_t n = w->pairs.len / sizeof(pair_t);
-    uint64_t len = 4 + 3 + nlt_uvarint_len(w->postings_off);
-    nlt_rc_t rc;
-
-    for (size_t i = 0; i < n; i++) {
-        size_t name = symbol_at(w, pairs[i].name).len;
-        size_t value = symbol_at(w, pairs[i].value).len;
-
-        len += 1 + nlt_uvarint_len(name) + name + nlt_uvarint_len(value)
-               + value + nlt_uvarint_len(pairs[i].off);
-    }
-    rc = emit_padding(w, 4, err);
-    w->table_off = w->pos;
-    if (rc == NLT_OK) {
-        rc = begin_section(w, len, "the table of postings", err);
-    }
-    if (rc == NLT_OK) {
-        rc = emit_be32(w, (uint32_t) n + 1, err);
-    }
-    if (rc == NLT_OK) {
-        rc = emit_entry(w, none, none, w->postings_off, err);
-    }
-    for (size_t i = 0; i < n && rc == NLT_OK; i++) {
-        const pair_t *p = &pairs[order[i]];
-
-        rc = emit_entry(w, symbol_at(w, p->name), symbol_at(w, p->value),
-                        p->off, err);
-    }
-    return rc == NLT_OK ? end_section(w, err) : rc;
-}
-
-static nlt_rc_t
-emit_toc(nlt_index_writer_t *w, nlt_err_t *err)
-{
-    uint8_t b[NLT_INDEX_TOC_BYTES];
-
-    nlt_put_be64(b, w->symbols_off);
-    nlt_put_be64(b + 8, w->series_off);
-    nlt_put_be64(b + 16, 0); /* label indices: none */
-    nlt_put_be64(b + 24, 0); /* their table */
-    nlt_put_be64(b + 32, w->postings_off);
-    nlt_put_be64(b + 40, w->table_off);
-    nlt_put_be32(b + 48, nlt_crc32c(0, b, 48));
-    return emit(w, b, sizeof(b), err);
-}
-
-nlt_rc_t
-nlt_index_writer_finish(nlt_index_writer_t *w, uint64_t *size_bytes,
-                        nlt_err_t *err)
-{
-    size_t n = w->pairs.len / sizeof(pair_t), at = 0;
-    uint32_t *space, *order, *rank;
-    nlt_rc_t rc;
-
-    if (w->n_symbols == 0) {
-        return nlt_err_set(err, NLT_EINVAL, "index without symbols");
-    }
-    space = w->mem->alloc(w->mem->ctx, (3 * n + 1) * sizeof(uint32_t));
-    if (space == NULL) {
-        return out_of_memory(err);
-    }
-    order = sort_pairs(pairs_of(w), n, space, space + n);
-    rank = space + 2 * n;
-    for (size_t i = 0; i < n; i++) {
-        rank[order[i]] = (uint32_t) i;
-    }
-    w->postings_off = nlt_align_u64(w->pos, 4);
-    rc = emit_postings(w, u32_of(&w->ids), n_u32(&w->ids), err);
-    while (at < n && rc == NLT_OK) {
-        rc = emit_batch(w, order, rank, at, &at, err);
-    }
-    if (rc == NLT_OK) {
-        rc = emit_table(w, order, err);
-    }
-    nlt_mem_free(w->mem, space, (3 * n + 1) * sizeof(uint32_t));
-    if (rc == NLT_OK) {
-        rc = emit_toc(w, err);
-    }
-    if (rc == NLT_OK) {
-        rc = flush(w, err);
-    }
-    if (size_bytes) {
-        *size_bytes = w->pos;
-    }
-    return rc;
+    return n ? nlt_index_u32(&w->ids)[n - 1] : 0;
 }

@@ -36,6 +36,13 @@ NLT_CHECKED nlt_rc_t nlt_index_writer_open(const nlt_mem_t *mem,
                                            nlt_err_t *err);
 
 /*
+ * Asks poll from now on, every 256 KiB of the file and between steps of
+ * finish; another code than NLT_OK ends what is being done.
+ */
+void nlt_index_writer_poll(nlt_index_writer_t *w, nlt_rc_t (*poll)(void *ctx),
+                           void *ctx);
+
+/*
  * Every string that any label will have, ascending by bytes, unique; copied.
  * Exactly once, before the first series.  NLT_EORDER (says which), NLT_EIO,
  * NLT_ENOMEM, NLT_EFULL (4 GiB of symbols), NLT_EINVAL (called twice).

@@ -163,6 +163,13 @@ nlt_block_writer_open(const nlt_env_t *env, int dir_fd,
     return NLT_OK;
 }
 
+void
+nlt_block_writer_poll(nlt_block_writer_t *w, nlt_rc_t (*poll)(void *ctx),
+                      void *ctx)
+{
+    nlt_index_writer_poll(w->index, poll, ctx);
+}
+
 nlt_rc_t
 nlt_block_writer_symbols(nlt_block_writer_t *w, const nlt_str_t *symbols,
                          size_t n, nlt_err_t *err)

@@ -42,6 +42,10 @@ NLT_CHECKED nlt_rc_t nlt_block_writer_open(const nlt_env_t *env, int dir_fd,
                                            nlt_block_writer_t **out,
                                            nlt_err_t *err);
 
+/* Asks poll while the index is written: see nlt_index_writer_poll(). */
+void nlt_block_writer_poll(nlt_block_writer_t *w, nlt_rc_t (*poll)(void *ctx),
+                           void *ctx);
+
 /* All symbols (label names and values), ascending, unique.  Once. */
 NLT_CHECKED nlt_rc_t nlt_block_writer_symbols(nlt_block_writer_t *w,
                                               const nlt_str_t *symbols,

@@ -735,6 +735,7 @@ write_block(compact_t *c, nlt_block_meta_t *meta)
     if (rc != NLT_OK) {
         return rc;
     }
+    nlt_block_writer_poll(w, c->conf->poll, c->conf->poll_ctx);
     rc = write_all(c, w);
     if (rc == NLT_OK) {
         rc = check_sources(c);

@@ -498,6 +498,7 @@ write_block(flush_t *f, size_t k, nlt_manifest_t *m)
     if (rc != NLT_OK) {
         return rc;
     }
+    nlt_block_writer_poll(w, conf->poll, conf->poll_ctx);
     rc = write_symbols(f, w, k);
     if (rc == NLT_OK) {
         rc = write_all_series(f, w, k);

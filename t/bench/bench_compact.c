@@ -14,7 +14,8 @@
  *   ha        each two hours twice, the second one 7 s later: merged
  *
  * ns are of the processor, one thread, kernel included (page cache, no wait
- * for the disk); peak is what nlt_mem_t gave out at most.
+ * for the disk); peak is what nlt_mem_t gave out at most; longest_ms_unpolled
+ * is the time in which a merge cannot be ended, with the disk in it.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -238,6 +239,20 @@ write_block(const nlt_env_t *env, int dir_fd, const part_t *part,
                                            .bytes = meta.bytes}};
 }
 
+/* When it was asked last, and the longest time between. */
+static double polled_ns, longest_ns;
+
+static nlt_rc_t
+poll_cb(void *ctx)
+{
+    double now = wall_ns();
+
+    (void) ctx;
+    longest_ns = now - polled_ns > longest_ns ? now - polled_ns : longest_ns;
+    polled_ns = now;
+    return NLT_OK;
+}
+
 static const char *only; /* case to run; NULL: all */
 
 static void
@@ -267,28 +282,31 @@ run(const char *what, int dir_fd, const part_t *parts, size_t n,
                                .store_id = store_id,
                                .now_ms = T0,
                                .t_oldest_ms = INT64_MIN,
-                               .level = 2};
+                               .level = 2,
+                               .poll = poll_cb};
     size_t before = mem.now;
 
     mem.peak = mem.now;
     cpu = cpu_ns();
-    wall = wall_ns();
+    wall = polled_ns = wall_ns();
+    longest_ns = 0;
     if (nlt_compact_blocks(&conf, src, n, &out, NULL, &err) != NLT_OK) {
         die(what, err.text);
     }
+    (void) poll_cb(NULL);
     cpu = cpu_ns() - cpu;
     wall = wall_ns() - wall;
     printf("{\"bench\":\"compact\",\"what\":\"%s\",\"blocks\":%zu,"
            "\"series\":%u,\"samples\":%llu,\"cpu_ns_per_sample\":%.2f,"
            "\"wall_ns_per_sample\":%.2f,\"bytes_per_sample_before\":%.3f,"
            "\"bytes_per_sample\":%.3f,\"peak_mib\":%.1f,"
-           "\"cpu_us_per_series\":%.2f}\n",
+           "\"cpu_us_per_series\":%.2f,\"longest_ms_unpolled\":%.0f}\n",
            what, n, n_series, (unsigned long long) samples,
            cpu / (double) samples, wall / (double) samples,
            (double) bytes / (double) samples,
            (double) out.bytes / (double) out.n_samples,
            (double) (mem.peak - before) / (1 << 20),
-           cpu / (double) n_series / 1000);
+           cpu / (double) n_series / 1000, longest_ns / 1e6);
     fflush(stdout);
     for (size_t i = 0; i < n; i++) {
         nlt_block_t *b = (nlt_block_t *) (uintptr_t) src[i].block;
