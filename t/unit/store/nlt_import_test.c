@@ -41,10 +41,26 @@ a_block_is_served_within_seconds(void)
     end();
 }
 
+/* Gives the files of a block in import/ to somebody else. */
+static void
+chown_block(nlt_ulid_t u)
+{
+    static const char *const files[] = {"",           "/index",
+                                        "/meta.json", "/tombstones",
+                                        "/chunks",    "/chunks/000001"};
+
+    for (size_t i = 0; i < NLT_COUNT(files); i++) {
+        char path[80];
+
+        (void) snprintf(path, sizeof(path), "%s%s", u.c, files[i]);
+        NLT_CHECK_INT(fchownat(import_fd, path, 12345, 12345, 0), 0);
+    }
+}
+
 static void
 files_of_ours_are_linked_others_copied(void)
 {
-    bx_spec_t x = spec(1), y = spec(2);
+    bx_spec_t x = spec(1), y = spec(2), z = spec(3);
     char path[80];
     struct stat before, after;
     nlt_ulid_t u;
@@ -61,6 +77,10 @@ files_of_ours_are_linked_others_copied(void)
     /* One that others may write would change under our feet. */
     y.first = 20;
     u = bx_write(import_fd, &y);
+    z.first = 30;
+    if (geteuid() == 0) {
+        chown_block(bx_write(import_fd, &z));
+    }
     (void) snprintf(path, sizeof(path), "%s/chunks/000001", u.c);
     NLT_CHECK_INT(fchmodat(import_fd, path, 0666, 0), 0);
     NLT_CHECK_INT(fstatat(import_fd, path, &before, 0), 0);
@@ -69,6 +89,13 @@ files_of_ours_are_linked_others_copied(void)
     NLT_CHECK(after.st_ino != before.st_ino);
     NLT_CHECK_INT(after.st_size, before.st_size);
     NLT_CHECK_INT(after.st_mode & 0777, 0600);
+    if (geteuid() == 0) {
+        u = bx_ulid(3);
+        (void) snprintf(path, sizeof(path), "%s/index", u.c);
+        NLT_CHECK_INT(fstatat(blocks_fd, path, &after, 0), 0);
+        NLT_CHECK_INT(after.st_uid, 0);
+        expect(&z);
+    }
     expect(&x);
     expect(&y);
     NLT_CHECK(answers());
@@ -564,6 +591,43 @@ every_kind_of_bad_block_is_refused_with_its_reason(void)
     end();
 }
 
+static int
+open_forbidden(void *ctx, int dir, const char *name, int flags, unsigned mode)
+{
+    struct stat a, b;
+
+    if (strcmp(name, bx_ulid(1).c) == 0 && fstat(dir, &a) == 0
+        && fstat(import_fd, &b) == 0 && a.st_ino == b.st_ino) {
+        return -EACCES;
+    }
+    return nlt_io_posix.open(ctx, dir, name, flags, mode);
+}
+
+static void
+what_may_not_be_read_is_refused(void)
+{
+    bx_spec_t x = spec(1);
+    nlt_ulid_t u;
+
+    begin();
+    fx.io.open = open_forbidden;
+    u = bx_write(import_fd, &x);
+    tenths(90);
+    NLT_CHECK_INT(n_refused(), 0);
+    tenths(30);
+    NLT_CHECK_INT(n_refused(), 1);
+    NLT_CHECK(says(&u, "Permission denied"));
+    fx.io.open = fx_open; /* chmod, without a change of the directory */
+    char note[80];
+
+    (void) snprintf(note, sizeof(note), "%s.refused", u.c);
+    NLT_CHECK_INT(unlinkat(import_fd, note, 0), 0);
+    tenths(60);
+    expect(&x);
+    NLT_CHECK(answers());
+    end();
+}
+
 static void
 names_that_are_no_blocks_are_left_alone(void)
 {
@@ -592,6 +656,7 @@ main(void)
     NLT_TEST(missing_files_are_waited_for);
     NLT_TEST(what_stays_broken_is_refused_once_and_stays_where_it_is);
     NLT_TEST(every_kind_of_bad_block_is_refused_with_its_reason);
+    NLT_TEST(what_may_not_be_read_is_refused);
     NLT_TEST(names_that_are_no_blocks_are_left_alone);
     return nlt_test_done();
 }
