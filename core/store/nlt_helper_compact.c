@@ -34,7 +34,6 @@
 /* A block that made a merge fail is left alone so long, or longer. */
 #define AVOID_MS        60000
 #define AVOID_LONG_MS   3600000
-#define WATCH_MS        200
 #define PLAN_POOL_BYTES (64u << 20)
 
 /* One block of a store that is limited has at most this share of it. */
@@ -93,15 +92,13 @@ pause(nlt_helper_t *h, int64_t ms)
 
 /* ---- in between ---- */
 
-static nlt_rc_t
-watch(merge_t *mg)
+nlt_rc_t
+nlt_helper_watch(nlt_helper_t *h, nlt_err_t *err)
 {
-    nlt_helper_t *h = mg->h;
     nlt_head_arena_slot_t *sealed;
     bool more = false;
     nlt_rc_t rc = NLT_OK;
 
-    mg->watched_ns = nlt_mono_ns(h->env);
     if (!nlt_helper_head_is_well(h)) {
         return NLT_ECANCELED;
     }
@@ -110,10 +107,10 @@ watch(merge_t *mg)
         sealed = NULL;
     }
     if (sealed != NULL || nlt_helper_retention_is_due(h)) {
-        rc = nlt_helper_retain(h, &more, &mg->err);
+        rc = nlt_helper_retain(h, &more, err);
     }
     if (rc == NLT_OK && sealed != NULL && !more) {
-        rc = nlt_helper_flush(h, atomic_load(&sealed->no), &mg->err);
+        rc = nlt_helper_flush(h, atomic_load(&sealed->no), err);
     }
     if (rc == NLT_OK && h->stage != NLT_HELPER_RUN) {
         rc = NLT_ECANCELED;
@@ -128,8 +125,9 @@ merge_poll_cb(void *ctx)
 
     mg->rc = nlt_helper_poll_cb(mg->h);
     if (mg->rc == NLT_OK
-        && nlt_helper_older(mg->h, mg->watched_ns, WATCH_MS)) {
-        mg->rc = watch(mg);
+        && nlt_helper_older(mg->h, mg->watched_ns, NLT_HELPER_WATCH_MS)) {
+        mg->watched_ns = nlt_mono_ns(mg->h->env);
+        mg->rc = nlt_helper_watch(mg->h, &mg->err);
     }
     return mg->rc;
 }

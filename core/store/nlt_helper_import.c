@@ -2,14 +2,12 @@
  * nlt_helper_import.c - blocks out of import/: found, committed, announced.
  *
  * Checking a large block takes minutes.  Meanwhile logs are synced and arenas
- * rotated as in a flush, and, since none of it is in the way, sealed arenas
- * are flushed: else a busy store would run out of them.
+ * rotated as in a flush, sealed arenas are flushed and expired blocks removed
+ * as in a merge: none of it is in the way.
  */
 #include "nlt_helper_priv.h"
 
 #include "nlt_deletes.h"
-
-#define FLUSH_RETRY_MS 1000
 
 nlt_rc_t
 nlt_helper_import_recover(nlt_helper_t *h, nlt_err_t *err)
@@ -30,31 +28,25 @@ nlt_helper_import_recover(nlt_helper_t *h, nlt_err_t *err)
     return nlt_import_recover(h->import, &h->manifest, err);
 }
 
-/* Cancel, housekeeping, and a flush when an arena waits for one. */
-static nlt_rc_t
-poll_cb(void *ctx)
-{
-    nlt_helper_t *h = ctx;
-    nlt_head_arena_slot_t *sealed;
-    nlt_err_t err;
-    nlt_rc_t rc = nlt_helper_poll_cb(h);
+typedef struct {
+    nlt_helper_t *h;
+    int64_t watched_ns;
+    nlt_rc_t rc;   /* of what was done in between */
+    nlt_err_t err; /* likewise */
+} import_t;
 
-    if (rc != NLT_OK) {
-        return rc;
+static nlt_rc_t
+import_poll_cb(void *ctx)
+{
+    import_t *in = ctx;
+
+    in->rc = nlt_helper_poll_cb(in->h);
+    if (in->rc == NLT_OK
+        && nlt_helper_older(in->h, in->watched_ns, NLT_HELPER_WATCH_MS)) {
+        in->watched_ns = nlt_mono_ns(in->h->env);
+        in->rc = nlt_helper_watch(in->h, &in->err);
     }
-    sealed = nlt_helper_oldest(h, NLT_ARENA_SEALED);
-    if (sealed == NULL
-        || !nlt_helper_older(h, h->import_flush_ns, FLUSH_RETRY_MS)) {
-        return NLT_OK;
-    }
-    rc = nlt_helper_flush(h, atomic_load(&sealed->no), &err);
-    h->import_flush_ns = rc == NLT_OK ? 0 : nlt_mono_ns(h->env);
-    if (rc != NLT_OK && rc != NLT_ECANCELED) {
-        nlt_helper_complain(h, "work of the helper", &err);
-    }
-    /* After a failed commit, or with another head, nothing is as it was. */
-    return rc == NLT_ECANCELED || h->stage != NLT_HELPER_RUN ? NLT_ECANCELED
-                                                             : NLT_OK;
+    return in->rc;
 }
 
 /*
@@ -141,11 +133,12 @@ nlt_rc_t
 nlt_helper_import(nlt_helper_t *h, bool *more, nlt_err_t *err)
 {
     int64_t start_ns = nlt_mono_ns(h->env);
+    import_t in = {.h = h, .watched_ns = start_ns};
     nlt_import_look_t look = {
         .manifest = &h->manifest,
         .t_oldest_ms = atomic_load(&nlt_helper_ctl(h)->t_oldest_ms),
-        .poll = poll_cb,
-        .poll_ctx = h,
+        .poll = import_poll_cb,
+        .poll_ctx = &in,
     };
     nlt_import_result_t r;
     nlt_rc_t rc = nlt_import_look(h->import, &look, &r, err);
@@ -153,6 +146,9 @@ nlt_helper_import(nlt_helper_t *h, bool *more, nlt_err_t *err)
     atomic_fetch_add(&nlt_helper_ctl(h)->counters.imports_refused,
                      r.n_refused);
     *more = r.found;
+    if (rc != NLT_OK && in.rc == rc && rc != NLT_ECANCELED && err != NULL) {
+        *err = in.err;
+    }
     if (rc == NLT_OK && r.found) {
         rc = commit(h, &r, err);
     }

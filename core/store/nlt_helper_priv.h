@@ -112,7 +112,6 @@ struct nlt_helper_s {
     uint64_t planned_generation;     /* and in which MANIFEST */
     bool starved;                    /* it was said that there is no room */
     nlt_import_t *import;            /* made in stage LOAD */
-    int64_t import_flush_ns;         /* a flush inside it failed; 0: none */
     int64_t drain_ns;                /* since when; 0: not draining */
     uint64_t replayed_bytes;         /* of logs that are done */
     nlt_err_t said[NLT_HELPER_SAID]; /* last failures logged, and when */
@@ -268,6 +267,16 @@ bool nlt_helper_retention_is_due(const nlt_helper_t *h);
  */
 NLT_CHECKED nlt_rc_t nlt_helper_retain(nlt_helper_t *h, bool *more,
                                        nlt_err_t *err);
+
+/*
+ * For long work to call every NLT_HELPER_WATCH_MS: removes what expires and
+ * flushes arenas that were sealed meanwhile, each with a commit of its own.
+ * Blocks are added and taken away, so the MANIFEST is not what it was.
+ * NLT_ECANCELED: the stage is another now, or the head is to be given up;
+ * errors as nlt_helper_flush() and nlt_helper_retain().
+ */
+#define NLT_HELPER_WATCH_MS 200
+NLT_CHECKED nlt_rc_t nlt_helper_watch(nlt_helper_t *h, nlt_err_t *err);
 
 /* ---- nlt_helper_import.c ---- */
 
