@@ -12,6 +12,7 @@
  *     DELETES, deletes.lock     see nlt_deletes.h; its writers take turns
  *     wal/<arena no, 16 hex>.wal
  *     blocks/<ULID>/            Prometheus blocks
+ *     blocks/<ULID>/nightlight.store   whose it is, of one that was imported
  *     import/<ULID>/            blocks that somebody wants served
  *     snapshots/<name>/<ULID>/  hard links to blocks
  *     quarantine/               what was found corrupt, moved aside
@@ -32,6 +33,9 @@
 #define NLT_FILE_TERM         "term"
 #define NLT_FILE_DELETES      "DELETES"
 #define NLT_FILE_DELETES_LOCK "deletes.lock"
+
+/* In the directory of a block: see nlt_block_dir_mark(). */
+#define NLT_FILE_BLOCK_OWNER "nightlight.store"
 
 #define NLT_DIR_WAL        "wal"
 #define NLT_DIR_BLOCKS     "blocks"

@@ -19,8 +19,10 @@ nlt_helper_import_recover(nlt_helper_t *h, nlt_err_t *err)
             .blocks_fd = h->dir.blocks_fd,
             .min_free_bytes = h->conf.min_free_bytes,
         };
-        nlt_rc_t rc = nlt_import_create(&conf, &h->import, err);
+        nlt_rc_t rc;
 
+        memcpy(conf.store_id, h->dir.store_id, sizeof(conf.store_id));
+        rc = nlt_import_create(&conf, &h->import, err);
         if (rc != NLT_OK) {
             return rc;
         }

@@ -11,7 +11,7 @@
  *     import/<ULID>            unchanged for SETTLE_MS: complete
  *        | its files linked, or copied if they are not only ours, into
  *        | blocks/<ULID>.tmp-for-creation/<ULID>, synced
- *        | that checked whole (nlt_block_check)
+ *        | that checked whole (nlt_block_check), and marked as ours
  *        |--- fails -------> import/<ULID>.refused says why; one log line
  *     rename to import/<ULID>.adopting, sync
  *     rename the copy to blocks/<ULID>, sync
@@ -76,6 +76,7 @@ typedef struct {
     int dir_fd;              /* of the store */
     int blocks_fd;           /* its blocks/ */
     uint64_t min_free_bytes; /* copying leaves this much */
+    uint8_t store_id[NLT_STORE_ID_BYTES];
 } nlt_import_conf_t;
 
 /* Remembers what was seen.  NLT_ENOMEM. */

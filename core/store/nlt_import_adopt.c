@@ -295,6 +295,10 @@ take_in(nlt_import_t *im, nlt_import_entry_t *e, int dir_fd,
         rc = check_copy(im, e->ulid.c, stage_fd, look, &out->block, err);
     }
     if (rc == NLT_OK) {
+        rc = nlt_block_dir_mark(env, stage_fd, e->ulid.c, im->conf.store_id,
+                                err);
+    }
+    if (rc == NLT_OK) {
         rc = move_in(im, e->ulid.c, dir_fd, stage, stage_fd, err);
         out->undo = rc != NLT_OK;
     }

@@ -161,13 +161,66 @@ names_cb(void *ctx, const char *name)
     return true;
 }
 
-/* Did this store write the block directory `name`?  Unreadable: no. */
-static bool
-is_ours(const nlt_env_t *env, int blocks_fd, const char *name,
-        const uint8_t *store_id, nlt_pool_t *pool)
+/* 32 hex digits and a newline. */
+#define OWNER_LEN (2 * NLT_STORE_ID_BYTES + 1)
+
+static void
+owner_text(char out[OWNER_LEN], const uint8_t *store_id)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < NLT_STORE_ID_BYTES; i++) {
+        out[2 * i] = digits[store_id[i] >> 4];
+        out[2 * i + 1] = digits[store_id[i] & 15];
+    }
+    out[OWNER_LEN - 1] = '\n';
+}
+
+nlt_rc_t
+nlt_block_dir_mark(const nlt_env_t *env, int dir_fd, const char *ulid,
+                   const uint8_t *store_id, nlt_err_t *err)
 {
     const nlt_io_t *io = env->io;
-    int fd = io->open(io->ctx, blocks_fd, name,
+    char text[OWNER_LEN];
+    nlt_rc_t rc;
+    int fd = io->open(io->ctx, dir_fd, ulid,
+                      O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+
+    if (fd < 0) {
+        return nlt_err_set_errno(err, NLT_EIO, -fd, "open block \"%s\"", ulid);
+    }
+    owner_text(text, store_id);
+    rc = nlt_io_replace_file(io, fd, NLT_FILE_BLOCK_OWNER, text, sizeof(text),
+                             err);
+    (void) io->close(io->ctx, fd);
+    return rc;
+}
+
+/* Does the block of this directory say that it is of the store? */
+static bool
+is_marked(const nlt_env_t *env, int fd, const uint8_t *store_id)
+{
+    char want[OWNER_LEN];
+    nlt_buf_t text;
+    nlt_err_t err;
+    bool ours;
+
+    owner_text(want, store_id);
+    nlt_buf_init(&text, env->mem, OWNER_LEN);
+    ours = nlt_io_read_file(env->io, fd, NLT_FILE_BLOCK_OWNER, &text, &err)
+               == NLT_OK
+           && text.len == sizeof(want)
+           && memcmp(text.data, want, sizeof(want)) == 0;
+    nlt_buf_deinit(&text);
+    return ours;
+}
+
+bool
+nlt_block_dir_is_ours(const nlt_env_t *env, int blocks_fd, const char *ulid,
+                      const uint8_t *store_id, nlt_pool_t *pool)
+{
+    const nlt_io_t *io = env->io;
+    int fd = io->open(io->ctx, blocks_fd, ulid,
                       O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
     nlt_block_meta_t meta;
     nlt_buf_t json;
@@ -181,8 +234,9 @@ is_ours(const nlt_env_t *env, int blocks_fd, const char *name,
     ours = nlt_io_read_file(io, fd, "meta.json", &json, &err) == NLT_OK
            && nlt_block_meta_parse(pool, nlt_buf_str(&json), &meta, &err)
                   == NLT_OK
-           && strcmp(meta.ulid.c, name) == 0
+           && strcmp(meta.ulid.c, ulid) == 0
            && nlt_flush_owns(store_id, &meta);
+    ours = ours || is_marked(env, fd, store_id);
     nlt_buf_deinit(&json);
     (void) io->close(io->ctx, fd);
     return ours;
@@ -206,7 +260,7 @@ clean_one(const nlt_env_t *env, int blocks_fd, const nlt_manifest_t *m,
         || nlt_manifest_find_damaged(m, name) < m->n_damaged) {
         return NLT_OK;
     }
-    if (is_ours(env, blocks_fd, name, m->store_id, pool)) {
+    if (nlt_block_dir_is_ours(env, blocks_fd, name, m->store_id, pool)) {
         if (!dry) {
             rc = nlt_block_dir_remove(env, blocks_fd, name, err);
         }

@@ -34,6 +34,24 @@ size_t nlt_retention_take(nlt_manifest_t *m, int64_t border_ms,
                           nlt_manifest_block_t *out, size_t cap);
 
 /*
+ * Notes in a block's directory, durably, that it belongs to this store: one
+ * that was not written here does not say so by its name, and what a crash
+ * leaves of it must not stay for ever.  NLT_EIO, NLT_EFULL.
+ */
+NLT_CHECKED nlt_rc_t nlt_block_dir_mark(const nlt_env_t *env, int dir_fd,
+                                        const char *ulid,
+                                        const uint8_t *store_id,
+                                        nlt_err_t *err);
+
+/*
+ * Is the block directory of this store, by its name or by that note?  What
+ * cannot be read is not.  meta.json is parsed into the pool.
+ */
+bool
+nlt_block_dir_is_ours(const nlt_env_t *env, int blocks_fd, const char *ulid,
+                      const uint8_t *store_id, nlt_pool_t *pool);
+
+/*
  * Removes the directory of a block: renames, syncs the new name, then
  * empties, so that no power loss leaves a part of it under its own.  A missing
  * one is fine.  NLT_EIO; what is left is removed at the next start.

@@ -266,7 +266,7 @@ static void
 take(const nlt_env_t *env, int dir_fd, int blocks_fd, const char *what,
      unsigned n_series, unsigned n_samples)
 {
-    nlt_import_conf_t conf = {env, dir_fd, blocks_fd, 0};
+    nlt_import_conf_t conf = {env, dir_fd, blocks_fd, 0, {0}};
     nlt_manifest_t m;
     nlt_import_look_t look = {&m, INT64_MIN, poll_cb, NULL};
     nlt_import_result_t r;

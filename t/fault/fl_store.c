@@ -292,7 +292,7 @@ fl_store_finish(fl_store_t *s, fl_ledger_t *l, fl_post_t *p)
     for (size_t i = p->first_row; i < p->first_row + p->n; i++) {
         fl_row_t *row = &l->v[i];
 
-        if (s->disk == NULL) {
+        if (s->disk == NULL || s->lossless) {
             row->must = 0;
         } else if (s->conf.wal_sync_ms == NLT_WAL_SYNC_ALWAYS) {
             row->must = s->disk->n;

@@ -27,6 +27,7 @@ typedef struct {
     nlt_store_conf_t conf;
     nlt_helper_t *helper;
     nlt_store_t *store[FL_WRITERS];
+    bool lossless;     /* no power loss will come: acknowledged is safe */
     unsigned n_alerts; /* log lines that say that something is broken */
     char last_log[NLT_ERR_TEXT_MAX];
 } fl_store_t;

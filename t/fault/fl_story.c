@@ -106,6 +106,29 @@ fl_story_ageing(fl_story_t *t)
     return good;
 }
 
+bool
+fl_story_merging(fl_story_t *t)
+{
+    nlt_head_ctl_t *ctl;
+
+    for (unsigned round = 0; round < 3; round++) {
+        /* Of a day that is over, some of it twice. */
+        for (unsigned k = 0; k < 3; k++) {
+            (void) fl_store_write(&t->s, &t->ledger, k, round, 12,
+                                  t->s.now_ms - 3 * FL_DAY
+                                      + 1000 * (int64_t) (round + k));
+        }
+        (void) fl_store_write(&t->s, &t->ledger, 0, 0, 12, t->s.now_ms);
+        nlt_helper_flush_soon(t->s.helper);
+        fl_store_steps(&t->s, 4);
+        fl_story_pass(t, 60000);
+    }
+    fl_store_steps(&t->s, 6);
+    fl_story_write(t, 3);
+    ctl = nlt_store_ctl(t->s.store[0]);
+    return ctl != NULL && atomic_load(&ctl->counters.compactions) > 0;
+}
+
 /* ---- import ---- */
 
 #define IMPORT_SERIES  4u
@@ -145,6 +168,16 @@ write_series(nlt_block_writer_t *w, unsigned series, int64_t t_min_ms,
     return nlt_block_writer_series(w, (nlt_labels_t){labels, 2}, &c, 1, err);
 }
 
+static nlt_ulid_t
+import_ulid(const fl_story_t *t)
+{
+    nlt_ulid_t u;
+
+    (void) snprintf(u.c, sizeof(u.c), "01HF7YAT00000000000000%04u",
+                    t->n_imports);
+    return u;
+}
+
 /* A block of another store in import/, and rows that may be there. */
 static bool
 copy_in(fl_story_t *t, unsigned first, int64_t t_min_ms)
@@ -164,8 +197,8 @@ copy_in(fl_story_t *t, unsigned first, int64_t t_min_ms)
 
     io.fsync = io.fdatasync = no_sync;
     env.io = &io;
-    (void) snprintf(meta.ulid.c, sizeof(meta.ulid.c),
-                    "01HF7YAT00000000000000%04u", ++t->n_imports);
+    t->n_imports++;
+    meta.ulid = import_ulid(t);
     for (unsigned i = 0; i < IMPORT_SERIES; i++) {
         (void) snprintf(text[i], sizeof(text[i]), "%u", first + i);
         symbols[i] = (nlt_str_t){strlen(text[i]), text[i]};
@@ -199,23 +232,32 @@ copy_in(fl_story_t *t, unsigned first, int64_t t_min_ms)
     return rc == NLT_OK;
 }
 
-static uint64_t
-imported(const fl_story_t *t)
+/* Does the MANIFEST name the block that was copied in last? */
+static bool
+is_served(const fl_story_t *t)
 {
-    nlt_head_ctl_t *ctl = nlt_store_ctl(t->s.store[0]);
+    nlt_ulid_t ulid = import_ulid(t);
+    nlt_manifest_t m;
+    nlt_err_t err;
+    bool served;
+    int fd = open(t->s.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    return ctl ? atomic_load(&ctl->counters.blocks_imported) : 0;
+    nlt_manifest_init(&m, &nlt_mem_libc, NULL);
+    served = fd >= 0
+             && nlt_manifest_load(&m, &nlt_env_posix, fd, NULL, &err) == NLT_OK
+             && nlt_manifest_find(&m, ulid.c) < m.n_blocks;
+    nlt_manifest_deinit(&m);
+    (void) close(fd);
+    return served;
 }
 
-/* Steps until one more block was taken in; its rows must be there then. */
+/* Steps until it was taken in; its rows must be there then. */
 static bool
 take_in(fl_story_t *t, size_t first_row)
 {
-    uint64_t before = imported(t);
-
     for (unsigned i = 0; i < 60; i++) {
         fl_store_steps(&t->s, 1);
-        if (imported(t) > before) {
+        if (is_served(t)) {
             for (size_t k = first_row;
                  k < first_row + IMPORT_SERIES * IMPORT_SAMPLES; k++) {
                 t->ledger.v[k].must = t->s.disk ? t->s.disk->n : 0;

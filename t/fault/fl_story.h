@@ -13,6 +13,14 @@
 
 #define FL_SNAPSHOTS_MAX 8
 
+/* NLT_TEST for a main() whose argument chooses tests. */
+#define FL_TEST(fn)                                                           \
+    do {                                                                      \
+        if (argc < 2 || strstr(#fn, argv[1]) != NULL) {                       \
+            NLT_TEST(fn);                                                     \
+        }                                                                     \
+    } while (0)
+
 typedef struct {
     char name[NLT_SNAPSHOT_NAME_SIZE];
     size_t done; /* changes when it was answered */
@@ -44,6 +52,9 @@ bool fl_story_waiting(fl_story_t *t);
 
 /* Blocks of old samples leave while new ones come. */
 bool fl_story_ageing(fl_story_t *t);
+
+/* Blocks of one day, written in several flushes, become one. */
+bool fl_story_merging(fl_story_t *t);
 
 /* Blocks are copied into import/, as cp does it, and taken in. */
 bool fl_story_import(fl_story_t *t);

@@ -15,6 +15,7 @@
  * again in the middle of it: what one recovery brought back, no other loses.
  *
  * NLT_FAULT_FULL=1 goes through everything; otherwise a sample is taken.
+ * An argument runs the tests that have it in their name.
  */
 #include "nlt_test.h"
 
@@ -504,6 +505,12 @@ retention_and_loss(void)
 }
 
 static void
+merges_and_loss(void)
+{
+    power_goes("always, merging", fl_story_merging, NLT_WAL_SYNC_ALWAYS);
+}
+
+static void
 import_and_loss(void)
 {
     power_goes("interval, import", fl_story_import, 1000);
@@ -534,22 +541,23 @@ deaths_and_loss_with_interval(void)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
     full = getenv("NLT_FAULT_FULL") != NULL;
     (void) nlt_test_seed();
-    NLT_TEST(always_loses_nothing);
-    NLT_TEST(always_loses_nothing_that_waited);
-    NLT_TEST(interval_loses_what_was_not_synced);
-    NLT_TEST(off_loses_only_logs);
-    NLT_TEST(retention_and_loss);
-    NLT_TEST(import_and_loss);
-    NLT_TEST(snapshots_and_loss);
-    NLT_TEST(rot_and_loss);
-    NLT_TEST(deaths_and_loss_with_always);
-    NLT_TEST(deaths_and_loss_with_interval);
-    NLT_TEST(death_at_any_call_then_loss);
-    NLT_TEST(hiccup_at_any_call_then_loss);
-    NLT_TEST(hiccup_at_any_call_of_recovery_then_loss);
+    FL_TEST(always_loses_nothing);
+    FL_TEST(always_loses_nothing_that_waited);
+    FL_TEST(interval_loses_what_was_not_synced);
+    FL_TEST(off_loses_only_logs);
+    FL_TEST(retention_and_loss);
+    FL_TEST(merges_and_loss);
+    FL_TEST(import_and_loss);
+    FL_TEST(snapshots_and_loss);
+    FL_TEST(rot_and_loss);
+    FL_TEST(deaths_and_loss_with_always);
+    FL_TEST(deaths_and_loss_with_interval);
+    FL_TEST(death_at_any_call_then_loss);
+    FL_TEST(hiccup_at_any_call_then_loss);
+    FL_TEST(hiccup_at_any_call_of_recovery_then_loss);
     return nlt_test_done();
 }

@@ -9,7 +9,7 @@
 
 #include "nlt_block.h"
 #include "nlt_filenames.h"
-#include "nlt_flush.h"
+#include "nlt_retention.h"
 #include "nlt_guard.h"
 #include "nlt_wal.h"
 
@@ -270,6 +270,8 @@ static void
 unnamed_block(inspect_t *in, const nlt_block_meta_t *meta)
 {
     const nlt_manifest_t *m = &in->manifest;
+    nlt_pool_t pool;
+    bool ours;
 
     if (!in->has_manifest) {
         return;
@@ -277,7 +279,11 @@ unnamed_block(inspect_t *in, const nlt_block_meta_t *meta)
     if (nlt_manifest_find_damaged(m, meta->ulid.c) < m->n_damaged) {
         return; /* said below the manifest */
     }
-    if (nlt_flush_owns(in->dir.store_id, meta)) {
+    nlt_pool_init(&pool, in->env->mem, POOL_BYTES);
+    ours = nlt_block_dir_is_ours(in->env, in->dir.blocks_fd, meta->ulid.c,
+                                 in->dir.store_id, &pool);
+    nlt_pool_deinit(&pool);
+    if (ours) {
         inspect_left_over(in, "written, but not named by the MANIFEST");
         inspect_repair(in, "removes it");
     } else {
