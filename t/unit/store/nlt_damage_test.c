@@ -10,6 +10,7 @@
 #include <dirent.h>
 
 #include "nlt_bytes.h"
+#include "nlt_compact.h"
 #include "nlt_guard.h"
 #include "nlt_hash.h"
 #include "nlt_manifest.h"
@@ -666,8 +667,6 @@ one_in_quarantine_already_makes_no_trouble(void)
     teardown(&d);
 }
 
-/* ---- at every call of the disk ---- */
-
 static size_t
 count_in(const fx_t *fx, const char *dir)
 {
@@ -686,6 +685,72 @@ count_in(const fx_t *fx, const char *dir)
     }
     return n;
 }
+
+/* ---- merges ---- */
+
+static void
+a_merge_of_a_block_that_is_cut_short_leaves_nothing(void)
+{
+    static const char *const file[] = {"chunks/000001", "index"};
+
+    for (size_t i = 0; i < NLT_COUNT(file); i++) {
+        nlt_compact_source_t src[2];
+        nlt_block_t *b[2] = {NULL, NULL};
+        nlt_manifest_block_t out;
+        nlt_delete_list_t none = {.n = 0};
+        size_t damaged = 99, before;
+        nlt_manifest_t m;
+        nlt_err_t err;
+        dm_t d;
+
+        setup(&d);
+        int dir_fd = open(d.fx.path, O_RDONLY | O_DIRECTORY);
+        int blocks_fd = openat(dir_fd, "blocks", O_RDONLY | O_DIRECTORY);
+        nlt_compact_conf_t conf = {.env = &d.fx.env,
+                                   .blocks_fd = blocks_fd,
+                                   .now_ms = FX_NOW,
+                                   .t_oldest_ms = INT64_MIN,
+                                   .deletes = &none,
+                                   .level = 2};
+
+        nlt_manifest_init(&m, &nlt_mem_libc, NULL);
+        NLT_CHECK_INT(nlt_manifest_load(&m, &d.fx.env, dir_fd, NULL, &err),
+                      NLT_OK);
+        conf.store_id = m.store_id;
+        NLT_CHECK_INT(m.n_blocks, 2);
+        for (size_t k = 0; k < 2; k++) {
+            src[k].info = m.blocks[k];
+            NLT_CHECK_INT(nlt_block_open(&d.fx.env, blocks_fd,
+                                         m.blocks[k].ulid.c, &b[k], &err),
+                          NLT_OK);
+            src[k].block = b[k];
+        }
+        before = count_in(&d.fx, "blocks");
+        cut(&d, file[i], 100);
+        NLT_CHECK_INT(nlt_compact_blocks(&conf, src, 2, &out, &damaged, &err),
+                      NLT_EDATA);
+        NLT_CHECK(damaged < 2
+                  && strcmp(src[damaged].info.ulid.c, d.ulid) == 0);
+        NLT_CHECK(strstr(err.text, d.ulid) != NULL);
+        NLT_CHECK_INT(count_in(&d.fx, "blocks"), before);
+        /* Whether it has what was deleted is not known any more, either. */
+        if (i == 1) {
+            bool dirty;
+
+            NLT_CHECK_INT(nlt_compact_is_dirty(&d.fx.env, &src[damaged], &none,
+                                               &dirty, &err),
+                          NLT_EDATA);
+        }
+        nlt_block_close(b[0]);
+        nlt_block_close(b[1]);
+        nlt_manifest_deinit(&m);
+        (void) close(blocks_fd);
+        (void) close(dir_fd);
+        teardown(&d);
+    }
+}
+
+/* ---- at every call of the disk ---- */
 
 /* false when call n was never reached. */
 static bool
@@ -799,6 +864,7 @@ main(void)
     NLT_TEST(a_block_of_a_newer_format_is_not_read_and_not_moved);
     NLT_TEST(a_chunk_of_a_newer_encoding_is_not_read_and_not_moved);
     NLT_TEST(one_in_quarantine_already_makes_no_trouble);
+    NLT_TEST(a_merge_of_a_block_that_is_cut_short_leaves_nothing);
     NLT_TEST(a_crash_or_a_hiccup_at_any_call_ends_in_quarantine);
     NLT_TEST(suspects_are_posted_once_and_few_at_a_time);
     return nlt_test_done();
