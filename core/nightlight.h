@@ -64,7 +64,7 @@ typedef enum {
 typedef enum {
     NLT_API_QUERY,  /* query, query_range, series, labels, label/N/values,
                        status/buildinfo, ... */
-    NLT_API_ADMIN,  /* tsdb/snapshot */
+    NLT_API_ADMIN,  /* tsdb/snapshot, delete_series, clean_tombstones */
     NLT_API_STATUS, /* healthy, ready */
     NLT_API_METRICS /* own metrics, text exposition */
 } nlt_api_kind_t;

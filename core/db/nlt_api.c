@@ -14,6 +14,7 @@
 
 #define GET_POST (NLT_API_M_GET | NLT_API_M_POST)
 #define GET_HEAD (NLT_API_M_GET | NLT_API_M_HEAD)
+#define POST_PUT (NLT_API_M_POST | NLT_API_M_PUT)
 
 static const nlt_api_route_t routes[] = {
     {NLT_API_QUERY, "query", GET_POST, false, nlt_api_run_query},
@@ -30,13 +31,13 @@ static const nlt_api_route_t routes[] = {
     {NLT_API_QUERY, "alerts", NLT_API_M_GET, true, nlt_api_run_alerts},
     {NLT_API_STATUS, "healthy", GET_HEAD, true, nlt_api_run_healthy},
     {NLT_API_STATUS, "ready", GET_HEAD, true, nlt_api_run_ready},
-    {NLT_API_STATUS, "flush", NLT_API_M_POST | NLT_API_M_PUT, true,
-     nlt_api_run_flush},
+    {NLT_API_STATUS, "flush", POST_PUT, true, nlt_api_run_flush},
     {NLT_API_METRICS, "*", GET_HEAD, true, nlt_api_run_metrics},
-    {NLT_API_ADMIN, "tsdb/snapshot", NLT_API_M_POST | NLT_API_M_PUT, false,
-     nlt_api_run_snapshot},
-    {NLT_API_ADMIN, "*", NLT_API_M_POST | NLT_API_M_PUT, true,
-     nlt_api_run_admin},
+    {NLT_API_ADMIN, "tsdb/snapshot", POST_PUT, false, nlt_api_run_snapshot},
+    {NLT_API_ADMIN, "tsdb/delete_series", POST_PUT, false,
+     nlt_api_run_delete_series},
+    {NLT_API_ADMIN, "tsdb/clean_tombstones", POST_PUT, false,
+     nlt_api_run_clean_tombstones},
 };
 
 /* Does the path match, with one * for a part without slashes? */

@@ -8,6 +8,7 @@
  *   nlt_api_query.c  query, query_range
  *   nlt_api_meta.c   series, labels, label/<name>/values
  *   nlt_api_admin.c  tsdb/snapshot
+ *   nlt_api_delete.c tsdb/delete_series, tsdb/clean_tombstones
  *   nlt_api_text.c   healthy, ready, metrics, buildinfo and other fixed ones
  *   nlt_self.c       the list of own metrics, as text and as samples
  *
@@ -138,7 +139,8 @@ void nlt_api_run_ready(nlt_api_t *a);
 void nlt_api_run_flush(nlt_api_t *a);
 void nlt_api_run_metrics(nlt_api_t *a);
 void nlt_api_run_snapshot(nlt_api_t *a);
-void nlt_api_run_admin(nlt_api_t *a);
+void nlt_api_run_delete_series(nlt_api_t *a);
+void nlt_api_run_clean_tombstones(nlt_api_t *a);
 
 /* ---- own metrics ---- */
 

@@ -96,7 +96,8 @@ parse_pair(nlt_pool_t *pool, nlt_str_t pair, nlt_api_param_t *out)
 
 /*
  * Adds the pairs of one urlencoded string.  A pair that cannot be decoded is
- * left out; only `series` looks at that error, as in Prometheus.
+ * left out; only `series` and `delete_series` look at that error, as in
+ * Prometheus.
  */
 static bool
 add_params(nlt_api_t *a, nlt_str_t s)
@@ -119,7 +120,8 @@ add_params(nlt_api_t *a, nlt_str_t s)
         } else if (rc != NLT_EINVAL) {
             nlt_api_fail(a, "execution", 422, "out of memory");
             return false;
-        } else if (a->route->run == nlt_api_run_series) {
+        } else if (a->route->run == nlt_api_run_series
+                   || a->route->run == nlt_api_run_delete_series) {
             bad_pair(a, pair);
             return false;
         }

@@ -172,16 +172,19 @@ unique_strings(nlt_str_t *v, size_t n)
 
 /*
  * Has series i of the set a sample in the range?  Blocks know that of whole
- * series, the head does not, and its arenas take samples of any age.
+ * series, the head does not, and its arenas take samples of any age.  Where
+ * something is deleted, parts of series are.
  */
 static nlt_rc_t
-in_range(const nlt_series_set_t *set, size_t i, const nlt_select_t *sel,
-         nlt_samples_t *room, bool *yes, nlt_err_t *err)
+in_range(const nlt_api_t *a, const nlt_series_set_t *set, size_t i,
+         const nlt_select_t *sel, nlt_samples_t *room, bool *yes,
+         nlt_err_t *err)
 {
+    bool deleted = a->view.deletes->n > 0;
     nlt_rc_t rc = NLT_OK;
 
     *yes = true;
-    if (sel->t_min_ms > TIME_MIN || sel->t_max_ms < TIME_MAX) {
+    if (sel->t_min_ms > TIME_MIN || sel->t_max_ms < TIME_MAX || deleted) {
         rc = set->source->ops->read(set, i, NLT_READ_NEWEST, sel->t_min_ms,
                                     sel->t_max_ms, room, err);
         *yes = rc == NLT_OK && room->n > 0;
@@ -199,7 +202,7 @@ add_set(nlt_api_t *a, const nlt_series_set_t *set, const nlt_select_t *sel,
     for (size_t i = 0; i < set->n; i++) {
         nlt_labels_t labels;
         bool yes;
-        nlt_rc_t rc = in_range(set, i, sel, &room, &yes, err);
+        nlt_rc_t rc = in_range(a, set, i, sel, &room, &yes, err);
 
         if (rc != NLT_OK) {
             return rc;

@@ -52,13 +52,6 @@ nlt_api_run_alerts(nlt_api_t *a)
 }
 
 void
-nlt_api_run_admin(nlt_api_t *a)
-{
-    nlt_api_fail(a, "unavailable", 500,
-                 "admin API: not supported by this version");
-}
-
-void
 nlt_api_run_healthy(nlt_api_t *a)
 {
     nlt_buf_reset(&a->text);

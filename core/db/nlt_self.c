@@ -185,6 +185,8 @@ add_gauges(list_t *l, nlt_store_t *s)
         "Logs that could not be written or synced and whose samples are not "
         "in blocks yet.");
     add(l, false, "nightlight_blocks", (double) g.blocks, "Blocks on disk.");
+    add(l, false, "nightlight_deletes_pending", (double) g.delete_rules,
+        "Deletes that hold and whose samples are not off the disk yet.");
     add(l, false, "nightlight_blocks_left_out", (double) g.blocks_left_out,
         "Blocks that queries miss: in quarantine, damaged or unreadable.");
     add(l, false, "nightlight_block_bytes", (double) g.block_bytes,

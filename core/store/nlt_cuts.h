@@ -73,7 +73,8 @@ void nlt_cutter_deinit(nlt_cutter_t *c);
 /*
  * What is cut out of arena a, as far as `sel` matches and its range is met;
  * sel may be NULL: all series and times.  Lists of series are in the pool.
- * NLT_ELIMIT (an expression; not when lenient), NLT_ENOMEM, NLT_EDATA.
+ * NLT_ELIMIT (an expression; not when lenient), NLT_EBUG (one that does not
+ * compile any more), NLT_ENOMEM, NLT_EDATA.
  */
 NLT_CHECKED nlt_rc_t nlt_cutter_arena(nlt_cutter_t *c, nlt_pool_t *pool,
                                       const nlt_arena_t *a,

@@ -5,6 +5,7 @@
 
 #include "nlt_block_write.h"
 #include "nlt_bytes.h"
+#include "nlt_cuts.h"
 #include "nlt_limits.h"
 #include "nlt_retention.h"
 #include "nlt_strtab.h"
@@ -119,6 +120,8 @@ typedef struct {
     nlt_pool_t samples; /* of the series in hand */
     nlt_pool_t scratch; /* rewound after each series */
     nlt_samples_t s;
+    nlt_cutter_t cutter;
+    nlt_cuts_t cuts; /* what is deleted */
     uint32_t *id;    /* numbers of the series in the arena */
     size_t n;        /* series */
     uint32_t *order; /* indexes into id, in label order */
@@ -271,6 +274,11 @@ prepare(flush_t *f)
     if (f->off == NULL || f->order == NULL || f->mask == NULL || tmp == NULL) {
         return no_memory(f);
     }
+    rc = nlt_cutter_arena(&f->cutter, &f->keep, f->arena, NULL, &f->cuts,
+                          f->err);
+    if (rc != NLT_OK) {
+        return rc;
+    }
     nlt_strtab_init(&strings, &f->keep);
     rc = collect(f, &strings);
     if (rc != NLT_OK) {
@@ -286,13 +294,21 @@ prepare(flush_t *f)
     return nlt_sort_u32(f->order, f->n, tmp, cmp_series, f, poll_now, f);
 }
 
-/* Samples of series i in [from, to] into f->s. */
+/* Samples of series i in [from, to] into f->s, but for the deleted ones. */
 static nlt_rc_t
 read_series(flush_t *f, size_t i, int64_t from, int64_t to)
 {
+    nlt_interval_t gone[NLT_DELETES_MAX];
+    nlt_rc_t rc;
+
     f->s.n = 0;
-    return nlt_arena_read(f->arena, f->id[i], NLT_READ_ALL, from, to, &f->s,
-                          f->err);
+    rc = nlt_arena_read(f->arena, f->id[i], NLT_READ_ALL, from, to, &f->s,
+                        f->err);
+    if (rc == NLT_OK && f->cuts.n > 0) {
+        nlt_intervals_cut(gone, nlt_cuts_of(&f->cuts, f->id[i], gone), &f->s,
+                          0);
+    }
+    return rc;
 }
 
 /* Windows from `from` on; what ends the group is returned. */
@@ -516,6 +532,8 @@ write_block(flush_t *f, size_t k, nlt_manifest_t *m)
         .t_min_ms = meta.t_min_ms,
         .t_end_ms = meta.t_end_ms,
         .arena = meta.arena,
+        .deletes = f->cutter.applied,
+        .level = meta.level,
         .n_samples = meta.n_samples,
         .n_series = meta.n_series,
         .bytes = meta.bytes,
@@ -592,6 +610,8 @@ nlt_flush_arena(const nlt_flush_conf_t *conf, const nlt_arena_t *a,
     nlt_pool_init(&f.samples, conf->env->mem, budget);
     nlt_pool_init(&f.scratch, conf->env->mem, budget);
     f.s.pool = &f.samples;
+    nlt_cutter_init(&f.cutter, conf->env->mem, conf->deletes, 0);
+    f.cutter.lenient = true;
     rc = poll_now(&f);
     if (rc == NLT_OK) {
         rc = prepare(&f);
@@ -599,6 +619,7 @@ nlt_flush_arena(const nlt_flush_conf_t *conf, const nlt_arena_t *a,
     if (rc == NLT_OK) {
         rc = write_windows(&f, &work);
     }
+    nlt_cutter_deinit(&f.cutter);
     nlt_pool_deinit(&f.scratch);
     nlt_pool_deinit(&f.samples);
     nlt_pool_deinit(&f.keep);

@@ -1,7 +1,8 @@
 /*
  * nlt_flush.h - writes a sealed arena as blocks.
  *
- * Floor 3 (store); uses nlt_head, nlt_block_write, nlt_manifest, nlt_strtab.
+ * Floor 3 (store); uses nlt_head, nlt_block_write, nlt_manifest, nlt_strtab,
+ * nlt_cuts.
  * Threads: the helper's.  Memory: two pools, proportional to series and
  * labels of the arena, never to its samples; see nlt_flush_memory_max().
  *
@@ -24,6 +25,9 @@
  *   3  per window that has any: its symbols, then its series in order, each
  *      decoded once more and encoded anew, 240 to 480 samples a chunk
  *
+ * Samples that are deleted are left out (nlt_cuts.h).  What only they had, a
+ * name or a whole series, is in no block.
+ *
  * Samples are decoded twice (4 ns) so that no window has to be kept in
  * memory; encoding with look-ahead costs far more.
  *
@@ -35,6 +39,7 @@
 #ifndef NLT_STORE_FLUSH_H
 #define NLT_STORE_FLUSH_H
 
+#include "nlt_deletes.h"
 #include "nlt_head.h"
 #include "nlt_manifest.h"
 
@@ -66,6 +71,7 @@ typedef struct {
     int blocks_fd; /* directory of the blocks; borrowed */
     const uint8_t *store_id;
     int64_t now_ms;
+    const nlt_delete_list_t *deletes; /* applied; NULL: there are none */
     /* Asked at first and every few hundred series; another code than NLT_OK
      * ends the flush. */
     nlt_rc_t (*poll)(void *ctx);
@@ -74,8 +80,9 @@ typedef struct {
 
 /*
  * Writes what arena `a` holds, which must be sealed and pinned, and names
- * the blocks in m (not yet on disk: the caller commits).  An arena without
- * samples makes no block.  After a failure the blocks that were finished are
+ * the blocks in m (not yet on disk: the caller commits), with the number of
+ * the last delete that was applied.  An arena without samples that are not
+ * deleted makes no block.  After a failure the blocks that were finished are
  * removed again as far as possible and m is unchanged:
  *   NLT_EDATA      the arena is damaged: rebuild the head from the logs
  *   NLT_EFULL, NLT_EIO, NLT_ENOMEM

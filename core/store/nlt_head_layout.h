@@ -150,6 +150,9 @@ typedef struct {
     _Atomic uint32_t crash_episodes;
     uint32_t zero;
     _Atomic int64_t crash_mono_ms[NLT_HEAD_CRASHES];
+    /* Number of an arena, set by anybody; the helper seals it if it is the
+     * active one. */
+    _Atomic uint64_t seal_asked;
     _Atomic uint32_t flush_asked;  /* set by anybody, cleared by the helper */
     _Atomic uint32_t clean_asked;  /* likewise: rewrite what has deletes */
     _Atomic uint32_t sync_failed;  /* newest arena, low bits of its number,

@@ -80,6 +80,10 @@ nlt_helper_open(const nlt_env_t *env, const nlt_store_conf_t *conf,
     }
     rc = nlt_helper_take_lease(h, err);
     nlt_manifest_init(&h->manifest, env->mem, h->dir.store_id);
+    if (rc == NLT_OK) {
+        rc = nlt_deletes_create(env, h->dir.dir_fd, h->dir.store_id,
+                                &h->deletes, err);
+    }
     if (rc != NLT_OK) {
         nlt_helper_close(h);
         return rc;
@@ -118,6 +122,7 @@ nlt_helper_close(nlt_helper_t *h)
     nlt_helper_detach(h);
     nlt_import_destroy(h->import);
     nlt_manifest_deinit(&h->manifest);
+    nlt_helper_deletes_end(h);
     nlt_mem_free(h->env->mem, h->verdicts,
                  NLT_HELPER_VERDICTS * sizeof(*h->verdicts));
     nlt_store_dir_close(h->env, &h->dir);
@@ -196,6 +201,9 @@ run(nlt_helper_t *h, int64_t *wait_ms, nlt_err_t *err)
     }
     if (rc == NLT_OK) {
         rc = nlt_helper_import(h, &did, err);
+    }
+    if (rc == NLT_OK && !did) {
+        rc = nlt_helper_tend_deletes(h, &did, err);
     }
     if (rc == NLT_OK && !did) {
         rc = nlt_helper_compact(h, NULL, &did, err);

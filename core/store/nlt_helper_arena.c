@@ -154,6 +154,9 @@ rotation_due(nlt_helper_t *h)
     if (nlt_helper_used(h, NLT_HELPER_FULL_PERCENT)) {
         return FULL;
     }
+    if (atomic_load(&nlt_helper_ctl(h)->seal_asked) == nlt_arena_no(a)) {
+        return "a delete";
+    }
     if (atomic_load(&head->n_samples) == 0) {
         h->rotate_now = false;
         return NULL;
@@ -442,8 +445,16 @@ write_arena(nlt_helper_t *h, uint64_t no, nlt_manifest_t *m, size_t *n_blocks,
         return nlt_err_set(err, NLT_EDATA, "arena %llu cannot be mapped",
                            (unsigned long long) no);
     }
+    if (nlt_helper_rules(h, &conf.deletes, &why) != NLT_OK) {
+        /* None is applied, and the blocks say so: all concern them. */
+        nlt_helper_complain(h, "deletes", &why);
+        conf.deletes = NULL;
+    }
     rc = nlt_flush_arena(&conf, a, m, n_blocks, &why);
     nlt_head_unpin_arena(h->head, a);
+    if (conf.deletes != NULL) {
+        nlt_deletes_release(h->deletes, conf.deletes);
+    }
     return rc == NLT_OK
                ? rc
                : nlt_err_set(err, rc, "arena %llu stays in memory: %s",

@@ -14,6 +14,7 @@
 #define NLT_STORE_HELPER_PRIV_H
 
 #include "nlt_compact.h"
+#include "nlt_deletes.h"
 #include "nlt_filenames.h"
 #include "nlt_import.h"
 #include "nlt_manifest.h"
@@ -75,6 +76,18 @@ typedef struct {
     int64_t ns;  /* of the monotonic clock */
 } nlt_helper_verdict_t;
 
+/* Blocks that are known to have deleted samples, until they are rewritten. */
+typedef struct {
+    nlt_ulid_t *v; /* cap of them */
+    size_t n;
+    size_t cap;
+    int64_t since_ns;     /* the first of them; 0: none */
+    int64_t settled_ns;   /* when last; 0: never */
+    uint64_t deletes_gen; /* of then */
+    uint64_t generation;  /* of the MANIFEST, then */
+    bool urgent;          /* somebody asked to clean */
+} nlt_helper_dirt_t;
+
 typedef struct {
     nlt_ulid_t ulid;
     int64_t until_ns;
@@ -123,6 +136,8 @@ struct nlt_helper_s {
     nlt_err_t refused; /* why a log was, a moment ago; rc NLT_OK: none was */
     int64_t refused_ns;
     uint64_t early_no; /* arenas up to this one were sealed as too full */
+    nlt_deletes_t *deletes;
+    nlt_helper_dirt_t dirt;
 };
 
 /* ---- nlt_helper.c ---- */
@@ -291,6 +306,32 @@ NLT_CHECKED nlt_rc_t nlt_helper_import_recover(nlt_helper_t *h,
 NLT_CHECKED nlt_rc_t nlt_helper_import(nlt_helper_t *h, bool *more,
                                        nlt_err_t *err);
 
+/* ---- nlt_helper_deletes.c ---- */
+
+/* Frees what the helper has of deletes. */
+void nlt_helper_deletes_end(nlt_helper_t *h);
+
+/*
+ * The rules of now, until nlt_deletes_release(h->deletes).  Errors as
+ * nlt_deletes_acquire(), but NLT_EIO also for a file that is damaged: what the
+ * caller is about to apply them to is not.
+ */
+NLT_CHECKED nlt_rc_t nlt_helper_rules(nlt_helper_t *h,
+                                      const nlt_delete_list_t **out,
+                                      nlt_err_t *err);
+
+/* Raises *arena_no beyond all arenas that rules concern.  Errors likewise. */
+NLT_CHECKED nlt_rc_t nlt_helper_beyond_rules(nlt_helper_t *h,
+                                             uint64_t *arena_no,
+                                             nlt_err_t *err);
+
+/*
+ * Brings deletes nearer to their end, when something has changed: counts up
+ * clean blocks, drops rules that are done, rewrites one dirty block if it is
+ * due: *did.  Errors as commit and nlt_helper_compact(); NLT_ENOMEM.
+ */
+NLT_CHECKED nlt_rc_t nlt_helper_tend_deletes(nlt_helper_t *h, bool *did,
+                                             nlt_err_t *err);
 /* ---- nlt_helper_compact.c ---- */
 
 /*

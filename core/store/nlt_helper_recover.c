@@ -194,6 +194,9 @@ nlt_helper_attach(nlt_helper_t *h, nlt_err_t *err)
         nlt_helper_quarantine(h, fault);
     } else {
         h->rotate_now |= nlt_head_set_memory(h->head, h->conf.memory_bytes);
+        /* Whoever changed a file may have died before he said so. */
+        atomic_fetch_add(&nlt_helper_ctl(h)->manifest_gen, 1);
+        atomic_fetch_add(&nlt_helper_ctl(h)->deletes_gen, 1);
         h->stage = NLT_HELPER_SETTLE;
     }
     return NLT_OK;
@@ -286,6 +289,9 @@ nlt_helper_create(nlt_helper_t *h, nlt_err_t *err)
         }
     }
     if (rc == NLT_OK) {
+        rc = nlt_helper_beyond_rules(h, &first, err);
+    }
+    if (rc == NLT_OK) {
         rc = begin_term(h, &conf, err);
     }
     if (rc == NLT_OK) {
@@ -295,6 +301,7 @@ nlt_helper_create(nlt_helper_t *h, nlt_err_t *err)
         h->head = NULL;
         return rc;
     }
+    nlt_deletes_forget(h->deletes);
     atomic_store(&nlt_helper_ctl(h)->replay_total, total);
     h->replayed_bytes = 0;
     h->stage = NLT_HELPER_REPLAY;
@@ -411,9 +418,36 @@ begin_again(nlt_helper_t *h)
     h->stage = NLT_HELPER_DRAIN;
 }
 
-/* Replays one log into the active arena and commits that it is finished. */
+static void
+log_replay(nlt_helper_t *h, uint64_t no, const nlt_replay_stats_t *stats)
+{
+    bool loss = stats->dropped_samples + stats->dropped_series > 0;
+
+    nlt_log(h->env, loss ? NLT_LOG_WARN : NLT_LOG_NOTICE,
+            "log %llu: %llu samples of %llu bytes replayed; %llu samples and "
+            "%llu series were unreadable, %llu bytes torn, %llu samples "
+            "deleted",
+            (unsigned long long) no, (unsigned long long) stats->samples,
+            (unsigned long long) stats->bytes,
+            (unsigned long long) stats->dropped_samples,
+            (unsigned long long) stats->dropped_series,
+            (unsigned long long) stats->skipped_bytes,
+            (unsigned long long) stats->deleted_samples);
+    if (stats->deletes_left) {
+        nlt_log(h->env, NLT_LOG_WARN,
+                "log %llu: an expression of a delete took too long on some "
+                "series; what it deletes of them is there again",
+                (unsigned long long) no);
+    }
+}
+
+/*
+ * Replays one log into the active arena and commits that it is finished, by
+ * the rules of now.
+ */
 static nlt_rc_t
-replay(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
+replay_by(nlt_helper_t *h, uint64_t no, const nlt_delete_list_t *rules,
+          nlt_err_t *err)
 {
     nlt_replay_conf_t conf = {
         .env = h->env,
@@ -421,6 +455,7 @@ replay(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
         .wal_fd = h->dir.wal_fd,
         .store_id = h->dir.store_id,
         .done_before = h->replayed_bytes,
+        .deletes = rules,
         .make_room = nlt_helper_make_room_cb,
         .poll = nlt_helper_poll_cb,
         .ctx = h,
@@ -455,17 +490,34 @@ replay(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
     h->replayed_bytes += stats.bytes;
     atomic_fetch_add(&nlt_helper_ctl(h)->counters.wal_skipped_bytes,
                      stats.skipped_bytes);
-    nlt_log(h->env,
-            stats.dropped_samples + stats.dropped_series > 0 ? NLT_LOG_WARN
-                                                             : NLT_LOG_NOTICE,
-            "log %llu: %llu samples of %llu bytes replayed; %llu samples and "
-            "%llu series were unreadable, %llu bytes torn",
-            (unsigned long long) no, (unsigned long long) stats.samples,
-            (unsigned long long) stats.bytes,
-            (unsigned long long) stats.dropped_samples,
-            (unsigned long long) stats.dropped_series,
-            (unsigned long long) stats.skipped_bytes);
+    log_replay(h, no, &stats);
     return nlt_helper_remove_log(h, no, err);
+}
+
+/*
+ * Into an open head a log is replayed under the lock of deletes: else one
+ * could look at the active arena before its samples come up there.
+ */
+static nlt_rc_t
+replay(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
+{
+    const nlt_delete_list_t *rules;
+    int lock = -1;
+    nlt_rc_t rc = NLT_OK;
+
+    if (h->stage == NLT_HELPER_SETTLE) {
+        rc = nlt_deletes_lock(h->env, h->dir.dir_fd, &lock, err);
+        nlt_deletes_forget(h->deletes);
+    }
+    if (rc == NLT_OK) {
+        rc = nlt_helper_rules(h, &rules, err);
+    }
+    if (rc == NLT_OK) {
+        rc = replay_by(h, no, rules, err);
+        nlt_deletes_release(h->deletes, rules);
+    }
+    nlt_deletes_unlock(h->env, lock);
+    return rc;
 }
 
 /* Is so much of the active arena used that the next log gets a new one? */

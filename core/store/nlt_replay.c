@@ -7,6 +7,7 @@
 #include <fcntl.h>
 
 #include "nlt_bytes.h"
+#include "nlt_cuts.h"
 #include "nlt_filenames.h"
 #include "nlt_guard.h"
 #include "nlt_limits.h"
@@ -19,6 +20,12 @@
 #define SEG_MAX      NLT_SERIES_SEG_MAX
 #define MAPS_MAX     ((size_t) 1 << 30)
 #define SCRATCH_MAX  (4u << 20)
+
+/* What is deleted of a series: joined intervals. */
+typedef struct {
+    size_t n;
+    nlt_interval_t v[];
+} gone_t;
 
 typedef struct {
     const nlt_replay_conf_t *conf;
@@ -34,9 +41,12 @@ typedef struct {
     bool fresh;          /* nothing was put into this arena yet */
     uint32_t **no;       /* [segment][index]: number in the arena, or 0 */
     uint64_t **place;    /* the same: of the series record in the log, or 0 */
-    uint64_t seen;       /* samples of the log handled in this pass */
-    uint64_t skip;       /* samples handled by the passes before */
-    size_t n_logged;     /* samples in the batch of the log */
+    gone_t ***gone;      /* the same: NULL: nothing of it is deleted */
+    nlt_cutter_t cutter;
+    uint64_t log_no;
+    uint64_t seen;   /* samples of the log handled in this pass */
+    uint64_t skip;   /* samples handled by the passes before */
+    size_t n_logged; /* samples in the batch of the log */
     uint32_t unlogged[UNLOGGED_MAX]; /* series records in it */
     size_t n_unlogged;
     nlt_head_sample_t batch[BATCH];
@@ -262,6 +272,69 @@ take_series(replay_t *r, uint32_t tenant, nlt_str_t canonical, uint32_t *no)
     return NLT_OK;
 }
 
+/* What is deleted of series, or NULL. */
+static gone_t *
+gone_of(const replay_t *r, uint32_t series)
+{
+    gone_t **seg = is_beyond(series) ? NULL : r->gone[series >> SEG_BITS];
+
+    return seg ? seg[series & (SEG_LEN - 1)] : NULL;
+}
+
+static nlt_rc_t
+keep_gone(replay_t *r, uint32_t series, const nlt_interval_t *v, size_t n)
+{
+    gone_t ***seg = &r->gone[series >> SEG_BITS];
+    gone_t *g = nlt_pool_alloc(&r->pool, sizeof(*g) + n * sizeof(*v));
+
+    if (*seg == NULL) {
+        *seg = nlt_pool_zalloc(&r->pool, SEG_LEN * sizeof(**seg));
+    }
+    if (g == NULL || *seg == NULL) {
+        return no_memory(r);
+    }
+    g->n = n;
+    memcpy(g->v, v, n * sizeof(*v));
+    (*seg)[series & (SEG_LEN - 1)] = g;
+    return NLT_OK;
+}
+
+/* Finds out what is deleted of a series with these labels. */
+static nlt_rc_t
+find_gone(replay_t *r, uint32_t series, uint32_t tenant, nlt_str_t canonical)
+{
+    nlt_interval_t v[NLT_DELETES_MAX];
+    nlt_pool_mark_t mark = nlt_pool_mark(&r->scratch);
+    nlt_labels_t labels;
+    size_t n = 0;
+    nlt_rc_t rc;
+
+    if (r->conf->deletes == NULL || r->conf->deletes->n == 0
+        || gone_of(r, series) != NULL) {
+        return NLT_OK;
+    }
+    rc = nlt_replay_labels(canonical, &r->scratch, &labels);
+    if (rc == NLT_OK) {
+        r->cutter.tenant = tenant;
+        rc = nlt_cutter_labels(&r->cutter, r->log_no, labels, v, &n, r->err);
+    } else if (rc == NLT_EDATA) {
+        rc = NLT_OK; /* whoever takes the series will say so */
+    }
+    nlt_pool_rewind(&r->scratch, mark);
+    if (rc == NLT_OK && n > 0) {
+        rc = keep_gone(r, series, v, n);
+    }
+    return rc == NLT_ENOMEM ? no_memory(r) : rc;
+}
+
+static bool
+is_deleted(const replay_t *r, const nlt_wal_sample_t *s)
+{
+    const gone_t *g = gone_of(r, s->series);
+
+    return g != NULL && nlt_intervals_cover(g->v, g->n, s->t_ms, s->t_ms);
+}
+
 static nlt_rc_t
 series_cb(void *ctx, uint32_t series, uint32_t tenant, nlt_str_t canonical)
 {
@@ -276,6 +349,10 @@ series_cb(void *ctx, uint32_t series, uint32_t tenant, nlt_str_t canonical)
         return no_memory(r);
     }
     r->place[series >> SEG_BITS][series & (SEG_LEN - 1)] = r->read.place;
+    rc = find_gone(r, series, tenant, canonical);
+    if (rc != NLT_OK || gone_of(r, series) != NULL) {
+        return rc; /* it comes with its first sample that is not deleted */
+    }
     rc = take_series(r, tenant, canonical,
                      &r->no[series >> SEG_BITS][series & (SEG_LEN - 1)]);
     /* A full arena: it comes into the next one with its first sample. */
@@ -349,6 +426,10 @@ put(replay_t *r, const nlt_wal_sample_t *s, size_t n, size_t *taken)
     for (i = 0; i < n && n_batch < BATCH; i++) {
         uint32_t no;
 
+        if (is_deleted(r, &s[i])) {
+            r->stats->deleted_samples++;
+            continue;
+        }
         resolved = resolve(r, s[i].series, &no);
         if (resolved != NLT_OK) {
             break;
@@ -528,7 +609,8 @@ replay_fd(replay_t *r, int fd)
 
     r->no = nlt_pool_zalloc(&r->pool, SEG_MAX * sizeof(*r->no));
     r->place = nlt_pool_zalloc(&r->pool, SEG_MAX * sizeof(*r->place));
-    if (r->no == NULL || r->place == NULL) {
+    r->gone = nlt_pool_zalloc(&r->pool, SEG_MAX * sizeof(*r->gone));
+    if (r->no == NULL || r->place == NULL || r->gone == NULL) {
         return no_memory(r);
     }
     rc = begin_arena(r);
@@ -579,7 +661,13 @@ nlt_replay_log(const nlt_replay_conf_t *conf, uint64_t arena_no,
     r->err = err;
     nlt_pool_init(&r->pool, env->mem, MAPS_MAX);
     nlt_pool_init(&r->scratch, env->mem, SCRATCH_MAX);
+    nlt_cutter_init(&r->cutter, env->mem, conf->deletes, 0);
+    r->cutter.lenient = true;
+    r->log_no = arena_no;
     rc = replay_fd(r, fd);
+    stats->deletes_left =
+        conf->deletes != NULL && r->cutter.applied < conf->deletes->last;
+    nlt_cutter_deinit(&r->cutter);
     nlt_pool_deinit(&r->scratch);
     nlt_pool_deinit(&r->pool);
     nlt_mem_free(env->mem, r, sizeof(*r));

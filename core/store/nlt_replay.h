@@ -3,7 +3,8 @@
  *
  * Floor 3 (store); uses nlt_head, nlt_wal.
  * Threads: the helper's.  Memory: twelve bytes a series of the log, about
- * 2 MiB, and of the log's mapping the MiB in hand.
+ * 2 MiB, and of the log's mapping the MiB in hand; some 30 for one of which
+ * something is deleted.
  *
  * A head that is gone (reboot, another layout, quarantine) is rebuilt from
  * the logs of the arenas that are not in blocks.  Series and samples go
@@ -27,6 +28,7 @@
 #ifndef NLT_STORE_REPLAY_H
 #define NLT_STORE_REPLAY_H
 
+#include "nlt_deletes.h"
 #include "nlt_head.h"
 #include "nlt_wal.h"
 
@@ -36,6 +38,12 @@ typedef struct {
     int wal_fd; /* directory of the logs */
     const uint8_t *store_id;
     uint64_t done_before; /* bytes of earlier logs, for progress */
+    /*
+     * What these concern of the log is left out; NULL: there are none.  They
+     * are the rules of now: read after the head was made, or under the lock
+     * (nlt_deletes.h).
+     */
+    const nlt_delete_list_t *deletes;
     /* The active arena is full: makes another one active, log included. */
     nlt_rc_t (*make_room)(void *ctx, nlt_err_t *err);
     /* Asked now and then; another code than NLT_OK ends the replay. */
@@ -48,8 +56,10 @@ typedef struct {
     uint64_t samples;         /* met in it */
     uint64_t dropped_samples; /* their series was lost in a torn stretch */
     uint64_t dropped_series;  /* not a label set */
-    uint64_t skipped_bytes;   /* torn stretches */
-    uint64_t arenas;          /* that had to be rotated away */
+    uint64_t deleted_samples; /* left out */
+    bool deletes_left;      /* an expression took too long: something stays */
+    uint64_t skipped_bytes; /* torn stretches */
+    uint64_t arenas;        /* that had to be rotated away */
 } nlt_replay_stats_t;
 
 /*

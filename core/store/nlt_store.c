@@ -31,7 +31,12 @@ nlt_store_open(const nlt_env_t *env, const nlt_store_conf_t *conf,
     }
     rc = nlt_block_set_create(env, s->dir.dir_fd, s->dir.blocks_fd,
                               s->dir.store_id, &s->blocks, err);
+    if (rc == NLT_OK) {
+        rc = nlt_deletes_create(env, s->dir.dir_fd, s->dir.store_id,
+                                &s->deletes, err);
+    }
     if (rc != NLT_OK) {
+        nlt_block_set_destroy(s->blocks);
         nlt_store_dir_close(env, &s->dir);
         nlt_mem_free(env->mem, s, sizeof(*s));
         return rc;
@@ -67,6 +72,7 @@ nlt_store_close(nlt_store_t *s)
     }
     detach(s);
     nlt_block_set_destroy(s->blocks);
+    nlt_deletes_destroy(s->deletes);
     nlt_store_dir_close(s->env, &s->dir);
     (void) pthread_mutex_destroy(&s->mutex);
     nlt_mem_free(s->env->mem, s, sizeof(*s));
@@ -166,6 +172,7 @@ try_attach(nlt_store_t *s)
         return;
     }
     nlt_block_set_forget(s->blocks);
+    nlt_deletes_forget(s->deletes);
 }
 
 /* Once the helper has opened the head: blocks, then writing. */
@@ -210,6 +217,21 @@ complain(nlt_store_t *s, const char *what, const nlt_err_t *err)
     }
 }
 
+/* Reads the rules when they have changed, before a query has to. */
+static nlt_rc_t
+refresh_deletes(nlt_store_t *s, nlt_head_ctl_t *ctl, nlt_err_t *err)
+{
+    const nlt_delete_list_t *rules;
+    nlt_rc_t rc = nlt_deletes_acquire(
+        s->deletes, atomic_load(&ctl->deletes_gen), &rules, err);
+
+    if (rc == NLT_OK) {
+        s->n_rules = rules->n;
+        nlt_deletes_release(s->deletes, rules);
+    }
+    return rc;
+}
+
 static void
 refresh_blocks(nlt_store_t *s)
 {
@@ -220,6 +242,8 @@ refresh_blocks(nlt_store_t *s)
     if (nlt_block_set_reload(s->blocks, atomic_load(&ctl->manifest_gen), &err)
         != NLT_OK) {
         complain(s, "blocks", &err);
+    } else if (refresh_deletes(s, ctl, &err) != NLT_OK) {
+        complain(s, "deletes", &err);
     } else {
         s->said[0] = '\0';
     }
@@ -435,6 +459,9 @@ nlt_store_gauges(nlt_store_t *s, nlt_store_gauges_t *out)
     gauge_blocks(s->blocks, out);
     free_bytes = s->env->io->free_bytes(s->env->io->ctx, s->dir.dir_fd);
     out->disk_free_bytes = free_bytes > 0 ? (uint64_t) free_bytes : 0;
+    (void) pthread_mutex_lock(&s->mutex);
+    out->delete_rules = s->n_rules;
+    (void) pthread_mutex_unlock(&s->mutex);
     if (out->oldest_ms > out->newest_ms) {
         out->oldest_ms = 0;
         out->newest_ms = 0;

@@ -10,6 +10,7 @@
  *   lock.next           flock of those that wait for it
  *   term                number of the current head: outdates others
  *   MANIFEST            which blocks count, which arenas are in blocks
+ *   DELETES             what was deleted and is not gone yet
  *   wal/<arena>.wal     one log per arena that is not in blocks yet
  *   blocks/<ULID>/      Prometheus blocks
  *   quarantine/         what was found corrupt, moved aside
@@ -38,6 +39,7 @@
 #define NLT_STORE_STORE_H
 
 #include "nlt_block.h"
+#include "nlt_cuts.h"
 #include "nlt_head.h"
 #include "nlt_ingest.h"
 #include "nlt_source.h"
@@ -133,6 +135,7 @@ typedef struct {
     uint64_t blocks_left_out; /* damaged, in quarantine, or unreadable */
     uint64_t block_bytes;
     uint64_t block_samples;
+    uint64_t delete_rules;    /* deletes that are still on the disk */
     uint64_t disk_free_bytes; /* where the store lies; 0: not known */
     uint64_t failed_logs; /* arenas not yet in blocks whose log has failed */
     int64_t oldest_ms;    /* of all data; 0 when none */
@@ -149,11 +152,53 @@ void nlt_store_gauges(nlt_store_t *s, nlt_store_gauges_t *out);
  */
 NLT_CHECKED nlt_rc_t nlt_store_flush_soon(nlt_store_t *s, nlt_err_t *err);
 
+/* How a thread that needs the helper waits for it. */
+typedef struct {
+    /*
+     * Waits a little, some 20 ms.  Another code than NLT_OK ends the waiting
+     * with it.
+     */
+    nlt_rc_t (*pause)(void *ctx);
+    /* The same without waiting; asked inside of longer work. */
+    nlt_rc_t (*poll)(void *ctx);
+    void *ctx;
+} nlt_store_wait_t;
+
+/*
+ * Deletes the samples that d says: tenant, times and sets are the caller's,
+ * which are borrowed; number and arena_max are set.  On success it is durable
+ * and holds for every query that any process begins from now on; what is
+ * written from now on is not concerned.  It may have to wait for the helper to
+ * seal an arena, about a second.
+ *   NLT_EINVAL, NLT_ELIMIT  not a rule, see nlt_delete_check()
+ *   NLT_ENOTREADY           no open head, or it is being replaced
+ *   NLT_AGAIN               too many rules, or no arena can be sealed now
+ *   NLT_EFULL, NLT_EIO, NLT_EDATA, NLT_EVERSION, NLT_ENOMEM; what pause or
+ *   poll returned.
+ * After NLT_EIO and NLT_ENOTREADY it may hold or not, and is best repeated.
+ * [any thread]
+ */
+NLT_CHECKED nlt_rc_t nlt_store_delete(nlt_store_t *s, nlt_delete_t *d,
+                                      const nlt_store_wait_t *wait,
+                                      nlt_err_t *err);
+
+/*
+ * Has what was deleted so far taken off the disk, in blocks of ours as in
+ * those that came with tombstones, and waits until it is.  NLT_ENOTREADY,
+ * NLT_EIO, NLT_EDATA, NLT_EVERSION, NLT_ENOMEM; what pause returned: the
+ * helper goes on.  [any thread]
+ */
+NLT_CHECKED nlt_rc_t nlt_store_clean(nlt_store_t *s,
+                                     const nlt_store_wait_t *wait,
+                                     nlt_err_t *err);
+
 /* What one query reads; see nlt_view_open(). */
 typedef struct {
     nlt_source_t source;
     nlt_store_t *store;
     uint32_t tenant;
+    const nlt_delete_list_t *deletes; /* the rules in force */
+    nlt_cutter_t cutter;              /* of them; the thread of select() */
     nlt_head_view_t head;
     void *blocks;       /* the list that was current */
     uint8_t *marks;     /* of its blocks, then of those in quarantine */
@@ -162,13 +207,13 @@ typedef struct {
 } nlt_view_t;
 
 /*
- * A view for one query: pins arenas first, blocks second, until close.  The
- * source merges both: per series, samples in time order, equal timestamps
- * once, the first written (older block, older arena) winning.  Samples older
- * than the retention are not served.  Sets must be closed before the view.
- * The source points into *out, which must therefore stay where it is.
- * NLT_ENOTREADY (err says why), NLT_EIO, NLT_EDATA (list of blocks),
- * NLT_ENOMEM.  [any thread]
+ * A view for one query: takes the rules of deletes first, then pins arenas,
+ * then blocks, until close.  The source merges both: per series, samples in
+ * time order, equal timestamps once, the first written (older block, older
+ * arena) winning.  Samples that are deleted or older than the retention are
+ * not served.  Sets must be closed before the view. The source points into
+ * *out, which must therefore stay where it is. NLT_ENOTREADY (err says why),
+ * NLT_EIO, NLT_EDATA (list of blocks), NLT_ENOMEM.  [any thread]
  *
  * Damage.  A block is either wholly in an answer or wholly left out.  When a
  * function of the source meets a damaged block it fails with NLT_EDATA (or

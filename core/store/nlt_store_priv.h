@@ -25,12 +25,14 @@ struct nlt_store_s {
     char head_path[NLT_STORE_PATH_MAX];
     nlt_store_dir_t dir;
     nlt_block_set_t *blocks;
+    nlt_deletes_t *deletes;
     nlt_ingest_t *ingest;  /* event loop only */
     pthread_mutex_t mutex; /* the fields below */
     nlt_head_t *head;      /* NULL: not attached */
     bool open;             /* its state was OPEN */
     bool leaving;          /* it is dead: no new views */
     size_t n_views;
+    size_t n_rules;                    /* of deletes, at the last tick */
     char reason[NLT_STORE_REASON_MAX]; /* why not open; a sentence */
     int64_t looked_ns; /* into the MANIFEST, for the reason; 0: never */
     char found[NLT_STORE_REASON_MAX]; /* then; empty: nothing wrong */

@@ -17,23 +17,12 @@
  * Otherwise series are united by a hash of their labels, compared in full
  * when hashes meet, with scratch that is given back at once.
  */
-#include "nlt_store_priv.h"
+#include "nlt_store_part.h"
 
 #include "nlt_hash.h"
-#include "nlt_strtab.h"
 
 #define SCRATCH_MAX (8u << 20)
 #define POLL_EVERY  1024
-
-typedef struct {
-    const nlt_view_t *view;
-    const nlt_arena_t *arena; /* one of the two */
-    const nlt_block_t *block;
-    size_t idx;   /* of the block in the view's list */
-    bool whole;   /* lies inside the range of the select */
-    uint32_t *id; /* series that matched */
-    size_t n;
-} part_t;
 
 typedef struct {
     uint32_t part;
@@ -44,170 +33,11 @@ typedef struct {
 typedef struct {
     nlt_series_set_t set; /* first: it is what callers see */
     const nlt_view_t *view;
-    part_t *part; /* oldest first */
+    nlt_part_t *part; /* oldest first */
     size_t n_parts;
     ref_t *ref;      /* NULL: series i is part[0].id[i] */
     uint32_t *first; /* [set.n] index of the oldest ref */
 } set_t;
-
-static bool
-canceled(const nlt_source_t *src)
-{
-    return src->cancel != NULL
-           && __atomic_load_n(src->cancel, __ATOMIC_RELAXED);
-}
-
-static nlt_rc_t
-was_canceled(nlt_err_t *err)
-{
-    return nlt_err_set(err, NLT_ECANCELED, "query was canceled");
-}
-
-static nlt_rc_t
-over_budget(nlt_err_t *err)
-{
-    return nlt_err_set(err, NLT_ENOMEM,
-                       "query needs more memory than it may use");
-}
-
-static nlt_view_t *
-view_of(const nlt_source_t *src)
-{
-    return src->ctx;
-}
-
-/* ---- parts ---- */
-
-static void
-add_block(nlt_view_t *v, size_t idx, int64_t t_min, int64_t t_max,
-          part_t *parts, size_t *n)
-{
-    const nlt_block_list_t *list = v->blocks;
-    const nlt_manifest_block_t *info = &list->v[idx]->info;
-
-    if (nlt_view_uses(v, idx, t_min, t_max)) {
-        parts[(*n)++] = (part_t){
-            .view = v,
-            .block = list->v[idx]->block,
-            .idx = idx,
-            .whole = info->t_min_ms >= t_min && info->t_end_ms - 1 <= t_max,
-        };
-    }
-}
-
-static void
-add_arena(const nlt_view_t *v, const nlt_arena_t *a, int64_t t_min,
-          int64_t t_max, part_t *parts, size_t *n)
-{
-    const nlt_arena_header_t *h = nlt_arena_header(a);
-
-    if (atomic_load(&h->n_samples) > 0 && atomic_load(&h->t_max_ms) >= t_min
-        && atomic_load(&h->t_min_ms) <= t_max) {
-        parts[(*n)++] = (part_t){.view = v, .arena = a};
-    }
-}
-
-/* The parts of the view that may have samples in the range. */
-static nlt_rc_t
-find_parts(nlt_view_t *v, nlt_pool_t *pool, int64_t t_min, int64_t t_max,
-           part_t **out, size_t *n, nlt_err_t *err)
-{
-    const nlt_block_list_t *list = v->blocks;
-    part_t *parts = nlt_pool_array(pool, list->n + v->head.n, sizeof(*parts));
-
-    *n = 0;
-    *out = parts;
-    if (parts == NULL) {
-        return over_budget(err);
-    }
-    t_min = nlt_max_i64(t_min, v->t_oldest_ms);
-    if (t_min > t_max) {
-        return NLT_OK;
-    }
-    nlt_view_misses(v, t_min, t_max);
-    for (size_t i = 0; i < list->n; i++) {
-        add_block(v, i, t_min, t_max, parts, n);
-    }
-    for (size_t i = 0; i < v->head.n; i++) {
-        add_arena(v, v->head.arena[i], t_min, t_max, parts, n);
-    }
-    return NLT_OK;
-}
-
-/* What a function of the part's block gave; damage makes the answer void. */
-static nlt_rc_t
-met(const part_t *p, nlt_rc_t rc, const nlt_err_t *err)
-{
-    return rc == NLT_OK ? rc : nlt_view_met(p->view, p->idx, rc, err);
-}
-
-static nlt_rc_t
-part_labels(const part_t *p, uint32_t id, nlt_pool_t *pool, nlt_labels_t *out,
-            nlt_err_t *err)
-{
-    nlt_err_t own;
-    nlt_rc_t rc;
-
-    if (p->arena == NULL) {
-        err = err ? err : &own;
-        rc = nlt_block_labels(p->block, id, pool, out, err);
-        return met(p, rc, err);
-    }
-    rc = nlt_arena_labels(p->arena, id, pool, out);
-    return rc == NLT_OK ? rc
-                        : nlt_err_set(err, rc, "labels of series %u: %s", id,
-                                      nlt_rc_text(rc));
-}
-
-/* Keeps the series of a block that have a chunk in the range. */
-static nlt_rc_t
-drop_outside(const nlt_source_t *src, part_t *p, int64_t t_min, int64_t t_max,
-             nlt_err_t *err)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < p->n; i++) {
-        bool overlaps = false;
-        nlt_rc_t rc = nlt_block_overlaps(p->block, p->id[i], t_min, t_max,
-                                         &overlaps, err);
-
-        if (rc != NLT_OK) {
-            return met(p, rc, err);
-        }
-        if (overlaps) {
-            p->id[n++] = p->id[i];
-        }
-        if (i % POLL_EVERY == 0 && canceled(src)) {
-            return was_canceled(err);
-        }
-    }
-    p->n = n;
-    return NLT_OK;
-}
-
-static nlt_rc_t
-select_part(const nlt_source_t *src, nlt_pool_t *pool, const nlt_select_t *sel,
-            part_t *p, nlt_err_t *err)
-{
-    const nlt_view_t *v = view_of(src);
-    nlt_rc_t rc;
-
-    if (canceled(src)) {
-        return was_canceled(err);
-    }
-    if (p->arena != NULL) {
-        return nlt_arena_select(p->arena, pool, v->tenant, sel->matchers,
-                                sel->n_matchers, &p->id, &p->n, err);
-    }
-    rc = nlt_block_select(p->block, pool, sel->matchers, sel->n_matchers,
-                          &p->id, &p->n, err);
-    rc = met(p, rc, err);
-    if (rc == NLT_OK && !p->whole) {
-        rc = drop_outside(src, p, nlt_max_i64(sel->t_min_ms, v->t_oldest_ms),
-                          sel->t_max_ms, err);
-    }
-    return rc;
-}
 
 /* ---- uniting ---- */
 
@@ -228,8 +58,8 @@ is_same(unite_t *u, size_t no, nlt_labels_t labels, bool *same)
 {
     const ref_t *r = &u->set->ref[u->set->first[no]];
     nlt_labels_t other;
-    nlt_rc_t rc = part_labels(&u->set->part[r->part], r->id, &u->scratch,
-                              &other, u->err);
+    nlt_rc_t rc = nlt_part_labels(&u->set->part[r->part], r->id, &u->scratch,
+                                  &other, u->err);
 
     if (rc == NLT_OK) {
         *same = nlt_labels_eq(labels, other);
@@ -244,8 +74,8 @@ unite_ref(unite_t *u, uint32_t at)
     set_t *s = u->set;
     const ref_t *r = &s->ref[at];
     nlt_labels_t labels;
-    nlt_rc_t rc =
-        part_labels(&s->part[r->part], r->id, &u->scratch, &labels, u->err);
+    nlt_rc_t rc = nlt_part_labels(&s->part[r->part], r->id, &u->scratch,
+                                  &labels, u->err);
 
     if (rc != NLT_OK) {
         return rc;
@@ -292,11 +122,11 @@ unite_all(unite_t *u)
             s->ref[at] = (ref_t){(uint32_t) p, s->part[p].id[i], 0};
             rc = unite_ref(u, at);
             nlt_pool_rewind(&u->scratch, mark);
+            if (rc == NLT_OK && at % POLL_EVERY == 0) {
+                rc = nlt_part_poll(u->src, u->err);
+            }
             if (rc != NLT_OK) {
                 return rc;
-            }
-            if (at % POLL_EVERY == 0 && canceled(u->src)) {
-                return was_canceled(u->err);
             }
         }
     }
@@ -312,7 +142,7 @@ unite(const nlt_source_t *src, nlt_pool_t *pool, set_t *s, size_t total,
     nlt_rc_t rc;
 
     if (total >= UINT32_MAX / 4) {
-        return over_budget(err);
+        return nlt_part_over_budget(err);
     }
     while (u.n_slots < 2 * total) {
         u.n_slots *= 2;
@@ -325,10 +155,11 @@ unite(const nlt_source_t *src, nlt_pool_t *pool, set_t *s, size_t total,
     u.slot = nlt_pool_array(pool, u.n_slots, sizeof(*u.slot));
     if (s->ref == NULL || s->first == NULL || u.hash == NULL || u.last == NULL
         || u.slot == NULL) {
-        return over_budget(err);
+        return nlt_part_over_budget(err);
     }
     memset(u.slot, 0, u.n_slots * sizeof(*u.slot));
-    nlt_pool_init(&u.scratch, view_of(src)->store->env->mem, SCRATCH_MAX);
+    nlt_pool_init(&u.scratch, nlt_part_view(src)->store->env->mem,
+                  SCRATCH_MAX);
     rc = unite_all(&u);
     nlt_pool_deinit(&u.scratch);
     nlt_pool_rewind(pool, mark);
@@ -339,22 +170,22 @@ static nlt_rc_t
 source_select(const nlt_source_t *src, nlt_pool_t *pool,
               const nlt_select_t *sel, nlt_series_set_t **out, nlt_err_t *err)
 {
-    nlt_view_t *v = view_of(src);
+    nlt_view_t *v = nlt_part_view(src);
     set_t *s = nlt_pool_zalloc(pool, sizeof(*s));
     size_t n_parts = 0, total = 0;
     nlt_rc_t rc;
 
     if (s == NULL) {
-        return over_budget(err);
+        return nlt_part_over_budget(err);
     }
     s->set.source = src;
     s->view = v;
-    rc = find_parts(v, pool, sel->t_min_ms, sel->t_max_ms, &s->part, &n_parts,
-                    err);
+    rc = nlt_parts_find(v, pool, sel->t_min_ms, sel->t_max_ms, &s->part,
+                        &n_parts, err);
     for (size_t i = 0; rc == NLT_OK && i < n_parts; i++) {
-        part_t p = s->part[i];
+        nlt_part_t p = s->part[i];
 
-        rc = select_part(src, pool, sel, &p, err);
+        rc = nlt_part_select(src, pool, sel, &p, err);
         if (rc == NLT_OK && p.n > 0) {
             s->part[s->n_parts++] = p;
             total += p.n;
@@ -461,7 +292,7 @@ block_label(const set_t *s, const ref_t *r, nlt_str_t name)
     stack.under = s->view->store->env->mem;
     stack.used = 0;
     nlt_pool_init(&pool, &mem, SCRATCH_MAX);
-    if (part_labels(&s->part[r->part], r->id, &pool, &labels, &err)
+    if (nlt_part_labels(&s->part[r->part], r->id, &pool, &labels, &err)
         == NLT_OK) {
         value = nlt_labels_get(labels, name);
     }
@@ -474,7 +305,7 @@ source_label(const nlt_series_set_t *set, size_t idx, nlt_str_t name)
 {
     const set_t *s = set_of(set);
     ref_t r = label_ref(s, idx);
-    const part_t *p = &s->part[r.part];
+    const nlt_part_t *p = &s->part[r.part];
 
     return p->arena != NULL ? nlt_arena_label(p->arena, r.id, name)
                             : block_label(s, &r, name);
@@ -487,20 +318,10 @@ source_labels(const nlt_series_set_t *set, size_t idx, nlt_pool_t *pool,
     const set_t *s = set_of(set);
     ref_t r = label_ref(s, idx);
 
-    return part_labels(&s->part[r.part], r.id, pool, out, NULL);
+    return nlt_part_labels(&s->part[r.part], r.id, pool, out, NULL);
 }
 
 /* ---- samples ---- */
-
-static nlt_rc_t
-read_part(const part_t *p, uint32_t id, nlt_read_t what, int64_t t_min,
-          int64_t t_max, nlt_samples_t *out, nlt_err_t *err)
-{
-    if (p->arena != NULL) {
-        return nlt_arena_read(p->arena, id, what, t_min, t_max, out, err);
-    }
-    return met(p, nlt_block_read(p->block, id, t_min, t_max, out, err), err);
-}
 
 /* First index in [0, n) with t_ms >= t, or n. */
 static size_t
@@ -543,7 +364,7 @@ merge_runs(nlt_samples_t *out, size_t at, nlt_err_t *err)
     v = nlt_pool_array(out->pool, n_old, sizeof(*v));
     if (t == NULL || v == NULL) {
         nlt_pool_rewind(out->pool, mark);
-        return over_budget(err);
+        return nlt_part_over_budget(err);
     }
     memcpy(t, out->t_ms + from, n_old * sizeof(*t));
     memcpy(v, out->v + from, n_old * sizeof(*v));
@@ -569,14 +390,14 @@ read_all(const set_t *s, size_t idx, int64_t t_min, int64_t t_max,
     uint32_t next;
 
     if (s->ref == NULL) {
-        return read_part(&s->part[0], s->part[0].id[idx], NLT_READ_ALL, t_min,
-                         t_max, out, err);
+        return nlt_part_read(&s->part[0], s->part[0].id[idx], NLT_READ_ALL,
+                             t_min, t_max, out, err);
     }
     for (next = s->first[idx] + 1; next != 0;) {
         const ref_t *r = &s->ref[next - 1];
         size_t before = out->n;
-        nlt_rc_t rc = read_part(&s->part[r->part], r->id, NLT_READ_ALL, t_min,
-                                t_max, out, err);
+        nlt_rc_t rc = nlt_part_read(&s->part[r->part], r->id, NLT_READ_ALL,
+                                    t_min, t_max, out, err);
 
         if (rc == NLT_OK) {
             rc = merge_runs(out, before, err);
@@ -604,13 +425,13 @@ read_newest(const set_t *s, size_t idx, int64_t t_min, int64_t t_max,
     int64_t t = t_min;
     double v = 0;
     nlt_samples_t one = {.pool = out->pool};
-    nlt_rc_t rc = refs == NULL ? over_budget(err) : NLT_OK;
+    nlt_rc_t rc = refs == NULL ? nlt_part_over_budget(err) : NLT_OK;
 
     for (size_t i = rc == NLT_OK ? refs_of(s, idx, refs) : 0;
          rc == NLT_OK && i-- > 0;) {
         one.n = 0;
-        rc = read_part(&s->part[refs[i].part], refs[i].id, NLT_READ_NEWEST, t,
-                       t_max, &one, err);
+        rc = nlt_part_read(&s->part[refs[i].part], refs[i].id, NLT_READ_NEWEST,
+                           t, t_max, &one, err);
         if (rc == NLT_OK && one.n > 0) {
             t = one.t_ms[one.n - 1];
             v = one.v[one.n - 1];
@@ -622,7 +443,7 @@ read_newest(const set_t *s, size_t idx, int64_t t_min, int64_t t_max,
         return rc;
     }
     if (!nlt_samples_reserve(out, 1)) {
-        return over_budget(err);
+        return nlt_part_over_budget(err);
     }
     out->t_ms[0] = t;
     out->v[0] = v;
@@ -637,8 +458,8 @@ source_read(const nlt_series_set_t *set, size_t idx, nlt_read_t what,
     const set_t *s = set_of(set);
 
     out->n = 0;
-    if (canceled(set->source)) {
-        return was_canceled(err);
+    if (nlt_part_poll(set->source, err) != NLT_OK) {
+        return NLT_ECANCELED;
     }
     if (atomic_load_explicit(&s->view->again, memory_order_relaxed)) {
         return nlt_err_set(err, NLT_EDATA, "a block is damaged");
@@ -651,165 +472,12 @@ source_read(const nlt_series_set_t *set, size_t idx, nlt_read_t what,
                                 : read_newest(s, idx, t_min, t_max, out, err);
 }
 
-/* ---- names and values of labels ---- */
-
-typedef struct {
-    const nlt_source_t *src;
-    nlt_pool_t *pool;
-    nlt_pool_t scratch;
-    nlt_strtab_t found;
-    const nlt_str_t *name; /* values of this label; NULL: all names */
-    nlt_err_t *err;
-} gather_t;
-
-static nlt_rc_t
-gather_add(gather_t *g, nlt_str_t s)
-{
-    uint32_t no;
-
-    return nlt_strtab_add(&g->found, s, &no, NULL) ? NLT_OK
-                                                   : over_budget(g->err);
-}
-
-/* Without matchers the parts have lists. */
-static nlt_rc_t
-gather_list(gather_t *g, const part_t *p)
-{
-    uint32_t tenant = view_of(g->src)->tenant;
-    nlt_str_t *v = NULL;
-    size_t n = 0;
-    nlt_rc_t rc;
-
-    if (p->arena != NULL && g->name == NULL) {
-        rc = nlt_arena_label_names(p->arena, g->pool, tenant, &v, &n);
-    } else if (p->arena != NULL) {
-        rc = nlt_arena_label_values(p->arena, g->pool, tenant, *g->name, &v,
-                                    &n);
-    } else if (g->name == NULL) {
-        rc = met(p, nlt_block_label_names(p->block, g->pool, &v, &n, g->err),
-                 g->err);
-    } else {
-        rc = met(p,
-                 nlt_block_label_values(p->block, *g->name, g->pool, &v, &n,
-                                        g->err),
-                 g->err);
-    }
-    if (rc == NLT_ENOMEM) {
-        return over_budget(g->err);
-    }
-    for (size_t i = 0; rc == NLT_OK && i < n; i++) {
-        rc = gather_add(g, v[i]);
-    }
-    return rc;
-}
-
-static nlt_rc_t
-gather_series(gather_t *g, const part_t *p, uint32_t id)
-{
-    nlt_pool_mark_t mark = nlt_pool_mark(&g->scratch);
-    nlt_labels_t labels;
-    nlt_rc_t rc = part_labels(p, id, &g->scratch, &labels, g->err);
-
-    if (rc == NLT_OK && g->name != NULL) {
-        nlt_str_t value = nlt_labels_get(labels, *g->name);
-
-        if (value.len > 0) {
-            rc = gather_add(g, value);
-        }
-    } else if (rc == NLT_OK) {
-        for (size_t i = 0; rc == NLT_OK && i < labels.n; i++) {
-            rc = gather_add(g, labels.v[i].name);
-        }
-    }
-    nlt_pool_rewind(&g->scratch, mark);
-    return rc;
-}
-
-static nlt_rc_t
-gather_part(gather_t *g, part_t *p, const nlt_select_t *sel)
-{
-    nlt_rc_t rc;
-
-    if (sel->n_matchers == 0) {
-        return canceled(g->src) ? was_canceled(g->err) : gather_list(g, p);
-    }
-    rc = select_part(g->src, g->pool, sel, p, g->err);
-    for (size_t i = 0; rc == NLT_OK && i < p->n; i++) {
-        rc = i % POLL_EVERY == 0 && canceled(g->src)
-                 ? was_canceled(g->err)
-                 : gather_series(g, p, p->id[i]);
-    }
-    return rc;
-}
-
-/* The strings found, sorted, copied into the pool. */
-static nlt_rc_t
-gather_result(gather_t *g, nlt_str_t **out, size_t *n)
-{
-    uint32_t *order = nlt_strtab_order(&g->found);
-    nlt_str_t *v = nlt_pool_array(g->pool, g->found.n, sizeof(*v));
-
-    if (order == NULL || v == NULL) {
-        return over_budget(g->err);
-    }
-    for (size_t i = 0; i < g->found.n; i++) {
-        v[i] = nlt_pool_str(g->pool, g->found.v[order[i]]);
-        if (v[i].len > 0 && v[i].data == NULL) {
-            return over_budget(g->err);
-        }
-    }
-    *out = v;
-    *n = g->found.n;
-    return NLT_OK;
-}
-
-static nlt_rc_t
-gather(const nlt_source_t *src, nlt_pool_t *pool, const nlt_str_t *name,
-       const nlt_select_t *sel, nlt_str_t **out, size_t *n, nlt_err_t *err)
-{
-    nlt_view_t *v = view_of(src);
-    gather_t g = {.src = src, .pool = pool, .name = name, .err = err};
-    part_t *parts;
-    size_t n_parts = 0;
-    nlt_rc_t rc;
-
-    *n = 0;
-    nlt_strtab_init(&g.found, pool);
-    nlt_pool_init(&g.scratch, v->store->env->mem, SCRATCH_MAX);
-    rc = find_parts(v, pool, sel->t_min_ms, sel->t_max_ms, &parts, &n_parts,
-                    err);
-    for (size_t i = 0; rc == NLT_OK && i < n_parts; i++) {
-        rc = gather_part(&g, &parts[i], sel);
-    }
-    if (rc == NLT_OK) {
-        rc = gather_result(&g, out, n);
-    }
-    nlt_pool_deinit(&g.scratch);
-    return rc;
-}
-
-static nlt_rc_t
-source_label_names(const nlt_source_t *src, nlt_pool_t *pool,
-                   const nlt_select_t *sel, nlt_str_t **out, size_t *n,
-                   nlt_err_t *err)
-{
-    return gather(src, pool, NULL, sel, out, n, err);
-}
-
-static nlt_rc_t
-source_label_values(const nlt_source_t *src, nlt_pool_t *pool, nlt_str_t name,
-                    const nlt_select_t *sel, nlt_str_t **out, size_t *n,
-                    nlt_err_t *err)
-{
-    return gather(src, pool, &name, sel, out, n, err);
-}
-
 const nlt_source_ops_t nlt_store_source_ops = {
     .select = source_select,
     .label = source_label,
     .labels = source_labels,
     .read = source_read,
     .close = source_close,
-    .label_names = source_label_names,
-    .label_values = source_label_values,
+    .label_names = nlt_store_label_names,
+    .label_values = nlt_store_label_values,
 };

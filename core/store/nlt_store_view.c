@@ -21,6 +21,36 @@ marks_of(const nlt_block_list_t *list)
     return list->n + list->n_damaged;
 }
 
+/*
+ * The order is what makes a view whole.  Rules first: one that is gone when
+ * we look had nothing left that could be met afterwards.  Arenas second: one
+ * that is retired after this stays mapped; of one that was retired before, the
+ * generation already counts the blocks.
+ */
+static nlt_rc_t
+take(nlt_view_t *v, nlt_head_t *head, nlt_err_t *err)
+{
+    nlt_store_t *s = v->store;
+    nlt_head_ctl_t *ctl = nlt_head_ctl(head);
+    nlt_rc_t rc = nlt_deletes_acquire(
+        s->deletes, atomic_load(&ctl->deletes_gen), &v->deletes, err);
+
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    nlt_head_pin(head, &v->head);
+    rc = nlt_block_set_reload(s->blocks, atomic_load(&ctl->manifest_gen), err);
+    if (rc != NLT_OK) {
+        nlt_head_unpin(head, &v->head);
+        nlt_deletes_release(s->deletes, v->deletes);
+        return rc;
+    }
+    v->blocks = nlt_block_set_acquire(s->blocks);
+    v->t_oldest_ms = atomic_load(&ctl->t_oldest_ms);
+    nlt_cutter_init(&v->cutter, s->env->mem, v->deletes, v->tenant);
+    return NLT_OK;
+}
+
 /* Nothing was used yet; who is left out, for this view too. */
 static void
 set_marks(nlt_view_t *v)
@@ -39,7 +69,6 @@ nlt_view_open(nlt_store_t *s, uint32_t tenant, const int *cancel,
               nlt_view_t *out, nlt_err_t *err)
 {
     nlt_head_t *head = nlt_store_hold(s);
-    nlt_head_ctl_t *ctl;
     size_t n;
     nlt_rc_t rc;
 
@@ -51,20 +80,11 @@ nlt_view_open(nlt_store_t *s, uint32_t tenant, const int *cancel,
                            status.reason);
     }
     *out = (nlt_view_t){.store = s, .tenant = tenant};
-    ctl = nlt_head_ctl(head);
-    /*
-     * Arenas first: one that is retired after this stays mapped; of one that
-     * was retired before, the generation already counts the blocks.
-     */
-    nlt_head_pin(head, &out->head);
-    rc = nlt_block_set_reload(s->blocks, atomic_load(&ctl->manifest_gen), err);
+    rc = take(out, head, err);
     if (rc != NLT_OK) {
-        nlt_head_unpin(head, &out->head);
         nlt_store_let_go(s);
         return rc;
     }
-    out->blocks = nlt_block_set_acquire(s->blocks);
-    out->t_oldest_ms = atomic_load(&ctl->t_oldest_ms);
     out->source = (nlt_source_t){&nlt_store_source_ops, out, cancel};
     n = marks_of(list_of(out));
     out->marks = n > 0 ? nlt_mem_zalloc(s->env->mem, n) : NULL;
@@ -80,8 +100,10 @@ void
 nlt_view_close(nlt_view_t *v)
 {
     nlt_mem_free(v->store->env->mem, v->marks, marks_of(list_of(v)));
+    nlt_cutter_deinit(&v->cutter);
     nlt_block_set_release(v->store->blocks, v->blocks);
     nlt_head_unpin(v->store->head, &v->head);
+    nlt_deletes_release(v->store->deletes, v->deletes);
     nlt_store_let_go(v->store);
     *v = (nlt_view_t){.store = NULL};
 }

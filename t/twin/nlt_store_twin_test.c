@@ -1,11 +1,12 @@
 /*
  * nlt_store_twin_test.c - the whole store against sorted arrays.
  *
- * Random writes (live, late, doubled, contradicting), time that passes,
- * flushes, restarts with and without the head: the view must always answer
- * what the arrays say.
+ * Random writes (live, late, doubled, contradicting), deletes and what is
+ * written again after them, time that passes, flushes, merges, restarts with
+ * and without the head: the view must always answer what the arrays say.  A
+ * delete takes out of an array what is in it then.
  */
-#include "store/nlt_store_fixture.h"
+#include "store/nlt_delete_fixture.h"
 
 static int64_t
 some_time(const fx_t *fx)
@@ -54,6 +55,33 @@ write_batch(fx_t *fx)
     }
 }
 
+/* Some series, some time; often what was deleted is written again. */
+static void
+delete_some(fx_t *fx)
+{
+    uint64_t mask = nlt_test_below(6) == 0 ? ~UINT64_C(0)
+                                           : nlt_test_rand() & nlt_test_rand();
+    int64_t a = nlt_test_below(5) == 0 ? INT64_MIN : some_time(fx);
+    int64_t b = nlt_test_below(5) == 0 ? INT64_MAX : some_time(fx);
+    int64_t t_min = nlt_min_i64(a, b), t_max = nlt_max_i64(a, b);
+    int64_t again[32];
+    unsigned no = (unsigned) nlt_test_below(FX_SERIES);
+    const fx_series_t *s = &fx->series[no];
+    size_t n = 0;
+    nlt_err_t err;
+
+    mask |= UINT64_C(1) << no;
+    for (size_t i = 0; i < s->n && n < NLT_COUNT(again); i++) {
+        if (s->v[i].t_ms >= t_min && s->v[i].t_ms <= t_max) {
+            again[n++] = s->v[i].t_ms;
+        }
+    }
+    NLT_CHECK_INT(fx_delete(fx, mask, t_min, t_max, &err), NLT_OK);
+    for (size_t i = 0; i < n; i += 1 + nlt_test_below(2)) {
+        (void) fx_write(fx, no, again[i], some_value());
+    }
+}
+
 static void
 restart(fx_t *fx, bool lose_head)
 {
@@ -68,7 +96,8 @@ static void
 store_answers_like_sorted_arrays(void)
 {
     fx_t fx;
-    unsigned flushes = 0, restarts = 0, lost = 0;
+    unsigned flushes = 0, restarts = 0, lost = 0, deletes = 0, cleans = 0;
+    nlt_err_t err;
 
     fx_init(&fx);
     fx.conf.retention_ms = 365 * 24 * FX_HOUR;
@@ -89,6 +118,13 @@ store_answers_like_sorted_arrays(void)
         } else if (r < 8) {
             fx.now_ms += (int64_t) nlt_test_below(3 * FX_HOUR);
             fx_step(&fx, 1);
+        } else if (r < 11) {
+            delete_some(&fx);
+            deletes++;
+        } else if (r < 12) {
+            NLT_CHECK_INT(fx_clean(&fx, &err), NLT_OK);
+            NLT_CHECK_INT(fx_rules(&fx), 0);
+            cleans++;
         } else {
             fx.now_ms += (int64_t) nlt_test_below(60000);
         }
@@ -103,8 +139,9 @@ store_answers_like_sorted_arrays(void)
     }
     restart(&fx, true);
     NLT_CHECK(fx_check(&fx, INT64_MIN, INT64_MAX));
-    printf("# %u flushes, %u restarts, %u lost heads\n", flushes, restarts,
-           lost);
+    printf("# %u flushes, %u restarts, %u lost heads, %u deletes, %u "
+           "cleanings\n",
+           flushes, restarts, lost, deletes, cleans);
     fx_deinit(&fx);
 }
 

@@ -112,6 +112,7 @@ typedef struct {
     char path[40];
     int fd;
     int polls_left; /* then the flush is canceled; < 0: never */
+    const nlt_delete_list_t *deletes;
 } flush_fx_t;
 
 static nlt_rc_t
@@ -181,6 +182,7 @@ flush(flush_fx_t *f, size_t *n_blocks)
         .blocks_fd = f->fd,
         .store_id = store_id,
         .now_ms = NOW_MS,
+        .deletes = f->deletes,
         .poll = poll_cb,
         .poll_ctx = f,
     };
@@ -303,6 +305,130 @@ flush_of_an_empty_arena_makes_no_block(void)
     teardown(&f);
 }
 
+/* ---- deletes ---- */
+
+static nlt_matcher_t some[] = {
+    {NLT_MATCH_RE, {1, "i"}, {3, "1|2"}, NULL},
+    {NLT_MATCH_EQ, {1, "i"}, {1, "3"}, NULL},
+    {NLT_MATCH_EQ, {1, "i"}, {1, "4"}, NULL},
+};
+static nlt_delete_set_t sets[] = {{&some[0], 1}, {&some[1], 1}, {&some[2], 1}};
+
+/* Is the string a symbol of any block? */
+static bool
+has_value(flush_fx_t *f, const char *value)
+{
+    bool found = false;
+
+    for (size_t b = 0; b < f->m.n_blocks; b++) {
+        nlt_block_t *block;
+        nlt_str_t *v;
+        nlt_pool_t pool;
+        nlt_err_t err;
+        size_t n;
+
+        nlt_pool_init(&pool, &nlt_mem_libc, 64 << 20);
+        NLT_CHECK_INT(nlt_block_open(&nlt_env_posix, f->fd,
+                                     f->m.blocks[b].ulid.c, &block, &err),
+                      NLT_OK);
+        NLT_CHECK_INT(nlt_block_validate(block, &pool, &err), NLT_OK);
+        NLT_CHECK_INT(
+            nlt_block_label_values(block, NLT_STR("i"), &pool, &v, &n, &err),
+            NLT_OK);
+        for (size_t i = 0; i < n; i++) {
+            found |= nlt_str_eq(v[i], nlt_test_str(value));
+        }
+        nlt_block_close(block);
+        nlt_pool_deinit(&pool);
+    }
+    return found;
+}
+
+static void
+deleted_samples_are_not_flushed(void)
+{
+    nlt_delete_t rules[] = {
+        /* all of 1 and 2; half of 3; of 4 later arenas and tenants only */
+        {5, 0, INT64_MIN, INT64_MAX, 3, &sets[0], 1},
+        {6, 0, NOW_MS - HOUR_MS / 2, NOW_MS, 9, &sets[1], 1},
+        {8, 0, INT64_MIN, INT64_MAX, 2, &sets[2], 1},
+        {9, 1, INT64_MIN, INT64_MAX, 3, &sets[2], 1},
+    };
+    nlt_delete_list_t l = {.last = 11, .v = rules, .n = NLT_COUNT(rules)};
+    size_t n_blocks, samples = 0;
+    flush_fx_t f;
+
+    setup(&f);
+    f.deletes = &l;
+    for (unsigned i = 0; i < 6; i++) {
+        fill(&f, i, NOW_MS - HOUR_MS + 1, 60000, 60);
+    }
+    NLT_CHECK_INT(flush(&f, &n_blocks), NLT_OK);
+    for (size_t b = 0; b < f.m.n_blocks; b++) {
+        NLT_CHECK_INT(f.m.blocks[b].deletes, 11);
+        NLT_CHECK_INT(f.m.blocks[b].level, 1);
+        samples += f.m.blocks[b].n_samples;
+    }
+    NLT_CHECK_INT(samples, 3 * 60 + 30);
+    NLT_CHECK(has_value(&f, "0") && has_value(&f, "3") && has_value(&f, "4"));
+    NLT_CHECK(!has_value(&f, "1") && !has_value(&f, "2"));
+    teardown(&f);
+}
+
+static void
+arena_of_which_nothing_is_left_makes_no_block(void)
+{
+    nlt_delete_set_t every = {NULL, 0};
+    nlt_delete_t rule = {1, 0, INT64_MIN, INT64_MAX, 3, &every, 1};
+    nlt_delete_list_t l = {.last = 1, .v = &rule, .n = 1};
+    size_t n_blocks = 77;
+    flush_fx_t f;
+
+    setup(&f);
+    f.deletes = &l;
+    fill(&f, 1, NOW_MS - HOUR_MS, 60000, 60);
+    NLT_CHECK_INT(flush(&f, &n_blocks), NLT_OK);
+    NLT_CHECK_INT(n_blocks, 0);
+    NLT_CHECK_INT(entries(&f), 0);
+    teardown(&f);
+}
+
+/* What cannot be told now is left to the block. */
+static void
+rule_whose_expression_takes_too_long_stays_in_force(void)
+{
+    nlt_matcher_t hard = {NLT_MATCH_RE, {1, "x"}, {11, "(a+)+(b|c)"}, NULL};
+    nlt_delete_set_t set = {&hard, 1};
+    nlt_delete_t rules[] = {
+        {5, 0, INT64_MIN, INT64_MAX, 3, &sets[0], 1},
+        {6, 0, INT64_MIN, INT64_MAX, 3, &set, 1},
+    };
+    nlt_delete_list_t l = {.last = 6, .v = rules, .n = 2};
+    char text[4000];
+    nlt_label_t v = {NLT_STR("x"), {sizeof(text), text}};
+    nlt_append_result_t result;
+    uint32_t series;
+    size_t n_blocks;
+    flush_fx_t f;
+
+    hard.value = NLT_STR("(a+)+(b|c)");
+    memset(text, 'a', sizeof(text));
+    setup(&f);
+    f.deletes = &l;
+    fill(&f, 1, NOW_MS - HOUR_MS, 60000, 3);
+    NLT_CHECK_INT(fixture_register(f.head, nlt_head_active(f.head), 0,
+                                   (nlt_labels_t){&v, 1}, &series),
+                  NLT_OK);
+    NLT_CHECK_INT(
+        fixture_append(nlt_head_active(f.head), series, NOW_MS, 1, &result),
+        NLT_OK);
+    NLT_CHECK_INT(flush(&f, &n_blocks), NLT_OK);
+    NLT_CHECK_INT(n_blocks, 1);
+    NLT_CHECK_INT(f.m.blocks[0].deletes, 5);
+    NLT_CHECK_INT(f.m.blocks[0].n_samples, 1);
+    teardown(&f);
+}
+
 /* Wherever it is interrupted, nothing stays; then it succeeds. */
 static void
 flush_canceled_anywhere_leaves_nothing(void)
@@ -339,6 +465,9 @@ main(void)
     NLT_TEST(block_names_tell_whose_they_are);
     NLT_TEST(flush_writes_sorted_series_in_windows);
     NLT_TEST(flush_of_an_empty_arena_makes_no_block);
+    NLT_TEST(deleted_samples_are_not_flushed);
+    NLT_TEST(arena_of_which_nothing_is_left_makes_no_block);
+    NLT_TEST(rule_whose_expression_takes_too_long_stays_in_force);
     NLT_TEST(flush_canceled_anywhere_leaves_nothing);
     return nlt_test_done();
 }

@@ -1,10 +1,11 @@
 /*
  * nlt_replay_test.c - logs read back into the head.
  */
-#include "nlt_store_fixture.h"
+#include "nlt_delete_fixture.h"
 
 #include "nlt_filenames.h"
 #include "nlt_guard.h"
+#include "nlt_manifest.h"
 #include "nlt_replay.h"
 #include "nlt_test_mem.h"
 
@@ -276,6 +277,105 @@ replay_needs_no_more_memory_than_writing(void)
     unwatch(&fx);
 }
 
+/* ---- what is deleted ---- */
+
+/* A rule about {name=~value} of arenas up to 1, as a worker writes it. */
+static void
+write_rule(fx_t *fx, nlt_str_t name, nlt_str_t value, int64_t t_min,
+           int64_t t_max)
+{
+    nlt_matcher_t m = {NLT_MATCH_RE, name, value, NULL};
+    nlt_delete_set_t set = {&m, 1};
+    nlt_delete_t d = {.t_min_ms = t_min,
+                      .t_max_ms = t_max,
+                      .arena_max = 1,
+                      .sets = &set,
+                      .n_sets = 1};
+    int fd = open(fx->path, O_RDONLY | O_DIRECTORY);
+    nlt_manifest_t m_id;
+    nlt_err_t err;
+
+    nlt_manifest_init(&m_id, &nlt_mem_libc, NULL);
+    NLT_CHECK_INT(nlt_manifest_load(&m_id, &nlt_env_posix, fd, NULL, &err),
+                  NLT_OK);
+    NLT_CHECK_INT(nlt_deletes_add(&nlt_env_posix, fd, m_id.store_id, &d, &err),
+                  NLT_OK);
+    nlt_manifest_deinit(&m_id);
+    close(fd);
+}
+
+/* Series in the active arena, with samples or not. */
+static uint64_t
+registered(fx_t *fx)
+{
+    nlt_store_gauges_t g;
+
+    nlt_store_gauges(fx->store, &g);
+    return g.active_series;
+}
+
+static void
+deleted_samples_are_not_replayed(void)
+{
+    fx_t fx;
+
+    fx_init(&fx);
+    NLT_CHECK(fx_start(&fx));
+    for (unsigned no = 0; no < 4; no++) {
+        for (int i = 0; i < 20; i++) {
+            NLT_CHECK_INT(fx_write(&fx, no, FX_NOW - 1000 * i, no), NLT_OK);
+        }
+    }
+    fx_close(&fx);
+    fx_remove_head(&fx);
+    write_rule(&fx, NLT_STR("i"), NLT_STR("1"), INT64_MIN, INT64_MAX);
+    write_rule(&fx, NLT_STR("i"), NLT_STR("2|3"), FX_NOW - 5500, FX_NOW - 900);
+    write_rule(&fx, NLT_STR("i"), NLT_STR("3"), FX_NOW - 6000, FX_NOW - 6000);
+    fx_model_delete(&fx, 1u << 1, INT64_MIN, INT64_MAX, false);
+    fx_model_delete(&fx, 3u << 2, FX_NOW - 5500, FX_NOW - 900, false);
+    fx_model_delete(&fx, 1u << 3, FX_NOW - 6000, FX_NOW - 6000, false);
+    NLT_CHECK(fx_start(&fx));
+    NLT_CHECK(fx_check(&fx, INT64_MIN, INT64_MAX));
+    /* Not even the name of the one of which nothing is left. */
+    NLT_CHECK_INT(registered(&fx), 3);
+    /* From what was logged again, too: its arena is not under the rules. */
+    fx_close(&fx);
+    fx_remove_head(&fx);
+    NLT_CHECK(fx_start(&fx));
+    NLT_CHECK(fx_check(&fx, INT64_MIN, INT64_MAX));
+    NLT_CHECK_INT(fx_write(&fx, 1, FX_NOW - 3000, 9), NLT_OK);
+    NLT_CHECK(fx_check(&fx, INT64_MIN, INT64_MAX));
+    fx_deinit(&fx);
+}
+
+/* When one arena is not enough, the log is read again from the start. */
+static void
+deleted_samples_of_a_large_log_are_not_replayed(void)
+{
+    enum {
+        N = 16000
+    };
+    fx_t fx;
+
+    fx_init(&fx);
+    fx.conf.memory_bytes = 144u << 20;
+    NLT_CHECK(fx_start(&fx));
+    for (unsigned i = 0; i < 2 * N; i++) {
+        if (write_wide(&fx, i % N, i < N ? FX_NOW - 1000 : FX_NOW) != NLT_OK) {
+            NLT_CHECK(false);
+            break;
+        }
+    }
+    fx_close(&fx);
+    fx_remove_head(&fx);
+    fx.conf.memory_bytes = NLT_HEAD_MEMORY_MIN;
+    write_rule(&fx, NLT_STR("v"), NLT_STR("01[4-9].*"), INT64_MIN, INT64_MAX);
+    write_rule(&fx, NLT_STR("v"), NLT_STR("01[4-9].*"), INT64_MIN, INT64_MAX);
+    NLT_CHECK(fx_start(&fx));
+    NLT_CHECK(has_wide(&fx, 14000));
+    fx_deinit(&fx);
+}
+
 /* An arena that fills up is rotated before writes fail. */
 static void
 full_arenas_are_flushed_while_writing(void)
@@ -408,6 +508,8 @@ main(void)
     NLT_TEST(canonical_bytes_become_labels);
     NLT_TEST(log_larger_than_an_arena_is_replayed_into_several);
     NLT_TEST(replay_needs_no_more_memory_than_writing);
+    NLT_TEST(deleted_samples_are_not_replayed);
+    NLT_TEST(deleted_samples_of_a_large_log_are_not_replayed);
     NLT_TEST(full_arenas_are_flushed_while_writing);
     NLT_TEST(foreign_log_is_set_aside);
     NLT_TEST(a_page_that_is_not_given_is_not_taken_for_a_torn_one);
