@@ -1,7 +1,8 @@
 /*
  * fuzz_xor.c - arbitrary bytes as an XOR chunk: count header and stream.
  *
- * What decodes must survive encoding, greedy and with look-ahead.
+ * What decodes must survive encoding, greedy and with look-ahead, and being
+ * joined to itself as it is.
  */
 #include <stdlib.h>
 
@@ -26,6 +27,37 @@ check_encodes(const int64_t *t, const double *v, uint32_t n, unsigned ahead)
         || nlt_xor_decode(p + 2, len - 2, n, t2, v2, NULL, NULL) != NLT_OK
         || memcmp(t, t2, n * sizeof(*t)) != 0
         || memcmp(v, v2, n * sizeof(*v)) != 0) {
+        abort();
+    }
+    free(p);
+    free(t2);
+    free(v2);
+}
+
+static void
+check_joins(const uint8_t *stream, const nlt_xor_state_t *end, uint64_t n_bits,
+            const int64_t *t, const double *v)
+{
+    uint32_t n = end->count;
+    uint8_t *p = malloc(nlt_xor_chunk_bytes_max(2 * (size_t) n));
+    int64_t *t2 = malloc(2 * n * sizeof(*t2));
+    double *v2 = malloc(2 * n * sizeof(*v2));
+    nlt_xor_join_t j;
+    size_t len = 0;
+
+    if (p == NULL || t2 == NULL || v2 == NULL) {
+        abort();
+    }
+    nlt_xor_join_init(&j);
+    for (int i = 0; i < 2; i++) {
+        len = nlt_xor_join(&j, stream, end, n_bits, t, v, p);
+    }
+    if (len > nlt_xor_chunk_bytes_max(2 * (size_t) n)
+        || nlt_xor_decode(p + 2, len - 2, 2 * n, t2, v2, NULL, NULL) != NLT_OK
+        || memcmp(t, t2, n * sizeof(*t)) != 0
+        || memcmp(v, v2, n * sizeof(*v)) != 0
+        || memcmp(t, t2 + n, n * sizeof(*t)) != 0
+        || memcmp(v, v2 + n, n * sizeof(*v)) != 0) {
         abort();
     }
     free(p);
@@ -58,6 +90,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         check_encodes(t, v, n, 0);
         check_encodes(t, v, n, 16);
+        if (n <= NLT_XOR_SAMPLES_MAX / 2) {
+            check_joins(data + 2, &state, n_bits, t, v);
+        }
     }
     free(t);
     free(v);

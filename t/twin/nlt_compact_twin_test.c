@@ -395,6 +395,67 @@ check_order(bm_block_t *const *order, size_t n, int64_t t_oldest,
     nlt_pool_deinit(&pool);
 }
 
+/*
+ * The first k blocks are merged first, the result then with the others: what
+ * comes out is that of all at once, though some samples were in chunks that
+ * were joined, copied and merged twice.
+ */
+static void
+check_steps(bm_block_t *const *order, size_t n, int64_t t_oldest,
+            const nlt_delete_list_t *deletes)
+{
+    size_t k = 1 + nlt_test_below(n - 1);
+    nlt_compact_source_t src[SOURCES_MAX];
+    nlt_compact_conf_t conf = {.env = &nlt_env_posix,
+                               .blocks_fd = dir_fd,
+                               .store_id = store_id,
+                               .now_ms = NOW_MS,
+                               .t_oldest_ms = t_oldest,
+                               .deletes = deletes,
+                               .level = 2};
+    bm_merged_t want[BM_SETS];
+    nlt_manifest_block_t first, out;
+    nlt_block_t *b = NULL;
+    nlt_pool_t pool;
+    nlt_err_t err = {.text = ""};
+    uint64_t n_samples = 0;
+    nlt_rc_t rc;
+
+    nlt_pool_init(&pool, &nlt_mem_libc, 1 << 30);
+    for (size_t i = 0; i < n; i++) {
+        src[i] = (nlt_compact_source_t){order[i]->block, order[i]->info};
+    }
+    for (size_t set = 0; set < BM_SETS; set++) {
+        want[set] = bm_merge(order, n, set, t_oldest, deletes, &pool);
+        n_samples += want[set].n;
+    }
+    rc = nlt_compact_blocks(&conf, src, k, &first, NULL, &err);
+    if (rc == NLT_OK && first.n_samples > 0) {
+        rc = nlt_block_open(&nlt_env_posix, dir_fd, first.ulid.c, &b, &err);
+        src[k - 1] = (nlt_compact_source_t){b, first};
+        k--;
+    }
+    if (rc == NLT_OK && n > k) {
+        conf.level = 3;
+        rc = nlt_compact_blocks(&conf, src + k, n - k, &out, NULL, &err);
+    }
+    if (rc != NLT_OK) {
+        printf("# %s\n", err.text);
+    }
+    NLT_CHECK_INT(rc, NLT_OK);
+    NLT_CHECK_INT(out.n_samples, n_samples);
+    if (rc == NLT_OK && n_samples > 0) {
+        check_block(&out, want, n_samples, 0, t_oldest, deletes, &pool);
+    }
+    if (b != NULL) {
+        nlt_block_close(b);
+        NLT_CHECK_INT(
+            nlt_io_remove_tree(&nlt_io_posix, dir_fd, first.ulid.c, &err),
+            NLT_OK);
+    }
+    nlt_pool_deinit(&pool);
+}
+
 /* All orders of v[k ..]. */
 static void
 check_orders(bm_block_t **v, size_t k, size_t n, int64_t t_oldest,
@@ -441,6 +502,9 @@ check_round(size_t n, int64_t spread, bool histograms, bool with_deletes)
         check_orders(v, 0, n, t_oldest, deletes);
     } else {
         check_order(v, n, t_oldest, deletes);
+    }
+    if (n > 1 && !histograms) {
+        check_steps(v, n, t_oldest, deletes);
     }
     free_deletes(deletes);
     for (size_t i = 0; i < n; i++) {
