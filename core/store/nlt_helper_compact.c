@@ -39,13 +39,6 @@
 /* One block of a store that is limited has at most this share of it. */
 #define SIZE_SHARE 10
 
-typedef struct {
-    nlt_helper_t *h;
-    int64_t watched_ns;
-    nlt_rc_t rc;   /* of what was done in between */
-    nlt_err_t err; /* likewise */
-} merge_t;
-
 /* ---- blocks to leave alone ---- */
 
 static void
@@ -92,8 +85,8 @@ pause(nlt_helper_t *h, int64_t ms)
 
 /* ---- in between ---- */
 
-nlt_rc_t
-nlt_helper_watch(nlt_helper_t *h, nlt_err_t *err)
+static nlt_rc_t
+watch(nlt_helper_t *h, nlt_err_t *err)
 {
     nlt_head_arena_slot_t *sealed;
     bool more = false;
@@ -118,18 +111,18 @@ nlt_helper_watch(nlt_helper_t *h, nlt_err_t *err)
     return rc;
 }
 
-static nlt_rc_t
-merge_poll_cb(void *ctx)
+nlt_rc_t
+nlt_helper_watch_cb(void *ctx)
 {
-    merge_t *mg = ctx;
+    nlt_helper_watch_t *w = ctx;
 
-    mg->rc = nlt_helper_poll_cb(mg->h);
-    if (mg->rc == NLT_OK
-        && nlt_helper_older(mg->h, mg->watched_ns, NLT_HELPER_WATCH_MS)) {
-        mg->watched_ns = nlt_mono_ns(mg->h->env);
-        mg->rc = nlt_helper_watch(mg->h, &mg->err);
+    w->rc = nlt_helper_poll_cb(w->h);
+    if (w->rc == NLT_OK
+        && nlt_helper_older(w->h, w->since_ns, NLT_HELPER_WATCH_MS)) {
+        w->since_ns = nlt_mono_ns(w->h->env);
+        w->rc = watch(w->h, &w->err);
     }
-    return mg->rc;
+    return w->rc;
 }
 
 /* ---- one merge ---- */
@@ -264,7 +257,7 @@ merge(nlt_helper_t *h, const nlt_compact_plan_t *p, int64_t now_ms,
     nlt_compact_source_t src[NLT_COMPACT_BLOCKS_MAX];
     nlt_block_t *blocks[NLT_COMPACT_BLOCKS_MAX] = {NULL};
     nlt_manifest_block_t result = {.n_samples = 0};
-    merge_t mg = {.h = h, .watched_ns = nlt_mono_ns(h->env)};
+    nlt_helper_watch_t w = {.h = h, .since_ns = nlt_mono_ns(h->env)};
     nlt_compact_conf_t conf = {
         .env = h->env,
         .blocks_fd = h->dir.blocks_fd,
@@ -272,8 +265,8 @@ merge(nlt_helper_t *h, const nlt_compact_plan_t *p, int64_t now_ms,
         .now_ms = now_ms,
         .t_oldest_ms = atomic_load(&nlt_helper_ctl(h)->t_oldest_ms),
         .level = p->level,
-        .poll = merge_poll_cb,
-        .poll_ctx = &mg,
+        .poll = nlt_helper_watch_cb,
+        .poll_ctx = &w,
     };
     int64_t start_ns = nlt_mono_ns(h->env);
     nlt_delete_list_t *deletes = NULL;
@@ -305,20 +298,20 @@ merge(nlt_helper_t *h, const nlt_compact_plan_t *p, int64_t now_ms,
     if (rc == NLT_OK) {
         h->starved = false;
         count(h, p, &result, start_ns);
-    } else if (mg.rc == NLT_OK) {
+    } else if (w.rc == NLT_OK) {
         note_failure(h, src, p->n, bad, rc);
         if (rc == NLT_EFULL) {
             say_starved(h, true);
             rc = NLT_OK;
         }
-    } else if (mg.rc == NLT_AGAIN) {
+    } else if (w.rc == NLT_AGAIN) {
         pause(h, GIVEN_UP_MS);
         rc = NLT_OK;
     } else {
         /* What happened in between, not to the merge. */
-        rc = mg.rc;
-        if (mg.err.rc != NLT_OK) {
-            *err = mg.err;
+        rc = w.rc;
+        if (w.err.rc != NLT_OK) {
+            *err = w.err;
         }
     }
     return rc;

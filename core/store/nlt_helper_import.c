@@ -30,27 +30,6 @@ nlt_helper_import_recover(nlt_helper_t *h, nlt_err_t *err)
     return nlt_import_recover(h->import, &h->manifest, err);
 }
 
-typedef struct {
-    nlt_helper_t *h;
-    int64_t watched_ns;
-    nlt_rc_t rc;   /* of what was done in between */
-    nlt_err_t err; /* likewise */
-} import_t;
-
-static nlt_rc_t
-import_poll_cb(void *ctx)
-{
-    import_t *in = ctx;
-
-    in->rc = nlt_helper_poll_cb(in->h);
-    if (in->rc == NLT_OK
-        && nlt_helper_older(in->h, in->watched_ns, NLT_HELPER_WATCH_MS)) {
-        in->watched_ns = nlt_mono_ns(in->h->env);
-        in->rc = nlt_helper_watch(in->h, &in->err);
-    }
-    return in->rc;
-}
-
 /*
  * The highest number that a delete ever got.  One that is written right after
  * this concerns the block though it was asked for before: nobody can tell.
@@ -135,12 +114,12 @@ nlt_rc_t
 nlt_helper_import(nlt_helper_t *h, bool *more, nlt_err_t *err)
 {
     int64_t start_ns = nlt_mono_ns(h->env);
-    import_t in = {.h = h, .watched_ns = start_ns};
+    nlt_helper_watch_t w = {.h = h, .since_ns = start_ns};
     nlt_import_look_t look = {
         .manifest = &h->manifest,
         .t_oldest_ms = atomic_load(&nlt_helper_ctl(h)->t_oldest_ms),
-        .poll = import_poll_cb,
-        .poll_ctx = &in,
+        .poll = nlt_helper_watch_cb,
+        .poll_ctx = &w,
     };
     nlt_import_result_t r;
     nlt_rc_t rc = nlt_import_look(h->import, &look, &r, err);
@@ -148,8 +127,8 @@ nlt_helper_import(nlt_helper_t *h, bool *more, nlt_err_t *err)
     atomic_fetch_add(&nlt_helper_ctl(h)->counters.imports_refused,
                      r.n_refused);
     *more = r.found;
-    if (rc != NLT_OK && in.rc == rc && rc != NLT_ECANCELED && err != NULL) {
-        *err = in.err;
+    if (rc != NLT_OK && w.rc == rc && rc != NLT_ECANCELED && err != NULL) {
+        *err = w.err;
     }
     if (rc == NLT_OK && r.found) {
         rc = commit(h, &r, err);

@@ -284,14 +284,21 @@ NLT_CHECKED nlt_rc_t nlt_helper_retain(nlt_helper_t *h, bool *more,
                                        nlt_err_t *err);
 
 /*
- * For long work to call every NLT_HELPER_WATCH_MS: removes what expires and
- * flushes arenas that were sealed meanwhile, each with a commit of its own.
- * Blocks are added and taken away, so the MANIFEST is not what it was.
- * NLT_ECANCELED: the stage is another now, or the head is to be given up;
- * errors as nlt_helper_flush() and nlt_helper_retain().
+ * Callback of long work between commits (nlt_helper_compact.c): what
+ * nlt_helper_poll_cb() does, and every NLT_HELPER_WATCH_MS it removes what
+ * expires and flushes arenas that were sealed meanwhile, each with a commit of
+ * its own.  Blocks are added and taken away, so the MANIFEST is not what it
+ * was.  NLT_ECANCELED: the stage is another now, or the head is to be given
+ * up; errors as nlt_helper_flush() and nlt_helper_retain().
  */
 #define NLT_HELPER_WATCH_MS 200
-NLT_CHECKED nlt_rc_t nlt_helper_watch(nlt_helper_t *h, nlt_err_t *err);
+typedef struct {
+    nlt_helper_t *h;
+    int64_t since_ns; /* of the monotonic clock: when last, or the start */
+    nlt_rc_t rc;      /* of what was done in between, not of the work */
+    nlt_err_t err;    /* likewise */
+} nlt_helper_watch_t;
+nlt_rc_t nlt_helper_watch_cb(void *ctx);
 
 /* ---- nlt_helper_import.c ---- */
 

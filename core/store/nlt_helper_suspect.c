@@ -71,9 +71,13 @@ note_verdict(nlt_helper_t *h, const nlt_ulid_t *ulid, nlt_rc_t rc)
     return news;
 }
 
-/* The whole block: NLT_OK, NLT_EDATA, NLT_EVERSION, or why not looked at. */
+/*
+ * The whole block: NLT_OK, NLT_EDATA, NLT_EVERSION, or why not looked at.  It
+ * may take minutes; w->rc is NLT_OK unless something else ended it.
+ */
 static nlt_rc_t
-check_block(nlt_helper_t *h, const char *ulid, nlt_err_t *why)
+check_block(nlt_helper_t *h, const char *ulid, nlt_helper_watch_t *w,
+            nlt_err_t *why)
 {
     nlt_block_t *b;
     nlt_pool_t pool;
@@ -83,7 +87,7 @@ check_block(nlt_helper_t *h, const char *ulid, nlt_err_t *why)
         return rc;
     }
     nlt_pool_init(&pool, h->env->mem, CHECK_BYTES);
-    rc = nlt_block_check(b, &pool, nlt_helper_poll_cb, h, NULL, why);
+    rc = nlt_block_check(b, &pool, nlt_helper_watch_cb, w, NULL, why);
     nlt_pool_deinit(&pool);
     nlt_block_close(b);
     return rc;
@@ -184,11 +188,17 @@ quarantine(nlt_helper_t *h, const char *ulid, const nlt_err_t *why,
            nlt_err_t *err)
 {
     size_t idx = nlt_manifest_find(&h->manifest, ulid);
-    nlt_manifest_block_t b = h->manifest.blocks[idx];
-    nlt_manifest_damaged_t d = {b.ulid, b.t_min_ms, b.t_end_ms};
     nlt_manifest_t next = {.mem = h->env->mem};
-    nlt_rc_t rc = nlt_manifest_copy(&next, &h->manifest);
+    nlt_manifest_block_t b;
+    nlt_manifest_damaged_t d;
+    nlt_rc_t rc;
 
+    if (idx == h->manifest.n_blocks) {
+        return NLT_OK; /* it expired while it was checked */
+    }
+    b = h->manifest.blocks[idx];
+    d = (nlt_manifest_damaged_t){b.ulid, b.t_min_ms, b.t_end_ms};
+    rc = nlt_manifest_copy(&next, &h->manifest);
     if (rc == NLT_OK) {
         nlt_manifest_remove_block(&next, idx);
         rc = nlt_manifest_add_damaged(&next, &d);
@@ -258,15 +268,16 @@ nlt_helper_judge(nlt_helper_t *h, nlt_err_t *err)
 {
     nlt_head_ctl_t *ctl = nlt_helper_ctl(h);
     nlt_ulid_t ulid;
+    nlt_helper_watch_t w = {.h = h, .since_ns = nlt_mono_ns(h->env)};
     nlt_err_t why = {.text = ""};
     nlt_rc_t rc, verdict;
 
     if (!next_suspect(h, &ulid)) {
         return NLT_OK;
     }
-    verdict = check_block(h, ulid.c, &why);
-    if (verdict == NLT_ECANCELED) {
-        return verdict;
+    verdict = check_block(h, ulid.c, &w, &why);
+    if (w.rc != NLT_OK) {
+        return nlt_err_set(err, w.rc, "%s", w.err.text);
     }
     if (note_verdict(h, &ulid, verdict) && verdict != NLT_EDATA) {
         log_verdict(h, ulid.c, verdict, &why);
