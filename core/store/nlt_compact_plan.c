@@ -20,9 +20,14 @@
 /* Homes of longer blocks: 64 d, 128 d ..., and one for all that is left. */
 #define HOME_MAX (LEVELS + 32)
 
-/* All blocks below this size cost about the same. */
-#define TIER_0_BYTES_LOG2 16
-#define TIERS             25 /* of sizes, by a factor of 4 */
+/*
+ * What a block costs at least, in bytes that are copied: files are made,
+ * synced and removed for it.  The first is what a busy store reckons with,
+ * the second one that has nothing else to do.
+ */
+#define COST_BUSY  (UINT64_C(64) << 10)
+#define COST_QUIET (UINT64_C(1) << 20)
+#define TIERS      25 /* of sizes, by a factor of 4 */
 
 /* So many of a group at most go at once when nothing else will do. */
 #define FORCED_MAX 8
@@ -91,6 +96,56 @@ window_start(int64_t t, unsigned home)
         return INT64_MIN;
     }
     return start;
+}
+
+/* What ends at or before the result is over. */
+static int64_t
+over_before(int64_t newest_ms)
+{
+    int64_t t;
+
+    return __builtin_sub_overflow(newest_ms, ranges[1], &t) ? INT64_MIN : t;
+}
+
+static bool
+is_over(int64_t over_ms, int64_t start_ms, unsigned home)
+{
+    int64_t end;
+
+    return !__builtin_add_overflow(start_ms, home_range(home), &end)
+           && end <= over_ms;
+}
+
+/*
+ * The largest window that t is in and that is over, of levels from `highest`
+ * down to `lowest`; if none is, the smallest, and *over is false.
+ */
+static unsigned
+level_over(int64_t over_ms, int64_t t, unsigned lowest, unsigned highest,
+           bool *over)
+{
+    unsigned level = highest;
+
+    for (;; level--) {
+        *over = is_over(over_ms, window_start(t, level), level);
+        if (*over || level <= lowest) {
+            return level;
+        }
+    }
+}
+
+void
+nlt_compact_window(int64_t newest_ms, int64_t retention_ms, int64_t t_ms,
+                   int64_t *start, int64_t *end)
+{
+    bool over;
+    unsigned level = level_over(over_before(newest_ms), t_ms, 1,
+                                highest_level(retention_ms), &over);
+
+    *start = window_start(t_ms, level);
+    if (__builtin_add_overflow(*start, ranges[level], end)) {
+        *end = INT64_MAX;
+    }
 }
 
 static bool
@@ -222,21 +277,13 @@ block_of(const planner_t *p, size_t i)
     return &p->m->blocks[p->v[i].idx];
 }
 
-static bool
-is_over(const planner_t *p, int64_t start_ms, unsigned home)
-{
-    int64_t end;
-
-    return !__builtin_add_overflow(start_ms, home_range(home), &end)
-           && end <= p->over_ms;
-}
-
 static item_t
 item_of(const planner_t *p, size_t idx)
 {
     const nlt_manifest_block_t *b = &p->m->blocks[idx];
-    unsigned home = home_of(b), level = p->highest;
-    uint64_t size = size_of(b) >> TIER_0_BYTES_LOG2;
+    unsigned home = home_of(b), level;
+    bool over;
+    uint64_t size = size_of(b) / COST_BUSY;
     item_t it = {.idx = (uint32_t) idx};
 
     while (size != 0) {
@@ -246,14 +293,9 @@ item_of(const planner_t *p, size_t idx)
     if (home > p->highest) {
         level = home;
     } else {
-        while (level > home
-               && !is_over(p, window_start(b->t_min_ms, level), level)) {
-            level--;
-        }
-        if (level > 1
-            && !is_over(p, window_start(b->t_min_ms, level), level)) {
-            level = ALONE;
-        }
+        level = level_over(p->over_ms, b->t_min_ms, home, p->highest, &over);
+        /* Those of the youngest hours do not have to be. */
+        level = over || level == 1 ? level : ALONE;
     }
     if (p->in->skip != NULL && p->in->skip[idx]) {
         level = home > p->highest ? ALONE_WIDE : ALONE;
@@ -317,7 +359,7 @@ group_at(const planner_t *p, size_t from)
     g.wide = first->home > p->highest;
     g.over = g.wide
              || ((first->home > 1 || p->highest == 1)
-                 && is_over(p, first->start_ms, first->home));
+                 && is_over(p->over_ms, first->start_ms, first->home));
     return g;
 }
 
@@ -402,6 +444,7 @@ typedef struct {
     size_t n_min;
     size_t n_max;
     uint64_t ratio; /* largest to all others; 0: any */
+    uint64_t least; /* smaller blocks count as this much */
 } rule_t;
 
 /* Do i and i + 1 begin alike, so that nobody knows who would win? */
@@ -477,32 +520,32 @@ static bool
 is_good(const planner_t *p, const group_t *g, const run_t *r,
         const rule_t *rule)
 {
-    uint64_t largest = 0;
+    uint64_t largest = 0, sum = 0;
 
     if (r->n < rule->n_min || (g->wide && !all_overlap(p, r))) {
         return false;
     }
     for (size_t i = r->from; i < r->from + r->n; i++) {
-        uint64_t size = size_of(block_of(p, i));
+        uint64_t cost = size_of(block_of(p, i));
 
-        largest = size > largest ? size : largest;
+        cost = cost < rule->least ? rule->least : cost;
+        largest = cost > largest ? cost : largest;
+        sum = sum + cost < sum ? UINT64_MAX : sum + cost;
     }
     return rule->ratio == 0
-           || largest
-                  <= (unsigned __int128) (r->bytes - largest) * rule->ratio;
+           || largest <= (unsigned __int128) (sum - largest) * rule->ratio;
 }
 
 /* Does a do away with more blocks for its bytes than b? */
 static bool
 is_better(const run_t *a, const run_t *b)
 {
-    const uint64_t each = UINT64_C(1) << TIER_0_BYTES_LOG2;
 
     if (a->late != b->late) {
         return !a->late;
     }
-    return (unsigned __int128) (a->n - 1) * (b->bytes + each * b->n)
-           > (unsigned __int128) (b->n - 1) * (a->bytes + each * a->n);
+    return (unsigned __int128) (a->n - 1) * (b->bytes + COST_BUSY * b->n)
+           > (unsigned __int128) (b->n - 1) * (a->bytes + COST_BUSY * a->n);
 }
 
 /* The best run of g under a rule; n is 0 when there is none. */
@@ -532,7 +575,8 @@ run_of(planner_t *p, const group_t *g)
 {
     rule_t rule = {.n_min = NLT_COMPACT_RUN_MIN,
                    .n_max = NLT_COMPACT_BLOCKS_MAX,
-                   .ratio = NLT_COMPACT_TIER};
+                   .ratio = NLT_COMPACT_TIER,
+                   .least = COST_BUSY};
     run_t r = {.n = 0};
     uint32_t tiers = 0;
 
@@ -546,13 +590,14 @@ run_of(planner_t *p, const group_t *g)
         }
     }
     if (r.n == 0 && g->to - g->from > NLT_COMPACT_GROUP_MAX) {
-        rule = (rule_t){TIERS, 2, FORCED_MAX, 0};
+        rule = (rule_t){TIERS, 2, FORCED_MAX, 0, 0};
         r = best_run(p, g, &rule);
     }
     if (r.n == 0 && g->over && g->quiet) {
         rule.n_min = 2;
         rule.n_max = NLT_COMPACT_BLOCKS_MAX;
         rule.ratio = NLT_COMPACT_QUIET_TIER;
+        rule.least = COST_QUIET;
         for (unsigned t = TIERS; r.n == 0 && t-- > 0;) {
             if (tiers >> t & 1) {
                 rule.tier_max = t;
@@ -684,7 +729,9 @@ nlt_compact_plan(const nlt_manifest_t *m, const nlt_compact_in_t *in,
     planner_t p = {.m = m,
                    .in = in,
                    .n = m->n_blocks,
-                   .highest = highest_level(in->retention_ms)};
+                   .highest = highest_level(in->retention_ms),
+                   .over_ms =
+                       over_before(nlt_min_i64(in->now_ms, in->newest_ms))};
 
     *out = (nlt_compact_plan_t){.why = NLT_COMPACT_NONE};
     p.v = nlt_pool_array(pool, p.n, sizeof(*p.v));
@@ -692,10 +739,6 @@ nlt_compact_plan(const nlt_manifest_t *m, const nlt_compact_in_t *in,
     p.runs = nlt_pool_array(pool, p.n / 2 + 1, sizeof(*p.runs));
     if (p.v == NULL || p.by_time == NULL || p.runs == NULL) {
         return NLT_ENOMEM;
-    }
-    if (__builtin_sub_overflow(nlt_min_i64(in->now_ms, in->newest_ms),
-                               ranges[1], &p.over_ms)) {
-        p.over_ms = INT64_MIN;
     }
     if (in->dirty != NULL) {
         plan_deletes(&p, out);

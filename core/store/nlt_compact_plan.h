@@ -4,8 +4,8 @@
  * Floor 3 (store); uses base, nlt_manifest.
  * Threads: pure functions.  Memory: the pool of the caller.
  *
- * Flush leaves blocks of two hours (of a day, of 32 days, when the samples are
- * old), and often several for the same hours: an arena that was full early,
+ * Flush leaves blocks of two hours, and of longer windows where samples are
+ * older, and often several for the same time: an arena that was full early,
  * late samples, backfill, the other half of an HA pair.  A query pays for
  * each.  Compaction makes few large ones out of them, and copies each sample
  * only a few times in its life:
@@ -40,7 +40,9 @@
  *    sizes then grow by a factor of about four from copy to copy
  *  - when the window is over and nothing new came for QUIET_MS: if there are
  *    two, and the largest is at most QUIET_TIER times the others together;
- *    the largest such run, since this is the last time for long
+ *    the largest such run, since this is the last time for long.  Blocks
+ *    below 1 MiB count as if they had that size, because files are made for
+ *    each
  *  - when the group has more than GROUP_MAX: whatever is cheapest
  *
  * So a group holds at most GROUP_MAX blocks, and at rest as many as sizes can
@@ -120,6 +122,13 @@ NLT_CHECKED nlt_rc_t nlt_compact_plan(const nlt_manifest_t *m,
 
 /* Range of a level (1 ..) for a retention, 0 above the highest. */
 int64_t nlt_compact_range(unsigned level, int64_t retention_ms);
+
+/*
+ * [*start, *end): the window that a block with samples of t would be grouped
+ * in, when the newest sample is of newest_ms.  Flush writes blocks of these.
+ */
+void nlt_compact_window(int64_t newest_ms, int64_t retention_ms, int64_t t_ms,
+                        int64_t *start, int64_t *end);
 
 /*
  * Is merging these blocks (indexes ascending, n > 0) safe for the order of

@@ -5,6 +5,7 @@
 
 #include "nlt_block_write.h"
 #include "nlt_bytes.h"
+#include "nlt_compact_plan.h"
 #include "nlt_cuts.h"
 #include "nlt_limits.h"
 #include "nlt_retention.h"
@@ -14,38 +15,12 @@
 #define POLL_SERIES 256
 #define LOOKAHEAD   16
 
-/* Floor of t / step * step, also below zero; saturates at the ends. */
-static int64_t
-align_down(int64_t t, int64_t step)
-{
-    int64_t r = t % step;
-
-    if (r < 0) {
-        r += step;
-    }
-    return t < INT64_MIN + r ? INT64_MIN : t - r;
-}
-
 static int64_t
 add_saturated(int64_t a, int64_t b)
 {
     int64_t sum;
 
     return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
-}
-
-void
-nlt_flush_window(int64_t now_ms, int64_t t_ms, int64_t *start, int64_t *end)
-{
-    const int64_t wide = NLT_FLUSH_OLD_DAYS * (int64_t) NLT_DAY_MS;
-    int64_t young = align_down(now_ms - NLT_DAY_MS, NLT_DAY_MS);
-    int64_t old = align_down(now_ms - wide, wide);
-    int64_t step = t_ms < old     ? wide
-                   : t_ms < young ? NLT_DAY_MS
-                                  : NLT_BORDER_MS;
-
-    *start = align_down(t_ms, step);
-    *end = add_saturated(*start, step);
 }
 
 size_t
@@ -320,7 +295,8 @@ plan_group(flush_t *f, int64_t from, int64_t t_max)
         window_t *w = &f->w[f->n_w++];
 
         *w = (window_t){.t_min_ms = INT64_MAX, .t_max_ms = INT64_MIN};
-        nlt_flush_window(f->conf->now_ms, from, &w->start_ms, &w->end_ms);
+        nlt_compact_window(f->conf->now_ms, f->conf->retention_ms, from,
+                           &w->start_ms, &w->end_ms);
         if (w->end_ms == INT64_MAX) {
             return INT64_MAX;
         }
@@ -553,7 +529,8 @@ write_windows(flush_t *f, nlt_manifest_t *m)
     if (f->n == 0 || t_min > t_max) {
         return NLT_OK;
     }
-    nlt_flush_window(f->conf->now_ms, t_min, &at, &end);
+    nlt_compact_window(f->conf->now_ms, f->conf->retention_ms, t_min, &at,
+                       &end);
     while (at <= t_max && at < INT64_MAX) {
         nlt_rc_t rc;
 

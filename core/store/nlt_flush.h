@@ -7,17 +7,15 @@
  * labels of the arena, never to its samples; see nlt_flush_memory_max().
  *
  * An arena holds series in order of arrival and any acceptable time (D4).  A
- * block holds them in label order and one aligned window of time:
+ * block holds them in label order and one aligned window of time, the largest
+ * that is over and not longer than blocks may become for the retention
+ * (nlt_compact_window):
  *
- *    now - 32 days      now - 2 days      now - 1 day   border   now
- *   ..|-- 32 days --|...|---- a day ----|- 2 h -|- 2 h -|- 2 h -|
- *      ended 32          whole UTC days     everything younger
- *      days ago          that ended a
- *                        day ago
+ *     |--- 32 d ---|--- 8 d ---|--- 8 d ---|24 h|24 h|8 h|8 h|2h|2h|2h| now
  *
- * so one request with a sample of each day of ten years makes 160 blocks,
- * not 3650 (the old ones of which no day of a dashboard needs alone), and
- * such requests do not wear out the MANIFEST.  One flush:
+ * so one request with a sample of each day of ten years makes about 130
+ * blocks, not 3650, and what is flushed late lies as what was flushed in time
+ * and merged since.  One flush:
  *
  *   1  rank: every string once, sorted; every series becomes a short vector
  *      of ranks, so that label order is a comparison of small integers
@@ -48,13 +46,6 @@
 
 #define NLT_DAY_MS (24 * 60 * 60 * 1000)
 
-/* Days of the windows of old data; and so old is it at least. */
-#define NLT_FLUSH_OLD_DAYS 32
-
-/* [*start, *end) of the window that t belongs to when it is now. */
-void
-nlt_flush_window(int64_t now_ms, int64_t t_ms, int64_t *start, int64_t *end);
-
 /* How n > 0 samples are cut: the number of chunks, of sizes that differ by
  * at most one. */
 size_t nlt_flush_chunks(size_t n);
@@ -72,6 +63,7 @@ typedef struct {
     const uint8_t *store_id;
     int64_t now_ms;
     const nlt_delete_list_t *deletes; /* applied; NULL: there are none */
+    int64_t retention_ms;             /* bounds the windows */
     /* Asked at first and every few hundred series; another code than NLT_OK
      * ends the flush. */
     nlt_rc_t (*poll)(void *ctx);

@@ -124,22 +124,29 @@ ranges_follow_the_retention(void)
     NLT_CHECK_INT(nlt_compact_range(6, INT64_MAX), 0);
 }
 
+/* What is flushed now is of the same group as what is there already. */
 static void
-windows_of_a_flush_are_those_of_levels(void)
+windows_are_those_of_groups(void)
 {
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < 3000; i++) {
         int64_t now = NOW + (int64_t) nlt_test_below(200 * DAY);
-        int64_t t = now + HOUR - (int64_t) nlt_test_below(400 * DAY);
+        int64_t t = now - 6 * HOUR - (int64_t) nlt_test_below(400 * DAY);
         int64_t start, end;
-        bool found = false;
+        nlt_compact_in_t in = now_in(400 * DAY);
+        nlt_manifest_t m = empty();
+        nlt_compact_plan_t p;
 
-        nlt_flush_window(now, t, &start, &end);
-        for (unsigned level = 1; level <= 5; level++) {
-            int64_t range = nlt_compact_range(level, INT64_MAX);
-
-            found |= end - start == range && start % range == 0;
-        }
-        NLT_CHECK(found && start <= t && t < end);
+        nlt_compact_window(now, in.retention_ms, t, &start, &end);
+        NLT_CHECK(start <= t && t < end && end <= now);
+        add(&m, block(1, start, start + 1, 1000));
+        add(&m, block(2, t, t + 1, 1000));
+        add(&m, block(3, end - 1, end, 1000));
+        add(&m, block(4, end, end + 1, 1000));
+        add(&m, block(4, start - 1, start, 1000));
+        in.now_ms = in.newest_ms = now;
+        p = plan(&m, &in);
+        NLT_CHECK(end - start == 2 * HOUR || TAKES(&p, 0, 1, 2));
+        nlt_manifest_deinit(&m);
     }
 }
 
@@ -244,13 +251,21 @@ a_large_block_is_not_copied_for_a_small_one(void)
     nlt_compact_in_t in = now_in(365 * DAY);
     nlt_compact_plan_t p;
 
-    add(&m, block(1, NOW - 50 * DAY, NOW - 49 * DAY, 4000001));
-    add(&m, block(2, NOW - 50 * DAY, NOW - 49 * DAY, 1000000));
+    add(&m, block(1, NOW - 50 * DAY, NOW - 49 * DAY, 40000001));
+    add(&m, block(2, NOW - 50 * DAY, NOW - 49 * DAY, 10000000));
     p = plan(&m, &in);
     NLT_CHECK_INT(p.why, NLT_COMPACT_NONE);
-    m.blocks[0].bytes = 4000000;
+    m.blocks[0].bytes = 40000000;
     p = plan(&m, &in);
     NLT_CHECK(TAKES(&p, 0, 1));
+    /* Below 1 MiB it is not the copying that costs. */
+    m.blocks[0].bytes = 4 << 20;
+    m.blocks[1].bytes = 1;
+    p = plan(&m, &in);
+    NLT_CHECK(TAKES(&p, 0, 1));
+    m.blocks[0].bytes++;
+    p = plan(&m, &in);
+    NLT_CHECK_INT(p.why, NLT_COMPACT_NONE);
     /* Too many are, whatever it costs. */
     m.blocks[0].bytes = 1 << 20;
     for (unsigned i = 0; i < NLT_COMPACT_GROUP_MAX - 1; i++) {
@@ -695,7 +710,7 @@ main(void)
 {
     (void) nlt_test_seed();
     NLT_TEST(ranges_follow_the_retention);
-    NLT_TEST(windows_of_a_flush_are_those_of_levels);
+    NLT_TEST(windows_are_those_of_groups);
     NLT_TEST(nothing_is_planned_for_nothing);
     NLT_TEST(levels_wait_until_their_window_is_over);
     NLT_TEST(pairs_wait_until_it_is_quiet);

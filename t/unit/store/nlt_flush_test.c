@@ -6,11 +6,13 @@
 #include "nlt_test.h"
 
 #include "nlt_block.h"
+#include "nlt_compact_plan.h"
 #include "nlt_flush.h"
 #include "nlt_head_fixture.h"
 #include "nlt_limits.h"
 
 #define HOUR_MS INT64_C(3600000)
+#define DAY_MS  (24 * HOUR_MS)
 
 /* A Tuesday, 13:20: borders at 12:00 and 14:00. */
 #define NOW_MS INT64_C(1700054400000)
@@ -18,48 +20,66 @@
 static const uint8_t store_id[NLT_STORE_ID_BYTES] = {7, 7, 7};
 
 static void
-windows_are_aligned_and_days_when_old(void)
+windows_are_longer_the_older(void)
 {
-    int64_t day = NOW_MS - NOW_MS % NLT_DAY_MS, start, end;
+    /* 13:20: nothing that ended after 11:20 is over. */
+    static const struct {
+        int64_t ago_ms;
+        int64_t hours;
+    } want[] = {
+        {0, 2},
+        {3 * HOUR_MS, 2}, /* 10:20, of 8:00 to 16:00 */
+        {6 * HOUR_MS, 8}, /* 7:20 */
+        {13 * HOUR_MS, 8},
+        {14 * HOUR_MS, 24}, /* yesterday */
+        {30 * HOUR_MS, 24},
+        {8 * DAY_MS, 8 * 24},
+        {40 * DAY_MS, 32 * 24},
+        {NOW_MS + 1, 32 * 24}, /* before 1970 */
+    };
+    int64_t start, end;
 
-    nlt_flush_window(NOW_MS, NOW_MS, &start, &end);
-    NLT_CHECK_INT(start, NOW_MS - NOW_MS % NLT_BORDER_MS);
-    NLT_CHECK_INT(end, start + NLT_BORDER_MS);
-    /* Yesterday ended less than a day ago. */
-    nlt_flush_window(NOW_MS, day - 1, &start, &end);
-    NLT_CHECK_INT(start, day - 2 * HOUR_MS);
-    NLT_CHECK_INT(end, day);
-    nlt_flush_window(NOW_MS, day - NLT_DAY_MS, &start, &end);
-    NLT_CHECK_INT(end, day - NLT_DAY_MS + 2 * HOUR_MS);
-    nlt_flush_window(NOW_MS, day - NLT_DAY_MS - 1, &start, &end);
-    NLT_CHECK_INT(start, day - 2 * NLT_DAY_MS);
-    NLT_CHECK_INT(end, day - NLT_DAY_MS);
-    nlt_flush_window(NOW_MS, day - 31 * (int64_t) NLT_DAY_MS, &start, &end);
-    NLT_CHECK_INT(end - start, NLT_DAY_MS);
-    nlt_flush_window(NOW_MS, -1, &start, &end);
-    NLT_CHECK_INT(start, -32 * (int64_t) NLT_DAY_MS);
-    NLT_CHECK_INT(end, 0);
-    nlt_flush_window(NOW_MS, INT64_MIN, &start, &end);
+    for (size_t i = 0; i < NLT_COUNT(want); i++) {
+        int64_t t = NOW_MS - want[i].ago_ms, range = want[i].hours * HOUR_MS;
+
+        nlt_compact_window(NOW_MS, INT64_MAX, t, &start, &end);
+        NLT_CHECK_INT(end - start, range);
+        NLT_CHECK_INT(start % range, 0);
+        NLT_CHECK(start <= t && t < end);
+        /* Never longer than blocks may become. */
+        nlt_compact_window(NOW_MS, 15 * DAY_MS, t, &start, &end);
+        NLT_CHECK_INT(end - start, nlt_min_i64(range, DAY_MS));
+    }
+    nlt_compact_window(NOW_MS, INT64_MAX, INT64_MIN, &start, &end);
     NLT_CHECK(start == INT64_MIN && end > start);
+    nlt_compact_window(INT64_MAX, INT64_MAX, INT64_MAX, &start, &end);
+    NLT_CHECK(start < INT64_MAX && end == INT64_MAX);
 }
 
 static void
 windows_of_ten_years_are_few_and_without_gaps(void)
 {
-    int64_t t = NOW_MS - 3653 * (int64_t) NLT_DAY_MS, start, end;
-    size_t n = 0;
+    static const int64_t retention[] = {15 * DAY_MS, 100 * DAY_MS,
+                                        4000 * DAY_MS};
 
-    for (; t <= NOW_MS; t = end, n++) {
-        nlt_flush_window(NOW_MS, t, &start, &end);
-        NLT_CHECK(n == 0 ? start <= t : start == t);
-        NLT_CHECK(end > t);
-        /* All of the window says so. */
-        int64_t other, last;
+    for (size_t i = 0; i < NLT_COUNT(retention); i++) {
+        int64_t t = NOW_MS - nlt_min_i64(retention[i], 3653 * DAY_MS);
+        int64_t start, end;
+        size_t n = 0;
 
-        nlt_flush_window(NOW_MS, end - 1, &other, &last);
-        NLT_CHECK(other == start && last == end);
+        for (; t <= NOW_MS; t = end, n++) {
+            int64_t other, last;
+
+            nlt_compact_window(NOW_MS, retention[i], t, &start, &end);
+            NLT_CHECK(n == 0 ? start <= t : start == t);
+            NLT_CHECK(end > t);
+            /* All of the window says so. */
+            nlt_compact_window(NOW_MS, retention[i], end - 1, &other, &last);
+            NLT_CHECK(other == start && last == end);
+        }
+        printf("# %zu windows\n", n);
+        NLT_CHECK(n < 140);
     }
-    NLT_CHECK(n < 200);
 }
 
 static void
@@ -183,6 +203,7 @@ flush(flush_fx_t *f, size_t *n_blocks)
         .store_id = store_id,
         .now_ms = NOW_MS,
         .deletes = f->deletes,
+        .retention_ms = 15 * DAY_MS,
         .poll = poll_cb,
         .poll_ctx = f,
     };
@@ -253,7 +274,7 @@ flush_writes_sorted_series_in_windows(void)
         nlt_err_t err;
         size_t n;
 
-        nlt_flush_window(NOW_MS, info->t_min_ms, &start, &end);
+        nlt_compact_window(NOW_MS, 15 * DAY_MS, info->t_min_ms, &start, &end);
         NLT_CHECK(info->t_end_ms <= end);
         NLT_CHECK_INT(info->arena, 3);
         NLT_CHECK(info->bytes > 100);
@@ -459,7 +480,7 @@ flush_canceled_anywhere_leaves_nothing(void)
 int
 main(void)
 {
-    NLT_TEST(windows_are_aligned_and_days_when_old);
+    NLT_TEST(windows_are_longer_the_older);
     NLT_TEST(windows_of_ten_years_are_few_and_without_gaps);
     NLT_TEST(chunks_have_240_to_480_samples);
     NLT_TEST(block_names_tell_whose_they_are);
