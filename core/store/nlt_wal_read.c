@@ -7,7 +7,7 @@
 #include "nlt_wal_samples.h"
 
 #define SAMPLES_AT_ONCE 4096
-#define PROGRESS_BYTES  (1u << 20)
+#define PROGRESS_BYTES  (256u << 10)
 
 /* Of a place, for the record in the frame; a record has three bytes at least
  */
