@@ -87,9 +87,9 @@ open_helper(fx_t *fx)
                   NLT_OK);
 }
 
-/* N_SERIES series with long labels, N_SAMPLES of each. */
+/* Series with long labels, N_SAMPLES of each. */
 static void
-fill(fx_t *fx)
+fill(fx_t *fx, unsigned n_series, int64_t t_ms)
 {
     static nlt_label_t labels[BATCH][3];
     static nlt_ingest_own_t s[BATCH];
@@ -97,7 +97,7 @@ fill(fx_t *fx)
     nlt_err_t err;
 
     for (unsigned k = 0; k < N_SAMPLES; k++) {
-        for (unsigned i = 0; i < N_SERIES; i++) {
+        for (unsigned i = 0; i < n_series; i++) {
             unsigned b = i % BATCH;
             int n = snprintf(text[b], sizeof(text[b]), "instance-%u", i);
 
@@ -105,8 +105,8 @@ fill(fx_t *fx)
             labels[b][1] =
                 (nlt_label_t){NLT_STR("instance"), {(size_t) n, text[b]}};
             labels[b][2] = (nlt_label_t){NLT_STR("job"), NLT_STR("quit")};
-            s[b] = (nlt_ingest_own_t){
-                {labels[b], 3}, FX_NOW - 60000 + 15000 * k, i * 1.25};
+            s[b] =
+                (nlt_ingest_own_t){{labels[b], 3}, t_ms + 15000 * k, i * 1.25};
             if (b == BATCH - 1) {
                 NLT_CHECK_INT(nlt_ingest_own(nlt_store_ingest(fx->store), 0, s,
                                              BATCH, &err),
@@ -120,6 +120,12 @@ static uint64_t
 flushes(const fx_t *fx)
 {
     return nlt_store_ctl(fx->store)->counters.flushes;
+}
+
+static uint64_t
+compactions(const fx_t *fx)
+{
+    return nlt_store_ctl(fx->store)->counters.compactions;
 }
 
 static bool
@@ -166,7 +172,7 @@ work_is_ended_soon_wherever_it_is(void)
     fx.env.mono_ns = real_mono;
     fx.conf.memory_bytes = UINT64_C(256) << 20;
     NLT_CHECK(fx_start(&fx));
-    fill(&fx);
+    fill(&fx, N_SERIES, FX_NOW - 60000);
 
     fx_close(&fx);
     fx_remove_head(&fx);
@@ -215,9 +221,47 @@ work_is_ended_soon_wherever_it_is(void)
     fx_deinit(&fx);
 }
 
+static void
+a_merge_is_ended_soon_wherever_it_is(void)
+{
+    int64_t after, most = 0, ms;
+    unsigned n = 0;
+    fx_t fx;
+
+    fx_init(&fx);
+    fx.conf.memory_bytes = UINT64_C(128) << 20;
+    NLT_CHECK(fx_start(&fx));
+    /* Late samples of the same two hours: blocks that are merged. */
+    for (unsigned i = 0; i < 4; i++) {
+        fill(&fx, N_SERIES / 3, FX_NOW - 5 * FX_HOUR + 60000 * i);
+        nlt_helper_flush_soon(fx.helper);
+        for (int k = 0; k < 50 && flushes(&fx) <= i; k++) {
+            (void) nlt_helper_step(fx.helper, NULL);
+            nlt_store_tick(fx.store);
+        }
+        NLT_CHECK_INT(flushes(&fx), i + 1);
+    }
+    NLT_CHECK_INT(compactions(&fx), 0);
+    fx.env.mono_ns = real_mono;
+    for (after = 2; compactions(&fx) == 0 && after < 100000;
+         after += 2 + after / 3) {
+        nlt_helper_close(fx.helper);
+        open_helper(&fx);
+        ms = quit_ms(&fx, after);
+        most = nlt_max_i64(most, ms);
+        n++;
+    }
+    printf("# merge: %u times, at most %lld ms\n", n, (long long) most);
+    NLT_CHECK_INT(compactions(&fx), 1);
+    NLT_CHECK(n > 5);
+    NLT_CHECK(most < QUIT_MS);
+    fx_deinit(&fx);
+}
+
 int
 main(void)
 {
     NLT_TEST(work_is_ended_soon_wherever_it_is);
+    NLT_TEST(a_merge_is_ended_soon_wherever_it_is);
     return nlt_test_done();
 }
