@@ -356,7 +356,9 @@ make_path("$dir/theirs");
 my $theirs = start_prometheus($prometheus[-1], 'theirs', "$dir/theirs",
     '--enable-feature=native-histograms', '--web.enable-remote-write-receiver',
     '--web.enable-admin-api');
-my $from = $ms - 7 * 3600_000;
+# the day before yesterday, so that what is imported of it is merged at once
+my $day = int($ms / 86400_000) * 86400_000 - 2 * 86400_000;
+my $from = $day + 3600_000;
 my $bad = 0;
 for my $k (0 .. 600) {
     my $at = $from + $k * 15_000;
@@ -382,11 +384,12 @@ sub import_blocks {
     my $before = $t->metric('nightlight_blocks_imported_total');
     system('cp', '-r', @blocks, "$dir/store/import/") == 0 or die 'cp';
     return $t->wait_for(sub {
-        $t->metric('nightlight_blocks_imported_total') == $before + @blocks
+        my @left = glob "$dir/store/import/*";
+        return !@left && $t->metric('nightlight_blocks_imported_total')
+            == $before + @blocks;
     }, 'import', 30);
 }
 ok(import_blocks(@their_blocks), 'they are imported within seconds');
-is_deeply([glob "$dir/store/import/*"], [], 'and gone from import/');
 is($t->metric('nightlight_imports_refused_total'), $refused, 'none is refused');
 
 my $their_end = $from / 1000 + 600 * 15;
@@ -404,9 +407,10 @@ my @theirs = answers('theirs',
         end => $their_end]]);
 is(scalar @{rows($theirs[0][2])}, 4, 'Prometheus has the floats');
 # of the same hours there are only theirs here, so everything can be asked
-agree('http', 'imported', map { $_->[0] eq 'series'
-    ? [series => ['match[]' => ['theirs', 'latency', 'mixed'], start => $from / 1000,
-        end => $their_end], $_->[2]] : $_ } @theirs);
+my @theirs_asked = map { $_->[0] eq 'series'
+    ? [series => ['match[]' => ['theirs', 'latency', 'mixed'],
+        start => $from / 1000, end => $their_end], $_->[2]] : $_ } @theirs;
+agree('http', 'imported', @theirs_asked);
 
 for my $q ('latency', 'latency[1h]', 'histogram_quantile(0.9, latency)',
     'rate(latency[5m])', 'sum(latency)', 'count(latency)')
@@ -420,6 +424,40 @@ is($t->value('count_over_time(mixed[3h])', time => $their_end + 7.3), '301',
     'floats beside histograms of one series');
 is_deeply($t->query('mixed', time => $from / 1000 + 150 * 15 + 299)->{result},
     [], 'no float is carried far into them');
+
+# ---- blocks of promtool ----
+
+my $om = "# TYPE made counter\n";
+for my $k (0 .. 2000) {
+    $om .= sprintf "made_total{i=\"%d\"} %g %.3f\n", $_, $k * $_,
+        $day / 1000 + 4 * 3600 + $k * 30 for 1 .. 3;
+}
+$t->write_file('made.om', join '', (sort { (split ' ', $a)[0] cmp (split ' ',
+    $b)[0] || (split ' ', $a)[2] <=> (split ' ', $b)[2] }
+    grep { !/^#/ } $om =~ /(.*\n)/g), "# EOF\n");
+my ($code, $out) = run($promtool[0], 'tsdb', 'create-blocks-from',
+    'openmetrics', "$dir/made.om", "$dir/made");
+is($code, 0, 'promtool makes blocks') or diag($out);
+my @made = glob "$dir/made/*";
+cmp_ok(scalar @made, '>', 3, scalar(@made) . ' of them');
+my $made = dump_of($promtool[0], "$dir/made");
+is(count_samples($made), 6003, 'of all samples');
+ok(import_blocks(@made), 'they are imported');
+is_deeply([missing($made, answer_of($day / 1000 + 86_400, 86_400))], [],
+    'and served sample by sample');
+
+# all of that day becomes one block, histograms and all
+ok($t->wait_for(sub {
+    for my $meta (glob "$dir/store/blocks/*/meta.json") {
+        my $m = eval { JSON::PP->new->decode($t->read_file($meta)) } or next;
+        my $s = $m->{stats};
+        return 1 if ($s->{numHistogramSamples} || 0) > 1000
+            && ($s->{numFloatSamples} || 0) > 6003;
+    }
+}, 'merge', 30), 'floats and histograms are merged');
+is_deeply([missing($made, answer_of($day / 1000 + 86_400, 86_400))], [],
+    'and the floats are served as before');
+agree('http', 'merged', @theirs_asked);
 
 # ---- and back: our snapshot has their histograms ----
 
@@ -441,43 +479,67 @@ for my $program (@prometheus) {
 }
 stop_prometheus($theirs);
 
-# ---- blocks of promtool ----
+# ---- deletes, which others see as tombstones ----
 
-my $om = "# TYPE made counter\n";
-for my $k (0 .. 2000) {
-    $om .= sprintf "made_total{i=\"%d\"} %g %.3f\n", $_, $k * $_,
-        $now - 90_000 + $k * 30 for 1 .. 3;
+sub delete_series {
+    my (%p) = @_;
+    return $t->http('POST', '/api/v1/admin/tsdb/delete_series?'
+        . Nightlight::Test::form(%p))->{status};
 }
-$t->write_file('made.om', join '', (sort { (split ' ', $a)[0] cmp (split ' ',
-    $b)[0] || (split ' ', $a)[2] <=> (split ' ', $b)[2] }
-    grep { !/^#/ } $om =~ /(.*\n)/g), "# EOF\n");
-my ($code, $out) = run($promtool[0], 'tsdb', 'create-blocks-from',
-    'openmetrics', "$dir/made.om", "$dir/made");
-is($code, 0, 'promtool makes blocks') or diag($out);
-my @made = glob "$dir/made/*";
-cmp_ok(scalar @made, '>', 3, scalar(@made) . ' of them');
-my $made = dump_of($promtool[0], "$dir/made");
-is(count_samples($made), 6003, 'of all samples');
-ok(import_blocks(@made), 'they are imported');
-is_deeply([missing($made, answer_of($now, 100_000))], [],
-    'and served sample by sample');
+is(delete_series('match[]' => 'special{k="tenth"}'), 204, 'a series is deleted');
+is(delete_series('match[]' => ['theirs{i="2"}', 'latency{job="j1"}'],
+    start => $from / 1000 + 3600, end => $their_end), 204,
+    'and parts of imported ones');
+# Prometheus lists values of labels from the index, those that are gone too
+my @after = answers('http', (grep { $_->[0] ne 'label/k/values' } @questions),
+    (map { [query => [query => $_, time => $their_end + 7.3]] }
+        'theirs[2h]', 'sum(count_over_time(theirs[3h]))'));
+my $tombs = snapshot('http');
+cmp_ok(scalar(grep { -s $_ > 9 } glob "$dir/store/snapshots/$tombs/*/tombstones"),
+    '>', 1, 'a snapshot has tombstones');
+$have = answer_of($now + 400, 300_000);
+ok(!$have->{'__name__=special,k=tenth'}, 'they are not served');
+for my $promtool (@promtool) {
+    my $dump = dump_of($promtool, "$dir/store/snapshots/$tombs");
+    is_deeply([missing($dump, $have)], [], 'promtool sees nothing else');
+    # promtool leaves a series where its first histogram begins
+    is_deeply([missing($have, $dump, sub { $_[0] !~ /mixed/ })], [],
+        'and nothing less');
+}
+for my $program (@prometheus) {
+    my $v = version($program);
+    my $copy = "$dir/tombs" . $n++;
+    system('cp', '-rl', "$dir/store/snapshots/$tombs", $copy) == 0 or die 'cp';
+    my $pid = start_prometheus($program, 'tombs', $copy);
+    agree('tombs', "deleted, $v", @after);
+    my @hist = map { scalar @{ask('tombs', 'query', query =>
+        "count(last_over_time(latency{job=\"$_\"}[1h]))",
+        time => $their_end + 7.3)->{data}{result}} } 'j1', 'j2';
+    is("@hist", '0 1', "histograms too, $v");
+    stop_prometheus($pid);
+}
 
 # ---- a backup, and what is restored of it ----
 
 my $backup = snapshot('http');
 system('cp', '-r', "$dir/store/snapshots/$backup", "$dir/backup") == 0
     or die 'cp';
-$all = answer_of($now + 400, 100_400);
+$all = answer_of($now + 400, 300_000);
 my @ours = answers('http', @questions);
 ok($t->stop(), 'the store stops');
 remove_tree("$dir/store", "$dir/head");
 mkdir "$dir/$_" for qw(store head);
 $t->run();
-is_deeply(answer_of($now + 400, 100_400), {}, 'and everything is lost');
+is_deeply(answer_of($now + 400, 300_000), {}, 'and everything is lost');
 ok(import_blocks(glob "$dir/backup/*"), 'the backup is imported');
-my $restored = answer_of($now + 400, 100_400);
+my $restored = answer_of($now + 400, 300_000);
 is(count_samples($restored), count_samples($all), 'as many samples');
 is_deeply([missing($all, $restored)], [], 'the same ones');
 agree('http', 'restored', @ours);
+
+ok($t->stop(), 'it stops');
+($code, $out) = run("$Nightlight::Test::ROOT/build/nightlight-inspect",
+    "$dir/store");
+is($code, 0, 'and nightlight-inspect finds no fault') or diag($out);
 
 $t->done();

@@ -189,6 +189,10 @@ in_range(const nlt_api_t *a, const nlt_series_set_t *set, size_t i,
                                     sel->t_max_ms, room, err);
         *yes = rc == NLT_OK && room->n > 0;
     }
+    if (rc == NLT_OK && !*yes && set->source->ops->histograms != NULL) {
+        rc = set->source->ops->histograms(set, i, sel->t_min_ms, sel->t_max_ms,
+                                          yes, err);
+    }
     return rc;
 }
 

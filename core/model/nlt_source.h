@@ -94,6 +94,15 @@ typedef struct {
                      int64_t t_min_ms, int64_t t_max_ms, nlt_samples_t *out,
                      nlt_err_t *err);
 
+    /*
+     * Has the series native histograms in the range, of which read() says
+     * nothing?  Says yes also where a chunk of them only surrounds the range.
+     * NULL: the source has none.  Errors as read.
+     */
+    nlt_rc_t (*histograms)(const nlt_series_set_t *set, size_t idx,
+                           int64_t t_min_ms, int64_t t_max_ms, bool *out,
+                           nlt_err_t *err);
+
     void (*close)(nlt_series_set_t *set);
 
     /*

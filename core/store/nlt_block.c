@@ -483,6 +483,17 @@ nlt_block_overlaps(const nlt_block_t *b, nlt_block_series_t id,
                               err);
 }
 
+/* Is a part of the chunk in the range and in none of the intervals? */
+static bool
+shows(const nlt_index_chunk_t *c, int64_t t_min_ms, int64_t t_max_ms,
+      const nlt_interval_t *gone, size_t n_gone)
+{
+    return c->t_max_ms >= t_min_ms
+           && !nlt_intervals_cover(gone, n_gone,
+                                   nlt_max_i64(c->t_min_ms, t_min_ms),
+                                   nlt_min_i64(c->t_max_ms, t_max_ms));
+}
+
 nlt_rc_t
 nlt_block_has_more(const nlt_block_t *b, nlt_block_series_t id,
                    int64_t t_min_ms, int64_t t_max_ms,
@@ -503,10 +514,40 @@ nlt_block_has_more(const nlt_block_t *b, nlt_block_series_t id,
         if (rc == NLT_OK && c.t_min_ms > t_max_ms) {
             break;
         }
-        *out = rc == NLT_OK && c.t_max_ms >= t_min_ms
-               && !nlt_intervals_cover(gone, n_gone,
-                                       nlt_max_i64(c.t_min_ms, t_min_ms),
-                                       nlt_min_i64(c.t_max_ms, t_max_ms));
+        *out = rc == NLT_OK && shows(&c, t_min_ms, t_max_ms, gone, n_gone);
+    }
+    return nlt_block_done(b, rc, err);
+}
+
+nlt_rc_t
+nlt_block_has_histograms(const nlt_block_t *b, nlt_block_series_t id,
+                         int64_t t_min_ms, int64_t t_max_ms,
+                         const nlt_interval_t *gone, size_t n_gone, bool *out,
+                         nlt_err_t *err)
+{
+    const nlt_interval_t *own;
+    size_t n_own;
+    nlt_index_series_t s;
+    nlt_rc_t rc = nlt_index_series_open(b->index, id, &s, err);
+
+    *out = false;
+    own = nlt_tombstones_of(&b->tombstones, id, &n_own);
+    if (rc == NLT_OK) {
+        rc = nlt_index_series_chunks(&s, err);
+    }
+    while (rc == NLT_OK && s.n_chunks > 0 && !*out) {
+        nlt_index_chunk_t c;
+        nlt_chunk_view_t view;
+
+        rc = nlt_index_series_chunk(&s, &c, err);
+        if (rc == NLT_OK && c.t_min_ms > t_max_ms) {
+            break;
+        }
+        if (rc == NLT_OK && shows(&c, t_min_ms, t_max_ms, own, n_own)
+            && shows(&c, t_min_ms, t_max_ms, gone, n_gone)) {
+            rc = nlt_block_get_chunk(b, &c, &view, err);
+            *out = rc == NLT_OK && view.encoding != NLT_CHUNK_XOR;
+        }
     }
     return nlt_block_done(b, rc, err);
 }

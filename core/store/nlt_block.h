@@ -117,6 +117,15 @@ NLT_CHECKED nlt_rc_t nlt_block_has_more(const nlt_block_t *b,
                                         size_t n_gone, bool *out,
                                         nlt_err_t *err);
 
+/*
+ * Has the series a chunk of histograms in the range that is not wholly under
+ * a tombstone, or one of n_gone joined intervals?
+ */
+NLT_CHECKED nlt_rc_t nlt_block_has_histograms(
+    const nlt_block_t *b, nlt_block_series_t id, int64_t t_min_ms,
+    int64_t t_max_ms, const nlt_interval_t *gone, size_t n_gone, bool *out,
+    nlt_err_t *err);
+
 /* One chunk as it lies on disk, checksum verified. */
 typedef struct {
     int64_t t_min_ms;

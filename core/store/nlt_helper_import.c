@@ -7,8 +7,6 @@
  */
 #include "nlt_helper_priv.h"
 
-#include "nlt_deletes.h"
-
 nlt_rc_t
 nlt_helper_import_recover(nlt_helper_t *h, nlt_err_t *err)
 {
@@ -37,11 +35,9 @@ nlt_helper_import_recover(nlt_helper_t *h, nlt_err_t *err)
 static nlt_rc_t
 last_delete(nlt_helper_t *h, uint64_t *out, nlt_err_t *err)
 {
-    nlt_delete_list_t *rules;
-    nlt_rc_t rc =
-        nlt_deletes_load(h->env, h->dir.dir_fd, h->dir.store_id, &rules, err);
+    const nlt_delete_list_t *rules;
+    nlt_rc_t rc = nlt_helper_rules(h, &rules, err);
 
-    *out = 0;
     if (rc != NLT_OK) {
         return rc;
     }
@@ -51,7 +47,7 @@ last_delete(nlt_helper_t *h, uint64_t *out, nlt_err_t *err)
             *out = h->manifest.blocks[i].deletes;
         }
     }
-    nlt_deletes_free(h->env, rules);
+    nlt_deletes_release(h->deletes, rules);
     return NLT_OK;
 }
 

@@ -390,3 +390,22 @@ nlt_part_read(const nlt_part_t *p, uint32_t id, nlt_read_t what, int64_t t_min,
     }
     return rc;
 }
+
+nlt_rc_t
+nlt_part_histograms(const nlt_part_t *p, uint32_t id, int64_t t_min,
+                    int64_t t_max, bool *out, nlt_err_t *err)
+{
+    const nlt_block_list_t *list = p->view->blocks;
+    nlt_interval_t gone[NLT_DELETES_MAX];
+    size_t n_gone;
+
+    *out = false;
+    if (p->block == NULL || list->v[p->idx]->info.n_histograms == 0) {
+        return NLT_OK;
+    }
+    n_gone = nlt_cuts_of(&p->cuts, id, gone);
+    return met(p,
+               nlt_block_has_histograms(p->block, id, t_min, t_max, gone,
+                                        n_gone, out, err),
+               err);
+}

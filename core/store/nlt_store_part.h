@@ -85,6 +85,11 @@ NLT_CHECKED nlt_rc_t nlt_part_read(const nlt_part_t *p, uint32_t id,
                                    int64_t t_max, nlt_samples_t *out,
                                    nlt_err_t *err);
 
+/* Has the series histograms in the range?  See nlt_source_ops_t. */
+NLT_CHECKED nlt_rc_t nlt_part_histograms(const nlt_part_t *p, uint32_t id,
+                                         int64_t t_min, int64_t t_max,
+                                         bool *out, nlt_err_t *err);
+
 /*
  * Names of labels (name NULL) or values of one, of all its series, deleted or
  * not; in the pool.

@@ -472,11 +472,32 @@ source_read(const nlt_series_set_t *set, size_t idx, nlt_read_t what,
                                 : read_newest(s, idx, t_min, t_max, out, err);
 }
 
+static nlt_rc_t
+source_histograms(const nlt_series_set_t *set, size_t idx, int64_t t_min,
+                  int64_t t_max, bool *out, nlt_err_t *err)
+{
+    const set_t *s = set_of(set);
+    ref_t r = s->ref == NULL ? (ref_t){0, s->part[0].id[idx], 0}
+                             : s->ref[s->first[idx]];
+    nlt_rc_t rc;
+
+    t_min = nlt_max_i64(t_min, s->view->t_oldest_ms);
+    for (;;) {
+        rc = nlt_part_histograms(&s->part[r.part], r.id, t_min, t_max, out,
+                                 err);
+        if (rc != NLT_OK || *out || r.next == 0) {
+            return rc;
+        }
+        r = s->ref[r.next - 1];
+    }
+}
+
 const nlt_source_ops_t nlt_store_source_ops = {
     .select = source_select,
     .label = source_label,
     .labels = source_labels,
     .read = source_read,
+    .histograms = source_histograms,
     .close = source_close,
     .label_names = nlt_store_label_names,
     .label_values = nlt_store_label_values,

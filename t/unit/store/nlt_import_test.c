@@ -170,6 +170,19 @@ histograms_are_kept_and_do_not_disturb(void)
                                             INT64_MAX, &got, &err),
                       NLT_OK);
         NLT_CHECK_INT(got.n, 0);
+
+        /* But that they are there is known, from two chunks' times. */
+        bool yes;
+
+        NLT_CHECK_INT(view.source.ops->histograms(set, i, x.t_min_ms + 1,
+                                                  FX_NOW, &yes, &err),
+                      NLT_OK);
+        NLT_CHECK(yes);
+        NLT_CHECK_INT(view.source.ops->histograms(set, i,
+                                                  x.t_min_ms + x.step_ms + 1,
+                                                  FX_NOW, &yes, &err),
+                      NLT_OK);
+        NLT_CHECK(!yes);
     }
     view.source.ops->close(set);
     nlt_pool_deinit(&pool);
