@@ -350,35 +350,116 @@ dirty_blocks_are_rewritten_after_a_while(void)
     fx_deinit(&fx);
 }
 
-/* A rule that somebody wrote who died before he said so holds in the end. */
+/* A rule about series 1 up to an arena, from somebody who says nothing. */
 static void
-rule_of_a_dead_writer_is_found(void)
+write_rule(fx_t *fx, uint64_t arena_max)
 {
     nlt_matcher_t m = {NLT_MATCH_EQ, NLT_STR("i"), NLT_STR("1"), NULL};
     nlt_delete_set_t set = {&m, 1};
     nlt_delete_t d = {.t_min_ms = INT64_MIN,
                       .t_max_ms = INT64_MAX,
+                      .arena_max = arena_max,
                       .sets = &set,
                       .n_sets = 1};
-    fx_t fx;
-    int fd;
-    uint8_t id[NLT_STORE_ID_BYTES];
+    int fd = open(fx->path, O_RDONLY | O_DIRECTORY);
     nlt_err_t err;
+
+    NLT_CHECK_INT(nlt_deletes_add(&nlt_env_posix, fd,
+                                  nlt_store_ctl(fx->store)->store_id, &d,
+                                  &err),
+                  NLT_OK);
+    close(fd);
+}
+
+/* A rule that somebody wrote who died before he said so holds in the end. */
+static void
+rule_of_a_dead_writer_is_found(void)
+{
+    fx_t fx;
 
     fx_init(&fx);
     NLT_CHECK(fx_start(&fx));
     write_hour(&fx, 2, 1);
     NLT_CHECK(fx_flush(&fx));
     NLT_CHECK(all_is_well(&fx));
-    memcpy(id, nlt_store_ctl(fx.store)->store_id, sizeof(id));
-    d.arena_max = active(&fx) - 1;
-    fd = open(fx.path, O_RDONLY | O_DIRECTORY);
-    NLT_CHECK_INT(nlt_deletes_add(&nlt_env_posix, fd, id, &d, &err), NLT_OK);
-    close(fd);
+    write_rule(&fx, active(&fx) - 1);
     NLT_CHECK(all_is_well(&fx)); /* nobody knows */
     fx.mono_ns += 61 * INT64_C(1000000000);
     fx_step(&fx, 2);
     fx_model_delete(&fx, only(1), INT64_MIN, INT64_MAX, false);
+    NLT_CHECK(all_is_well(&fx));
+    fx_deinit(&fx);
+}
+
+/* While the head has an arena that it concerns, a rule is not done. */
+static void
+rule_stays_as_long_as_an_arena_is_under_it(void)
+{
+    fx_t fx;
+
+    fx_init(&fx);
+    NLT_CHECK(fx_start(&fx));
+    write_hour(&fx, 2, 1);
+    write_rule(&fx, active(&fx));
+    fx_model_delete(&fx, only(1), INT64_MIN, INT64_MAX, false);
+    atomic_fetch_add(&nlt_store_ctl(fx.store)->deletes_gen, 1);
+    fx_step(&fx, 20);
+    NLT_CHECK_INT(fx_rules(&fx), 1);
+    NLT_CHECK(all_is_well(&fx));
+    NLT_CHECK(fx_flush(&fx));
+    steps_until_rules(&fx, 0);
+    NLT_CHECK(all_is_well(&fx));
+    fx_deinit(&fx);
+}
+
+/* ---- a view while a rule comes to its end ---- */
+
+static fx_t *between; /* whose helper works when the MANIFEST is opened */
+
+static int
+open_and_work(void *ctx, int dir_fd, const char *name, int flags,
+              unsigned mode)
+{
+    fx_t *fx = between;
+
+    if (fx != NULL && strcmp(name, "MANIFEST") == 0) {
+        between = NULL;
+        nlt_helper_flush_soon(fx->helper);
+        atomic_store(&nlt_store_ctl(fx->store)->clean_asked, 1);
+        for (int i = 0; i < 100 && fx_rules(fx) > 0; i++) {
+            (void) nlt_helper_step(fx->helper, NULL);
+            fx->mono_ns += 100000000;
+        }
+        NLT_CHECK_INT(fx_rules(fx), 0);
+    }
+    return fx_open(ctx, dir_fd, name, flags, mode);
+}
+
+/*
+ * The arena is pinned, then it becomes a block and the rule is dropped, then
+ * the list of blocks is read: what is deleted is seen in neither.
+ */
+static void
+view_takes_rules_before_arenas_before_blocks(void)
+{
+    nlt_head_ctl_t *ctl;
+    fx_t fx;
+
+    fx_init(&fx);
+    fx.io.open = open_and_work;
+    NLT_CHECK(fx_start(&fx));
+    ctl = nlt_store_ctl(fx.store);
+    write_hour(&fx, 2, 1);
+    write_rule(&fx, active(&fx));
+    fx_model_delete(&fx, only(1), INT64_MIN, INT64_MAX, false);
+    atomic_fetch_add(&ctl->deletes_gen, 1);
+    NLT_CHECK(all_is_well(&fx));
+    /* The next view reads the MANIFEST. */
+    atomic_fetch_add(&ctl->manifest_gen, 1);
+    between = &fx;
+    NLT_CHECK(fx_check(&fx, INT64_MIN, INT64_MAX));
+    NLT_CHECK(between == NULL);
+    NLT_CHECK_INT(fx_rules(&fx), 0);
     NLT_CHECK(all_is_well(&fx));
     fx_deinit(&fx);
 }
@@ -420,9 +501,8 @@ arena_numbers_go_beyond_rules_when_logs_are_lost(void)
     NLT_CHECK(fx_start(&fx));
     write_hour(&fx, 2, 1);
     NLT_CHECK(fx_flush(&fx));
-    NLT_CHECK_INT(fx_write(&fx, 1, fx.now_ms - 1, 5), NLT_OK);
-    NLT_CHECK_INT(fx_delete(&fx, only(1), INT64_MIN, INT64_MAX, &err), NLT_OK);
-    NLT_CHECK_INT(fx_rules(&fx), 1);
+    write_rule(&fx, 50);
+    fx_model_delete(&fx, only(1), INT64_MIN, INT64_MAX, false);
     fx_close(&fx);
     fx_remove_head(&fx);
     (void) snprintf(name, sizeof(name), "%s/wal", fx.path);
@@ -606,6 +686,43 @@ write_foreign_log(fx_t *fx, uint64_t no)
     close(fd);
 }
 
+static nlt_head_ctl_t *doomed; /* declared dead as a rule is put in place */
+
+static int
+rename_and_die(void *ctx, int dir_fd, const char *from, const char *to)
+{
+    int sys = fx_rename(ctx, dir_fd, from, to);
+
+    if (doomed != NULL && strcmp(to, "DELETES") == 0) {
+        atomic_store(&doomed->state, NLT_HEAD_DEAD);
+        doomed = NULL;
+    }
+    return sys;
+}
+
+/* Its logs may have been replayed before the rule was there. */
+static void
+delete_in_a_head_that_is_given_up_is_not_acknowledged(void)
+{
+    fx_t fx;
+    nlt_err_t err;
+
+    fx_init(&fx);
+    fx.io.rename = rename_and_die;
+    NLT_CHECK(fx_start(&fx));
+    write_hour(&fx, 2, 1);
+    NLT_CHECK(fx_flush(&fx));
+    doomed = nlt_store_ctl(fx.store);
+    NLT_CHECK_INT(fx_delete(&fx, only(1), INT64_MIN, INT64_MAX, &err),
+                  NLT_ENOTREADY);
+    NLT_CHECK(doomed == NULL);
+    fx_step(&fx, 200);
+    NLT_CHECK(all_is_well(&fx));
+    NLT_CHECK_INT(fx_delete(&fx, only(1), INT64_MIN, INT64_MAX, &err), NLT_OK);
+    NLT_CHECK(all_is_well(&fx));
+    fx_deinit(&fx);
+}
+
 /*
  * Whoever looks at the active arena must not have old samples come up there
  * afterwards: a log is replayed into an open head under the lock.
@@ -652,12 +769,15 @@ main(void)
     NLT_TEST(dirty_blocks_are_rewritten_when_asked);
     NLT_TEST(dirty_blocks_are_rewritten_after_a_while);
     NLT_TEST(rule_of_a_dead_writer_is_found);
+    NLT_TEST(rule_stays_as_long_as_an_arena_is_under_it);
+    NLT_TEST(view_takes_rules_before_arenas_before_blocks);
     NLT_TEST(lost_deletes_file_does_not_disarm_later_ones);
     NLT_TEST(arena_numbers_go_beyond_rules_when_logs_are_lost);
     NLT_TEST(damaged_deletes_are_an_error_not_an_answer);
     NLT_TEST(too_many_rules_are_refused_until_some_are_done);
     NLT_TEST(wrong_rules_and_a_store_that_is_not_ready_are_refused);
     NLT_TEST(delete_that_cannot_seal_times_out);
+    NLT_TEST(delete_in_a_head_that_is_given_up_is_not_acknowledged);
     NLT_TEST(replay_into_an_open_head_waits_for_deletes);
     return nlt_test_done();
 }
