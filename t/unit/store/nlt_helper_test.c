@@ -3,6 +3,7 @@
  * SIGKILL at every disk call of everything that it does.
  */
 #include "nlt_block_fixture.h"
+#include "nlt_delete_fixture.h"
 #include "nlt_store_fixture.h"
 
 #include <sys/mman.h>
@@ -122,12 +123,13 @@ a_head_that_is_being_made_is_not_handed_over(void)
 
 #define LEDGER_MAX 4096
 
-/* What the child wrote, in memory that both have. */
+/* What the child wrote and deleted, in memory that both have. */
 typedef struct {
     struct {
         unsigned no;
         int64_t t_ms;
         double v;
+        uint64_t deletes; /* these series up to t_ms; 0: it is a sample */
         _Atomic bool acked;
     } e[LEDGER_MAX];
     _Atomic size_t n;
@@ -149,6 +151,7 @@ enter(unsigned no, int64_t t_ms, double v)
     ledger->e[i].no = no;
     ledger->e[i].t_ms = t_ms;
     ledger->e[i].v = v;
+    ledger->e[i].deletes = 0;
     ledger->e[i].acked = false;
     atomic_store(&ledger->n, i + 1);
     return i;
@@ -234,6 +237,23 @@ step_compact(fx_t *fx)
     until_more(fx, offsetof(nlt_head_counters_t, compactions), was);
 }
 
+/* Some series go, in the head and in blocks, and then from the disk. */
+static void
+step_delete(fx_t *fx)
+{
+    size_t i = enter(0, fx->now_ms, 0);
+    nlt_err_t err;
+
+    ledger->e[i].deletes = 1u << 1 | 1u << 4;
+    ledger->e[i].acked =
+        fx_delete(fx, ledger->e[i].deletes, INT64_MIN, fx->now_ms, &err)
+        == NLT_OK;
+    if (!ledger->e[i].acked || fx_clean(fx, &err) != NLT_OK) {
+        _exit(7);
+    }
+    forward(fx, 1000);
+}
+
 static void
 step_handover(fx_t *fx)
 {
@@ -312,6 +332,7 @@ static const struct {
     {"handover", step_handover},   {"flush", step_flush},
     {"compact", step_compact},     {"write", step_write},
     {"replay", step_replay},       {"write", step_write},
+    {"delete", step_delete},       {"write", step_write},
     {"flush", step_flush},         {"import", step_import},
     {"replay", step_replay},       {"compact", step_compact},
     {"retention", step_retention}, {"write", step_write},
@@ -357,8 +378,13 @@ kill_at(long n, bool head_lost, bool *good)
     }
     NLT_CHECK(waitpid(pid, &status, 0) == pid);
     for (size_t i = 0; i < atomic_load(&ledger->n); i++) {
-        fx_model_add(&fx, ledger->e[i].no, ledger->e[i].t_ms, ledger->e[i].v,
-                     !ledger->e[i].acked);
+        if (ledger->e[i].deletes != 0) {
+            fx_model_delete(&fx, ledger->e[i].deletes, INT64_MIN,
+                            ledger->e[i].t_ms, !ledger->e[i].acked);
+        } else {
+            fx_model_add(&fx, ledger->e[i].no, ledger->e[i].t_ms,
+                         ledger->e[i].v, !ledger->e[i].acked);
+        }
     }
     fx.now_ms = atomic_load(&ledger->now_ms);
     if (head_lost) {
