@@ -196,6 +196,7 @@ check-tsan:
 
 # All of t/fault/; `make test` has a sample of it.
 crash: module programs $(FAULTS)
+	$(Q)$(MAKE) --no-print-directory MODE=asan $(B)/gcc-asan/fault/flip_test.t
 	$(Q)ROUNDS="$(ROUNDS)" SEED="$(SEED)" tools/crash
 
 run: setup-run

@@ -57,6 +57,15 @@ nlt_head_layout_crc(void)
     return nlt_crc32c(0, facts, sizeof(facts));
 }
 
+uint32_t
+nlt_head_fixed_crc(const nlt_head_ctl_t *ctl)
+{
+    uint32_t crc = nlt_crc32c(0, ctl, offsetof(nlt_head_ctl_t, state));
+
+    crc = nlt_crc32c(crc, ctl->secret, sizeof(ctl->secret));
+    return nlt_crc32c(crc, &ctl->term, sizeof(ctl->term));
+}
+
 nlt_head_t *
 nlt_head_handle(const nlt_head_conf_t *conf)
 {
@@ -171,7 +180,9 @@ check_control(const nlt_head_t *h, const char *name, nlt_err_t *err)
         return nlt_err_set(err, NLT_ENOENT,
                            "\"%s\" is one that the store had before", name);
     }
-    return NLT_OK;
+    return h->ctl->fixed_crc == nlt_head_fixed_crc(h->ctl)
+               ? NLT_OK
+               : nlt_err_set(err, NLT_EDATA, "\"%s\" is damaged", name);
 }
 
 static nlt_rc_t

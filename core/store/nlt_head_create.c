@@ -175,6 +175,7 @@ make_control(nlt_head_t *h, const char *name, nlt_err_t *err)
     if (!nlt_random_bytes(ctl->secret, sizeof(ctl->secret))) {
         return nlt_err_set(err, NLT_EIO, "the kernel gives no random bytes");
     }
+    ctl->fixed_crc = nlt_head_fixed_crc(ctl);
     return NLT_OK;
 }
 

@@ -148,7 +148,7 @@ typedef struct {
     /* Deaths of attached processes, for the quarantine rule: how many
      * episodes ever, and when the last ones began (CLOCK_MONOTONIC). */
     _Atomic uint32_t crash_episodes;
-    uint32_t zero;
+    uint32_t fixed_crc; /* of what never changes: stamp, ids, secret, term */
     _Atomic int64_t crash_mono_ms[NLT_HEAD_CRASHES];
     /* Number of an arena, set by anybody; the helper seals it if it is the
      * active one. */

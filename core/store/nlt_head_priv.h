@@ -63,6 +63,9 @@ void nlt_head_file_name(char *out, const uint8_t *store_id, const char *suffix,
 /* CRC of the sizes and constants of the layout. */
 uint32_t nlt_head_layout_crc(void);
 
+/* CRC of what never changes in a control file once it is made. */
+uint32_t nlt_head_fixed_crc(const nlt_head_ctl_t *ctl);
+
 /* ---- process slots and locks (nlt_head_process.c) ---- */
 
 /* Reads this boot's id; zeros when the kernel has none. */

@@ -141,6 +141,38 @@ head_fault(const nlt_helper_t *h)
 }
 
 /*
+ * Is there a log that is older than the arenas of the head, and needed?  Then
+ * *out.  Whether a head was being filled is a word in memory that anything may
+ * have written to; that there is something to fill it from is on the disk.
+ */
+static nlt_rc_t
+has_originals(nlt_helper_t *h, bool *out, nlt_err_t *err)
+{
+    nlt_head_ctl_t *ctl = nlt_helper_ctl(h);
+    uint64_t *logs, lowest = UINT64_MAX;
+    size_t n = 0;
+    nlt_pool_t pool;
+    nlt_rc_t rc;
+
+    *out = false;
+    for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
+        uint64_t no = atomic_load(&ctl->arenas[i].no);
+
+        if (no != 0 && no < lowest) {
+            lowest = no;
+        }
+    }
+    nlt_pool_init(&pool, h->env->mem, 16u << 20);
+    rc = nlt_store_dir_logs(h->env, h->dir.wal_fd, &pool, &logs, &n, err);
+    for (size_t i = 0; rc == NLT_OK && i < n; i++) {
+        *out |= logs[i] < lowest
+                && !nlt_manifest_is_finished(&h->manifest, logs[i]);
+    }
+    nlt_pool_deinit(&pool);
+    return rc;
+}
+
+/*
  * The logs of a head whose replay was cut off have nothing but copies, unless
  * one of the logs that were read is finished.  They go, or starts that do not
  * live long enough would fill the disk.
@@ -149,10 +181,15 @@ static nlt_rc_t
 remove_copies(nlt_helper_t *h, nlt_err_t *err)
 {
     nlt_head_ctl_t *ctl = nlt_helper_ctl(h);
-    nlt_rc_t rc = NLT_OK;
+    bool copies = false;
+    nlt_rc_t rc;
 
     if (nlt_helper_is_open(h) || atomic_load(&ctl->replay_kept)) {
         return NLT_OK;
+    }
+    rc = has_originals(h, &copies, err);
+    if (rc != NLT_OK || !copies) {
+        return rc;
     }
     for (size_t i = 0; i < NLT_HEAD_ARENAS && rc == NLT_OK; i++) {
         uint64_t no = atomic_load(&ctl->arenas[i].no);

@@ -286,6 +286,12 @@ merging(void)
 }
 
 static void
+deleting(void)
+{
+    tell("deleting, interval", fl_story_deleting, 1000);
+}
+
+static void
 import(void)
 {
     tell("import, interval", fl_story_import, 1000);
@@ -322,6 +328,7 @@ main(int argc, char **argv)
     FL_TEST(waiting);
     FL_TEST(ageing);
     FL_TEST(merging);
+    FL_TEST(deleting);
     FL_TEST(import);
     FL_TEST(snapshots);
     FL_TEST(rot);

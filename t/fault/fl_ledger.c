@@ -67,8 +67,12 @@ fl_ledger_add(fl_ledger_t *l, unsigned series, int64_t t_ms, size_t tried)
     if (l->n == 0 || t_ms > l->t_max_ms) {
         l->t_max_ms = t_ms;
     }
-    l->v[l->n] = (fl_row_t){
-        .series = series, .t_ms = t_ms, .tried = tried, .must = SIZE_MAX};
+    l->v[l->n] = (fl_row_t){.series = series,
+                            .t_ms = t_ms,
+                            .tried = tried,
+                            .must = SIZE_MAX,
+                            .doomed = SIZE_MAX,
+                            .gone = SIZE_MAX};
     return &l->v[l->n++];
 }
 
@@ -128,8 +132,10 @@ judge(const fl_ledger_t *l, size_t *i, size_t at, bool *may, bool *must)
     for (; *i < l->n && l->v[*i].series == first->series
            && l->v[*i].t_ms == first->t_ms;
          (*i)++) {
-        *may |= l->v[*i].tried <= at;
-        *must |= l->v[*i].must <= at;
+        const fl_row_t *row = &l->v[*i];
+
+        *may |= row->tried <= at && row->gone > at;
+        *must |= row->must <= at && row->doomed >= at;
     }
 }
 
@@ -179,6 +185,41 @@ fl_ledger_compare(const fl_ledger_t *l, unsigned series,
     }
 }
 
+static bool
+is_about(const fl_row_t *row, unsigned series, int64_t t_min_ms,
+         int64_t t_max_ms)
+{
+    return row->series == series && row->t_ms >= t_min_ms
+           && row->t_ms <= t_max_ms;
+}
+
+void
+fl_ledger_doom(fl_ledger_t *l, unsigned series, int64_t t_min_ms,
+               int64_t t_max_ms, size_t at)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        fl_row_t *row = &l->v[i];
+
+        if (is_about(row, series, t_min_ms, t_max_ms) && row->doomed > at) {
+            row->doomed = at;
+        }
+    }
+}
+
+void
+fl_ledger_bury(fl_ledger_t *l, unsigned series, int64_t t_min_ms,
+               int64_t t_max_ms, size_t from, size_t at)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        fl_row_t *row = &l->v[i];
+
+        if (is_about(row, series, t_min_ms, t_max_ms) && row->tried <= from
+            && row->gone > at) {
+            row->gone = at;
+        }
+    }
+}
+
 void
 fl_ledger_hold(fl_ledger_t *l, unsigned series, const nlt_samples_t *got)
 {
@@ -191,6 +232,9 @@ fl_ledger_hold(fl_ledger_t *l, unsigned series, const nlt_samples_t *got)
         }
         if (j < got->n && got->t_ms[j] == l->v[i].t_ms) {
             l->v[i].must = 0;
+            l->v[i].doomed = SIZE_MAX;
+        } else if (l->v[i].doomed == 0) {
+            l->v[i].gone = 0;
         }
     }
 }

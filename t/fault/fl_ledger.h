@@ -18,7 +18,9 @@ typedef struct {
     unsigned series;
     int64_t t_ms;
     size_t tried;
-    size_t must; /* SIZE_MAX: may be lost */
+    size_t must;   /* SIZE_MAX: may be lost */
+    size_t doomed; /* its delete was asked for: may be gone behind it */
+    size_t gone;   /* its delete was answered: may not be there */
     /* acknowledged, the log written between these positions; 0, 0: not */
     size_t log_from, log_to;
 } fl_row_t;
@@ -60,7 +62,18 @@ void fl_ledger_compare(const fl_ledger_t *l, unsigned series,
                        const nlt_samples_t *got, size_t at,
                        int64_t t_border_ms, fl_verdict_t *v);
 
-/* Rows whose samples are in `got` must be there from now on, position 0. */
+/* Of rows of a series in [t_min, t_max]: a delete was asked for. */
+void fl_ledger_doom(fl_ledger_t *l, unsigned series, int64_t t_min_ms,
+                    int64_t t_max_ms, size_t at);
+
+/* It was answered; it is about what was sent by `from`. */
+void fl_ledger_bury(fl_ledger_t *l, unsigned series, int64_t t_min_ms,
+                    int64_t t_max_ms, size_t from, size_t at);
+
+/*
+ * What is in `got` of a series stays, and what is not there because a delete
+ * was perhaps done stays away, from position 0 on.
+ */
 void fl_ledger_hold(fl_ledger_t *l, unsigned series, const nlt_samples_t *got);
 
 #endif

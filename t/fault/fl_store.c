@@ -160,11 +160,18 @@ fl_store_start(fl_store_t *s, unsigned n, nlt_err_t *err)
             return false;
         }
     }
+    fl_store_steps(s, 1);
+    return fl_store_wait(s, err);
+}
+
+bool
+fl_store_wait(fl_store_t *s, nlt_err_t *err)
+{
     for (unsigned i = 0; i < 200; i++) {
-        fl_store_steps(s, 1);
         if (all_ready(s, err)) {
             return true;
         }
+        fl_store_steps(s, 1);
     }
     return false;
 }
@@ -475,7 +482,9 @@ litter_cb(void *ctx, const char *name)
 {
     litter_t *l = ctx;
     uint64_t no;
-    bool fine = strstr(name, ".tmp") == NULL;
+    /* The next delete writes over that one; nobody else may touch it. */
+    bool fine = strstr(name, ".tmp") == NULL
+                || strcmp(name, NLT_FILE_DELETES NLT_SUFFIX_TMP) == 0;
 
     if (strcmp(l->dir, NLT_DIR_BLOCKS) == 0) {
         fine = nlt_manifest_find(l->m, name) < l->m->n_blocks;

@@ -54,6 +54,10 @@ void fl_store_reboot(const fl_store_t *s);
  * helper, steps until ready; false: it did not get ready, and why is in err.
  */
 bool fl_store_start(fl_store_t *s, unsigned n, nlt_err_t *err);
+
+/* Steps until ready, at most 200 times. */
+bool fl_store_wait(fl_store_t *s, nlt_err_t *err);
+
 void fl_store_close(fl_store_t *s);
 
 /* So many steps of helper and writers, 100 ms each. */

@@ -129,6 +129,97 @@ fl_story_merging(fl_story_t *t)
     return ctl != NULL && atomic_load(&ctl->counters.compactions) > 0;
 }
 
+/* ---- deletes ---- */
+
+#define DELETE_MAX 8u
+
+static nlt_rc_t
+pause_cb(void *ctx)
+{
+    fl_story_t *t = ctx;
+
+    fl_store_steps(&t->s, 1);
+    /* Who waits has a deadline, too. */
+    return ++t->n_pauses > 100 ? NLT_ETIMEOUT : NLT_OK;
+}
+
+static nlt_rc_t
+poll_cb(void *ctx)
+{
+    (void) ctx;
+    return NLT_OK;
+}
+
+/* Samples of n series in a range of time. */
+static bool
+delete_series(fl_story_t *t, unsigned first, unsigned n, int64_t t_min_ms,
+              int64_t t_max_ms)
+{
+    nlt_store_wait_t wait = {pause_cb, poll_cb, t};
+    nlt_matcher_t m[DELETE_MAX][2];
+    nlt_delete_set_t sets[DELETE_MAX];
+    char text[DELETE_MAX][16];
+    nlt_delete_t d = {
+        .t_min_ms = t_min_ms, .t_max_ms = t_max_ms, .sets = sets, .n_sets = n};
+    size_t from = t->s.disk ? t->s.disk->n : 0;
+    nlt_err_t err;
+
+    if (t->s.store[1] == NULL) {
+        return false;
+    }
+    for (unsigned k = 0; k < n; k++) {
+        size_t len =
+            (size_t) snprintf(text[k], sizeof(text[k]), "%u", first + k);
+
+        m[k][0] =
+            (nlt_matcher_t){NLT_MATCH_EQ, NLT_METRIC_NAME, NLT_STR("m"), NULL};
+        m[k][1] =
+            (nlt_matcher_t){NLT_MATCH_EQ, NLT_STR("i"), {len, text[k]}, NULL};
+        sets[k] = (nlt_delete_set_t){m[k], 2};
+        fl_ledger_doom(&t->ledger, first + k, t_min_ms, t_max_ms, from);
+    }
+    t->n_pauses = 0;
+    if (nlt_store_delete(t->s.store[1], &d, &wait, &err) != NLT_OK) {
+        return false;
+    }
+    for (unsigned k = 0; k < n; k++) {
+        fl_ledger_bury(&t->ledger, first + k, t_min_ms, t_max_ms, from,
+                       t->s.disk ? t->s.disk->n : 0);
+    }
+    return true;
+}
+
+bool
+fl_story_deleting(fl_story_t *t)
+{
+    nlt_store_wait_t wait = {pause_cb, poll_cb, t};
+    int64_t begin = t->s.now_ms - 4 * FL_HOUR;
+    nlt_err_t err;
+    bool good;
+
+    fl_story_write(t, 0);
+    good = fl_store_flush(&t->s);
+    fl_story_write(t, 1);
+    /* Of the block, and of the head. */
+    good &= delete_series(t, 0, 3, begin, t->s.now_ms);
+    good &= delete_series(t, 8, 2, begin, t->s.now_ms - 20000);
+    /* Some of it comes back, because it was sent again. */
+    (void) fl_store_write(&t->s, &t->ledger, 0, 0, 2, t->s.now_ms - 45000);
+    (void) fl_store_write(&t->s, &t->ledger, 1, 8, 4, t->s.now_ms - 30000);
+    fl_store_steps(&t->s, 2);
+    fl_story_pass(t, 60000);
+    nlt_helper_flush_soon(t->s.helper);
+    fl_store_steps(&t->s, 4);
+    good &= delete_series(t, 1, 1, begin, t->s.now_ms);
+    fl_story_write(t, 2);
+    t->n_pauses = 0;
+    good &= t->s.store[1] != NULL
+            && nlt_store_clean(t->s.store[1], &wait, &err) == NLT_OK;
+    fl_store_steps(&t->s, 3);
+    fl_story_write(t, 3);
+    return good;
+}
+
 /* ---- import ---- */
 
 #define IMPORT_SERIES  4u

@@ -33,6 +33,7 @@ typedef struct {
     fl_snapshot_t snapshot[FL_SNAPSHOTS_MAX];
     unsigned n_snapshots;
     unsigned n_imports;
+    unsigned n_pauses;
     uint64_t rand; /* for what is left to chance; set it */
 } fl_story_t;
 
@@ -55,6 +56,12 @@ bool fl_story_ageing(fl_story_t *t);
 
 /* Blocks of one day, written in several flushes, become one. */
 bool fl_story_merging(fl_story_t *t);
+
+/*
+ * Series of head and blocks are deleted, sent again, deleted again; then
+ * blocks are rewritten without them.
+ */
+bool fl_story_deleting(fl_story_t *t);
 
 /* Blocks are copied into import/, as cp does it, and taken in. */
 bool fl_story_import(fl_story_t *t);

@@ -295,7 +295,10 @@ inherit(fl_story_t *to, const fl_story_t *from, size_t at)
         fl_row_t *row = &to->ledger.v[i];
 
         row->tried = row->tried <= at ? 0 : SIZE_MAX;
-        row->must = row->must <= at ? 0 : SIZE_MAX;
+        /* Of a delete that was under way nobody knows: see fl_ledger_hold. */
+        row->doomed = row->doomed < at ? 0 : SIZE_MAX;
+        row->must = row->must <= at && row->doomed > 0 ? 0 : SIZE_MAX;
+        row->gone = row->gone <= at ? 0 : SIZE_MAX;
     }
     memcpy(to->snapshot, from->snapshot, sizeof(to->snapshot));
     to->n_snapshots = from->n_snapshots;
@@ -511,6 +514,12 @@ merges_and_loss(void)
 }
 
 static void
+deletes_and_loss(void)
+{
+    power_goes("always, deleting", fl_story_deleting, NLT_WAL_SYNC_ALWAYS);
+}
+
+static void
 import_and_loss(void)
 {
     power_goes("interval, import", fl_story_import, 1000);
@@ -551,6 +560,7 @@ main(int argc, char **argv)
     FL_TEST(off_loses_only_logs);
     FL_TEST(retention_and_loss);
     FL_TEST(merges_and_loss);
+    FL_TEST(deletes_and_loss);
     FL_TEST(import_and_loss);
     FL_TEST(snapshots_and_loss);
     FL_TEST(rot_and_loss);
