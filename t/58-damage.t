@@ -17,9 +17,9 @@ $t->run();
 my $store = $t->dir . '/store';
 my $series = 150;
 my $samples = 120;
-# windows of two hours, long over: each becomes a block of its own
+# two hours of months that are over: each becomes a block, and stays one
 my $border = int(time() / 7200) * 7200;
-my @from = map { $border - $_ * 7200 } 10, 8, 6, 4;
+my @from = map { $border - $_ * 40 * 86400 } 4, 3, 2, 1;
 my $live = time() - 60;
 
 sub write_window {
@@ -55,7 +55,7 @@ sub ulid { my ($dir) = @_; return $dir =~ m{([^/]+)$} ? $1 : '' }
 # (samples that are there, warnings)
 sub ask {
     my ($port) = @_;
-    my $r = $t->api('query', query => 'sum(count_over_time(d[1d]))',
+    my $r = $t->api('query', query => 'sum(count_over_time(d[1y]))',
         time => $live + 60);
     die "status $r->{code}: $r->{raw}\n" unless $r->{code} == 200;
     return ($r->{data}{result}[0]{value}[1], $r->{warnings} || []);
@@ -145,7 +145,8 @@ for my $how ('chunks cut short', 'index emptied', 'chunk changed') {
 # ---- everything that reads says so; other times do not ----
 
 my %range = (start => $from[0], end => $live + 60);
-for my $q ([query_range => query => 'count(d)', %range, step => 600],
+my $step = 86400;
+for my $q ([query_range => query => 'count(d)', %range, step => $step],
     [series => 'match[]' => 'd', %range], [labels => %range],
     [labels => 'match[]' => 'd', %range], ['label/i/values' => %range],
     [query => query => 'd[1h]', time => $from[2] + 5400]) {

@@ -226,11 +226,28 @@ broken('MANIFEST gone', 1,
         qr/; would not start$/m],
     sub { unlink "$_[0]/store/MANIFEST", glob("$_[0]/head/*") },
     sub { return $_[0]->log_lines(qr/MANIFEST is missing/) > 0 });
-broken('DELETES', 1, [qr/^deletes\n  CORRUPT: .*\n    would not start/m],
+broken('DELETES', 1,
+    [qr/^deletes\n  CORRUPT: .*\n    would repair: nothing, and answers no query/m],
     sub {
         open(my $f, '>', "$_[0]/store/DELETES") or die $!;
         print $f "what?\n";
         close $f;
+    }, sub {
+        my $r = eval { $_[0]->http('GET', '/-/ready') };
+        return $r && $r->{status} == 200 && $r->{body} =~ /No query.*DELETES/
+            && $_[0]->write({ __name__ => 'n' }, [$now + 1000, 1]) == 204
+            && $_[0]->api('query', query => 'm')->{code} == 500;
+    });
+broken('DELETES, without a head', 1,
+    [qr/^deletes\n  CORRUPT: .*\n    would not start/m],
+    sub {
+        unlink glob("$_[0]/head/*");
+        open(my $f, '>', "$_[0]/store/DELETES") or die $!;
+        print $f "what?\n";
+        close $f;
+    }, sub {
+        my $r = eval { $_[0]->http('GET', '/-/ready') };
+        return $r && $r->{status} == 503 && $r->{body} =~ /DELETES/;
     });
 broken('term cut off', 1,
     [qr/^term\n  CORRUPT: cut off\n    would repair: makes another/m],

@@ -130,6 +130,7 @@ static void
 look_for_trouble(nlt_store_t *s, nlt_err_t *err)
 {
     int64_t now_ns = nlt_mono_ns(s->env);
+    nlt_delete_list_t *rules = NULL;
     nlt_manifest_t m;
     nlt_err_t why;
     nlt_rc_t rc;
@@ -140,6 +141,13 @@ look_for_trouble(nlt_store_t *s, nlt_err_t *err)
         rc = nlt_manifest_load(&m, s->env, s->dir.dir_fd, s->dir.store_id,
                                &why);
         nlt_manifest_deinit(&m);
+        if (rc == NLT_OK) {
+            rc = nlt_deletes_load(s->env, s->dir.dir_fd, s->dir.store_id,
+                                  &rules, &why);
+        }
+        if (rc == NLT_OK) {
+            nlt_deletes_free(s->env, rules);
+        }
         (void) snprintf(s->found, sizeof(s->found), "%.300s",
                         rc == NLT_OK || rc == NLT_ENOENT ? "" : why.text);
     }
@@ -175,6 +183,27 @@ try_attach(nlt_store_t *s)
     nlt_deletes_forget(s->deletes);
 }
 
+/*
+ * Reads the rules when they have changed, before a query has to.  Without them
+ * writing goes on, but no query is answered.
+ */
+static nlt_rc_t
+refresh_deletes(nlt_store_t *s, nlt_head_ctl_t *ctl, nlt_err_t *err)
+{
+    const nlt_delete_list_t *rules;
+    nlt_rc_t rc = nlt_deletes_acquire(
+        s->deletes, atomic_load(&ctl->deletes_gen), &rules, err);
+
+    s->no_rules[0] = '\0';
+    if (rc == NLT_OK) {
+        s->n_rules = rules->n;
+        nlt_deletes_release(s->deletes, rules);
+    } else {
+        (void) snprintf(s->no_rules, sizeof(s->no_rules), "%.200s", err->text);
+    }
+    return rc;
+}
+
 /* Once the helper has opened the head: blocks, then writing. */
 static void
 try_open(nlt_store_t *s)
@@ -183,10 +212,7 @@ try_open(nlt_store_t *s)
     nlt_err_t err;
 
     if (atomic_load(&ctl->state) != NLT_HEAD_OPEN) {
-        char trouble[NLT_HEAD_TROUBLE_MAX];
-
-        nlt_head_trouble(ctl, trouble);
-        set_reason(s, trouble[0] ? trouble : "The logs are being read.", NULL);
+        set_reason(s, "The logs are being read.", NULL);
         return;
     }
     if (nlt_block_set_reload(s->blocks, atomic_load(&ctl->manifest_gen), &err)
@@ -215,21 +241,6 @@ complain(nlt_store_t *s, const char *what, const nlt_err_t *err)
         nlt_log(s->env, NLT_LOG_ERROR, "store \"%s\": %s: %s", s->path, what,
                 err->text);
     }
-}
-
-/* Reads the rules when they have changed, before a query has to. */
-static nlt_rc_t
-refresh_deletes(nlt_store_t *s, nlt_head_ctl_t *ctl, nlt_err_t *err)
-{
-    const nlt_delete_list_t *rules;
-    nlt_rc_t rc = nlt_deletes_acquire(
-        s->deletes, atomic_load(&ctl->deletes_gen), &rules, err);
-
-    if (rc == NLT_OK) {
-        s->n_rules = rules->n;
-        nlt_deletes_release(s->deletes, rules);
-    }
-    return rc;
 }
 
 static void
@@ -291,14 +302,16 @@ nlt_store_tick(nlt_store_t *s)
     (void) pthread_mutex_unlock(&s->mutex);
 }
 
-/* How far is the replay? */
+/* How far is the replay, or what keeps it? */
 static void
-show_progress(nlt_store_status_t *st)
+show_progress(const char *trouble, nlt_store_status_t *st)
 {
     uint64_t total = st->replay_total;
     uint64_t done = st->replay_done < total ? st->replay_done : total;
 
-    if (total > 0) {
+    if (trouble[0] != '\0') {
+        (void) snprintf(st->reason, sizeof(st->reason), "%s", trouble);
+    } else if (total > 0) {
         (void) snprintf(st->reason, sizeof(st->reason),
                         "The logs are being read: %llu of %llu bytes, %u %%.",
                         (unsigned long long) done, (unsigned long long) total,
@@ -309,6 +322,8 @@ show_progress(nlt_store_status_t *st)
 void
 nlt_store_status(nlt_store_t *s, nlt_store_status_t *out)
 {
+    char trouble[NLT_HEAD_TROUBLE_MAX] = "";
+
     *out = (nlt_store_status_t){.state = NLT_HEAD_CREATING};
     (void) pthread_mutex_lock(&s->mutex);
     if (s->head != NULL) {
@@ -317,6 +332,7 @@ nlt_store_status(nlt_store_t *s, nlt_store_status_t *out)
         out->state = (nlt_head_state_t) atomic_load(&ctl->state);
         out->replay_done = atomic_load(&ctl->replay_done);
         out->replay_total = atomic_load(&ctl->replay_total);
+        nlt_head_trouble(ctl, trouble);
     }
     out->ready = s->head != NULL && s->open && !s->leaving
                  && out->state == NLT_HEAD_OPEN;
@@ -327,8 +343,22 @@ nlt_store_status(nlt_store_t *s, nlt_store_status_t *out)
                         "The head is being rebuilt.");
     }
     if (!out->ready && out->state == NLT_HEAD_REPLAYING) {
-        show_progress(out);
+        show_progress(trouble, out);
     }
+}
+
+static void
+note_rules(nlt_store_t *s, char out[NLT_STORE_REASON_MAX])
+{
+    out[0] = '\0';
+    (void) pthread_mutex_lock(&s->mutex);
+    if (s->no_rules[0] != '\0') {
+        (void) snprintf(out, NLT_STORE_REASON_MAX,
+                        "No query is answered, since what was deleted is not "
+                        "known: %s",
+                        s->no_rules);
+    }
+    (void) pthread_mutex_unlock(&s->mutex);
 }
 
 void
@@ -346,8 +376,8 @@ nlt_store_note(nlt_store_t *s, char out[NLT_STORE_REASON_MAX])
                         : newer;
         }
     }
-    out[0] = '\0';
-    if (n > 0) {
+    note_rules(s, out);
+    if (n > 0 && out[0] == '\0') {
         (void) snprintf(out, NLT_STORE_REASON_MAX,
                         "%zu blocks are left out of answers, see the log.%s%s"
                         "%s%.250s",

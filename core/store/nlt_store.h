@@ -112,8 +112,9 @@ typedef struct {
 void nlt_store_status(nlt_store_t *s, nlt_store_status_t *out);
 
 /*
- * What is not as it should be although the store is ready: blocks that are
- * left out.  Sentences, or the empty string.  [any]
+ * What is not as it should be although the store is ready: rules of deletes
+ * that cannot be read, or blocks that are left out.  Sentences, or the empty
+ * string.  [any]
  */
 void nlt_store_note(nlt_store_t *s, char out[NLT_STORE_REASON_MAX]);
 

@@ -32,7 +32,8 @@ struct nlt_store_s {
     bool open;             /* its state was OPEN */
     bool leaving;          /* it is dead: no new views */
     size_t n_views;
-    size_t n_rules;                    /* of deletes, at the last tick */
+    char no_rules[256]; /* why DELETES cannot be read; empty: it can */
+    size_t n_rules;     /* of deletes, at the last tick */
     char reason[NLT_STORE_REASON_MAX]; /* why not open; a sentence */
     int64_t looked_ns; /* into the MANIFEST, for the reason; 0: never */
     char found[NLT_STORE_REASON_MAX]; /* then; empty: nothing wrong */

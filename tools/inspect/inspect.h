@@ -89,7 +89,7 @@ void inspect_blocks(inspect_t *in);
 
 /*
  * Looks at the head without a word: in->head_lives, in->head_arenas.  Before
- * logs, because those of its arenas need no replay.
+ * all else, because a start depends on it.
  */
 void inspect_head_first(inspect_t *in);
 

@@ -207,10 +207,10 @@ inspect_all(inspect_t *in)
     in->dir.wal_fd = open_below(in, NLT_DIR_WAL);
     in->dir.blocks_fd = open_below(in, NLT_DIR_BLOCKS);
     nlt_manifest_init(&in->manifest, in->env->mem, in->dir.store_id);
+    inspect_head_first(in);
     inspect_manifest(in);
     inspect_deletes(in);
     inspect_term(in);
-    inspect_head_first(in);
     if (in->dir.wal_fd >= 0) {
         inspect_logs(in);
     }

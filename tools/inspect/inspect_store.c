@@ -142,11 +142,17 @@ inspect_deletes(inspect_t *in)
         inspect_repair(in, "writes over it at the next change");
     }
     if (rc != NLT_OK) {
+        const char *help = rc == NLT_EVERSION
+                               ? "use the version that wrote it"
+                               : "restore DELETES from a backup, or remove it "
+                                 "and what was deleted comes back";
+
         inspect_fault(in, "%s", err.text);
-        inspect_no_start(in, rc == NLT_EVERSION
-                                 ? "use the version that wrote it"
-                                 : "restore DELETES from a backup, or remove "
-                                   "it and what was deleted comes back");
+        if (in->head_lives) {
+            inspect_repair(in, "nothing, and answers no query: %s", help);
+        } else {
+            inspect_no_start(in, "%s", help);
+        }
         return;
     }
     printf("  %zu in force, the last one given was number %llu\n", l->n,
