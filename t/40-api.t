@@ -267,6 +267,9 @@ for my $case (['POST', '?skip_head=true', ''], ['PUT', '?skip_head=0', ''],
     my ($name) = $r->{body} =~ /"name":"([^"]+)"/;
     ok(-d $t->dir . "/store/snapshots/$name", 'is there');
 }
+ok(system('rm', '-r', $t->dir . '/store/snapshots') == 0
+    && $t->http('POST', '/api/v1/admin/tsdb/snapshot')->{status} == 200,
+    'also when all of them were removed, with the directory');
 for my $args ('?skip_head=maybe', '?skip_head=yes') {
     my $r = $t->http('POST', "/api/v1/admin/tsdb/snapshot$args");
     my ($v) = $args =~ /=(\w+)/;

@@ -201,4 +201,13 @@ is($n, $series * $samples + $series, 'the rest is there');
 is(@$w, 2, 'what is missing is said');
 is($t->metric('nightlight_blocks_left_out'), 2, 'as the metric says');
 
+# ---- quarantine/ itself is removed ----
+
+is(system('rm', '-r', "$store/quarantine"), 0, 'all of them are given up');
+ok($t->wait_for(sub { @{(ask())[1]} == 0 }, 'warnings gone', 20), 'none is missed');
+($dir) = glob "$store/blocks/*";
+truncate("$dir/chunks/000001", 20) or die $!;
+ok($t->wait_for(sub { ask(); -d "$store/quarantine/" . ulid($dir) }, 'quarantine'),
+    'the next one lies in a new quarantine/');
+
 $t->done();

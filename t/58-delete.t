@@ -209,6 +209,18 @@ refused('a good one and a bad one', 400, 'bad_data', q{invalid parameter "match[
     'match[]' => ['{job="db"}', 'm{']);
 is($t->value('count_over_time(m{job="db"}[2h])', time => $now), '200',
     'of which neither is deleted');
+# such a rule would have every query of the series fail, and no merge end
+my $slow = 'a' x 60 . '!';
+is($t->write({ __name__ => 'slow', x => $slow }, minutes(0, 4, 1)), 204, 'written');
+for my $where (qw(head block)) {
+    ok(flush(), 'flushed') if $where eq 'block';
+    refused("an expression that never ends, in the $where", 422, 'execution',
+        'regular expression "(a+)+[bc]" takes too long on a value of label "x"',
+        'match[]' => 'slow{x=~"(a+)+[bc]"}');
+    is($t->value('count_over_time(slow[2h])', time => $now), '5', 'nothing happened');
+}
+deletes('it goes by another', 'match[]' => 'slow{x=~"a+!"}');
+is(counts('slow'), '', 'gone');
 $r = $t->http('POST', '/api/v1/admin/tsdb/delete_series?match[]=%zz');
 is($r->{status}, 400, 'bad escape');
 like($r->{body}, qr/error parsing form values: invalid URL escape \\"%zz\\"/,

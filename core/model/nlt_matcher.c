@@ -48,6 +48,15 @@ nlt_matcher_test(const nlt_matcher_t *m, nlt_str_t value)
 }
 
 nlt_rc_t
+nlt_matcher_failed(const nlt_matcher_t *m, nlt_rc_t rc, nlt_err_t *err)
+{
+    return nlt_err_set(err, rc,
+                       "regular expression \"%.*s\" takes too long on a value "
+                       "of label \"%.*s\"",
+                       NLT_FMT(m->value), NLT_FMT(m->name));
+}
+
+nlt_rc_t
 nlt_matchers_test(const nlt_matcher_t *m, size_t n, nlt_labels_t labels)
 {
     nlt_rc_t rc = NLT_OK;

@@ -36,6 +36,10 @@ void nlt_matcher_release(nlt_matcher_t *m);
  * NLT_ELIMIT.  */
 NLT_CHECKED nlt_rc_t nlt_matcher_test(const nlt_matcher_t *m, nlt_str_t value);
 
+/* Says in *err that a test of m gave rc, an error.  Returns rc. */
+nlt_rc_t
+nlt_matcher_failed(const nlt_matcher_t *m, nlt_rc_t rc, nlt_err_t *err);
+
 /* Does the whole set match all n matchers?  Results as above. */
 NLT_CHECKED nlt_rc_t nlt_matchers_test(const nlt_matcher_t *m, size_t n,
                                        nlt_labels_t labels);

@@ -41,10 +41,7 @@ test(const nlt_matcher_t *m, nlt_str_t value, nlt_err_t *err)
     nlt_rc_t rc = nlt_matcher_test(m, value);
 
     if (rc != NLT_OK && rc != NLT_EOF) {
-        return nlt_err_set(err, rc,
-                           "regular expression \"%.*s\" takes too long on a "
-                           "value of label \"%.*s\"",
-                           NLT_FMT(m->value), NLT_FMT(m->name));
+        return nlt_matcher_failed(m, rc, err);
     }
     return rc;
 }

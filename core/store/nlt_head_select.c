@@ -311,6 +311,7 @@ nlt_arena_select(const nlt_arena_t *a, nlt_pool_t *pool, uint32_t tenant,
                       atomic_load_explicit(&a->hdr->n_series, ACQUIRE)};
     uint32_t pair = 0;
     size_t base = best_equality(&s, matchers, n_matchers, &pair);
+    size_t at = 0; /* the matcher that failed */
     nlt_rc_t rc;
 
     *out = NULL;
@@ -325,6 +326,7 @@ nlt_arena_select(const nlt_arena_t *a, nlt_pool_t *pool, uint32_t tenant,
         if (i == base) {
             continue;
         }
+        at = i;
         absent = test(&matchers[i], NLT_STR(""));
         if (absent != NLT_OK && absent != NLT_EOF) {
             rc = absent;
@@ -333,6 +335,9 @@ nlt_arena_select(const nlt_arena_t *a, nlt_pool_t *pool, uint32_t tenant,
         } else {
             rc = apply(&s, &matchers[i], absent == NLT_OK);
         }
+    }
+    if (rc == NLT_ELIMIT) {
+        return nlt_matcher_failed(&matchers[at], rc, err);
     }
     if (rc != NLT_OK) {
         return nlt_err_set(err, rc, "select in head arena %llu: %s",

@@ -122,7 +122,8 @@ nlt_helper_import(nlt_helper_t *h, bool *more, nlt_err_t *err)
 
     atomic_fetch_add(&nlt_helper_ctl(h)->counters.imports_refused,
                      r.n_refused);
-    *more = r.found;
+    /* Many that are refused must not keep the others waiting. */
+    *more = r.found || r.n_refused > 0;
     if (rc != NLT_OK && w.rc == rc && rc != NLT_ECANCELED && err != NULL) {
         *err = w.err;
     }

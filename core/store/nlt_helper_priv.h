@@ -307,7 +307,7 @@ NLT_CHECKED nlt_rc_t nlt_helper_import_recover(nlt_helper_t *h,
                                                nlt_err_t *err);
 
 /*
- * Looks into import/ and takes in at most one block; *more: it did, look
+ * Looks into import/ and takes in or refuses at most one; *more: it did, look
  * again at once.  NLT_EFULL, NLT_EIO, NLT_ENOMEM, NLT_ECANCELED.
  */
 NLT_CHECKED nlt_rc_t nlt_helper_import(nlt_helper_t *h, bool *more,

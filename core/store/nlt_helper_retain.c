@@ -214,10 +214,15 @@ take_away(nlt_helper_t *h, const choice_t *c, nlt_err_t *err)
     rc = nlt_helper_commit(h, &next, err);
     nlt_manifest_deinit(&next);
     for (size_t i = 0; rc == NLT_OK && i < c->n; i++) {
-        rc = nlt_block_dir_remove(h->env, h->dir.blocks_fd, gone[i].ulid.c,
-                                  err);
-        atomic_fetch_add(&nlt_helper_ctl(h)->counters.blocks_removed,
-                         rc == NLT_OK);
+        nlt_err_t why;
+
+        /* One that will not go must not keep the others on the disk. */
+        if (nlt_block_dir_remove(h->env, h->dir.blocks_fd, gone[i].ulid.c,
+                                 &why)
+            != NLT_OK) {
+            nlt_helper_complain(h, "a removed block stays on the disk", &why);
+        }
+        atomic_fetch_add(&nlt_helper_ctl(h)->counters.blocks_removed, 1);
         nlt_helper_credit(h, gone[i].bytes);
         nlt_log(h->env, NLT_LOG_NOTICE, "block %s %s", gone[i].ulid.c,
                 text[c->why]);

@@ -133,7 +133,12 @@ move_aside(nlt_helper_t *h, const char *ulid, nlt_err_t *err)
     const nlt_io_t *io = h->env->io;
     char from[64], to[64];
     int sys = -EEXIST;
+    nlt_rc_t rc =
+        nlt_store_dir_again(h->env, h->dir.dir_fd, NLT_DIR_QUARANTINE, err);
 
+    if (rc != NLT_OK) {
+        return rc;
+    }
     (void) snprintf(from, sizeof(from), NLT_DIR_BLOCKS "/%s", ulid);
     (void) snprintf(to, sizeof(to), NLT_DIR_QUARANTINE "/%s", ulid);
     for (int i = 2; i <= COPIES_MAX; i++) {

@@ -564,6 +564,10 @@ nlt_snapshot_create(nlt_store_t *s, bool skip_head, const int *cancel,
     if (!skip_head) {
         rc = wait_for_head(&sn);
     }
+    if (rc == NLT_OK) {
+        rc =
+            nlt_store_dir_again(s->env, s->dir.dir_fd, NLT_DIR_SNAPSHOTS, err);
+    }
     if (rc != NLT_OK) {
         return rc;
     }

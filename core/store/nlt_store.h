@@ -172,6 +172,8 @@ typedef struct {
  * written from now on is not concerned.  It may have to wait for the helper to
  * seal an arena, about a second.
  *   NLT_EINVAL, NLT_ELIMIT  not a rule, see nlt_delete_check()
+ *   NLT_ELIMIT              an expression exceeds its limits on a value that
+ *                           is there: nothing is deleted
  *   NLT_ENOTREADY           no open head, or it is being replaced
  *   NLT_AGAIN               too many rules, or no arena can be sealed now
  *   NLT_EFULL, NLT_EIO, NLT_EDATA, NLT_EVERSION, NLT_ENOMEM; what pause or

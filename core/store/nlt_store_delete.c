@@ -8,13 +8,17 @@
  *               ask the helper to       arenas up to the
  *               seal it, wait           one before it
  *                 |                      |
- *                 '-----> write the rule, count deletes_gen up
+ *                 '-----> try the rule on all that it is about
+ *                              |
+ *                         write it, count deletes_gen up
  *                              |
  *                         is the head still the store's?  Then: deleted
  *
  * nlt_deletes.h says why in this order.
  */
 #include "nlt_store_priv.h"
+
+#include "nlt_cuts.h"
 
 /* So long it may be impossible to seal, because three arenas are in use. */
 #define STUCK_NS (5 * INT64_C(1000000000))
@@ -227,6 +231,99 @@ draw_line(delete_t *x)
     return rc;
 }
 
+/* ---- can it be carried out? ---- */
+
+/* Of a part that cannot be read nothing is known, and nothing is answered. */
+static bool
+refuses(nlt_rc_t rc)
+{
+    return rc == NLT_ELIMIT || rc == NLT_ENOMEM || rc == NLT_EBUG;
+}
+
+static nlt_rc_t
+try_arenas(const delete_t *x, nlt_cutter_t *c)
+{
+    nlt_head_view_t view;
+    nlt_rc_t rc = NLT_OK;
+
+    nlt_head_pin(x->head, &view);
+    for (size_t i = 0; i < view.n && !refuses(rc); i++) {
+        nlt_pool_t pool;
+        nlt_cuts_t cuts;
+
+        nlt_pool_init(&pool, x->s->env->mem, POOL_MAX);
+        rc = nlt_cutter_arena(c, &pool, view.arena[i], NULL, &cuts, x->err);
+        nlt_pool_deinit(&pool);
+    }
+    nlt_head_unpin(x->head, &view);
+    return refuses(rc) ? rc : NLT_OK;
+}
+
+static nlt_rc_t
+try_block(const delete_t *x, nlt_cutter_t *c, const nlt_block_entry_t *e)
+{
+    nlt_pool_t pool;
+    nlt_cuts_t cuts;
+    nlt_rc_t rc;
+
+    if (e->block == NULL || nlt_block_entry_is_out(e)) {
+        return NLT_OK;
+    }
+    nlt_pool_init(&pool, x->s->env->mem, POOL_MAX);
+    rc = nlt_cutter_block(c, &pool, e->block, e->info.arena, e->info.deletes,
+                          NULL, &cuts, x->err);
+    nlt_pool_deinit(&pool);
+    if (refuses(rc)) {
+        return rc;
+    }
+    rc = x->wait->poll(x->wait->ctx);
+    return rc == NLT_OK ? rc : nlt_err_set(x->err, rc, "%s", nlt_rc_text(rc));
+}
+
+static nlt_rc_t
+try_blocks(const delete_t *x, nlt_cutter_t *c)
+{
+    nlt_store_t *s = x->s;
+    nlt_head_ctl_t *ctl = nlt_head_ctl(x->head);
+    nlt_block_list_t *list;
+    nlt_rc_t rc = nlt_block_set_reload(
+        s->blocks, atomic_load(&ctl->manifest_gen), x->err);
+
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    list = nlt_block_set_acquire(s->blocks);
+    for (size_t i = 0; i < list->n && rc == NLT_OK; i++) {
+        rc = try_block(x, c, list->v[i]);
+    }
+    nlt_block_set_release(s->blocks, list);
+    return rc;
+}
+
+/*
+ * Selects once what the rule is about.  An expression that exceeds its limits
+ * on a value that is there would have every query of it fail for as long as
+ * the rule is in force, and no block with it could be merged: for ever.
+ * Arenas come before blocks, as for readers.
+ */
+static nlt_rc_t
+try_rule(const delete_t *x)
+{
+    nlt_delete_t rule = *x->d;
+    nlt_delete_list_t list = {.last = UINT64_MAX, .v = &rule, .n = 1};
+    nlt_cutter_t cutter;
+    nlt_rc_t rc;
+
+    rule.number = UINT64_MAX; /* the newest */
+    nlt_cutter_init(&cutter, x->s->env->mem, &list, rule.tenant);
+    rc = try_arenas(x, &cutter);
+    if (rc == NLT_OK) {
+        rc = try_blocks(x, &cutter);
+    }
+    nlt_cutter_deinit(&cutter);
+    return rc;
+}
+
 /* ---- the rule ---- */
 
 /* Above all numbers that blocks have had applied, should DELETES be lost. */
@@ -280,6 +377,9 @@ delete_locked(delete_t *x)
 {
     nlt_rc_t rc = draw_line(x);
 
+    if (rc == NLT_OK) {
+        rc = try_rule(x);
+    }
     return rc == NLT_OK ? write_rule(x) : rc;
 }
 

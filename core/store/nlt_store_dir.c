@@ -37,6 +37,21 @@ make_dir(const nlt_env_t *env, int dir_fd, const char *name, nlt_err_t *err)
                : NLT_OK;
 }
 
+nlt_rc_t
+nlt_store_dir_again(const nlt_env_t *env, int dir_fd, const char *c_name,
+                    nlt_err_t *err)
+{
+    int sys = env->io->mkdir(env->io->ctx, dir_fd, c_name, 0700);
+
+    if (sys == -EEXIST) {
+        return NLT_OK;
+    }
+    return sys < 0
+               ? nlt_err_set_errno(err, sys == -ENOSPC ? NLT_EFULL : NLT_EIO,
+                                   -sys, "mkdir \"%s\"", c_name)
+               : nlt_io_sync_dir(env->io, dir_fd, err);
+}
+
 static int
 hex_digit(char c)
 {

@@ -52,6 +52,13 @@ NLT_CHECKED nlt_rc_t nlt_store_conf_copy(const nlt_store_conf_t *conf,
                                          char *head_path, nlt_err_t *err);
 
 /*
+ * Makes a directory of the store (NLT_DIR_SNAPSHOTS, ...) once more, durably,
+ * if somebody has removed it.  NLT_EIO, NLT_EFULL.
+ */
+NLT_CHECKED nlt_rc_t nlt_store_dir_again(const nlt_env_t *env, int dir_fd,
+                                         const char *c_name, nlt_err_t *err);
+
+/*
  * Numbers of the arenas that have a log in wal_fd, ascending, in the pool.
  * Files of other names are passed over.  NLT_EIO, NLT_ENOMEM.
  */

@@ -4,6 +4,10 @@
  */
 #include "nlt_store_fixture.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "nlt_filenames.h"
 #include "nlt_manifest.h"
 #include "nlt_rw_build.h"
 #include "nlt_store_dir.h"
@@ -158,6 +162,55 @@ an_expired_block_goes_within_seconds(void)
     fx_deinit(&fx);
 }
 
+/* Is it in blocks/? */
+static bool
+is_on_disk(fx_t *fx, const char *ulid)
+{
+    char path[160];
+
+    (void) snprintf(path, sizeof(path), "%s/blocks/%s", fx->path, ulid);
+    return access(path, F_OK) == 0;
+}
+
+/* Of two that expire at once the first one cannot be removed. */
+static void
+a_block_that_will_not_go_keeps_no_other(void)
+{
+    fx_t fx;
+    nlt_manifest_t m;
+    char path[160];
+    int64_t t;
+
+    fx_init(&fx);
+    NLT_CHECK(fx_start(&fx));
+    t = fx.now_ms - 15 * 24 * FX_HOUR + 60000;
+    one_block(&fx, t, 1);
+    one_block(&fx, t + 30 * FX_HOUR, 1);
+    one_block(&fx, fx.now_ms, 1);
+    m = manifest(&fx);
+    NLT_CHECK_INT(m.n_blocks, 3);
+    /* What it would be called on its way out is taken. */
+    (void) snprintf(path, sizeof(path), "%s/blocks/%s" NLT_SUFFIX_BLOCK_GONE,
+                    fx.path, m.blocks[0].ulid.c);
+    NLT_CHECK_INT(mkdir(path, 0700), 0);
+    (void) snprintf(path, sizeof(path),
+                    "%s/blocks/%s" NLT_SUFFIX_BLOCK_GONE "/x", fx.path,
+                    m.blocks[0].ulid.c);
+    NLT_CHECK_INT(mkdir(path, 0700), 0);
+    fx.now_ms += 31 * FX_HOUR;
+    NLT_CHECK_INT(fx_write(&fx, 1, fx.now_ms, 1), NLT_OK);
+    fx_step(&fx, 20);
+    NLT_CHECK(oldest_end(&fx) > t + 30 * FX_HOUR + 1);
+    NLT_CHECK(is_on_disk(&fx, m.blocks[0].ulid.c));
+    NLT_CHECK(!is_on_disk(&fx, m.blocks[1].ulid.c));
+    /* The next start is rid of it. */
+    fx_close(&fx);
+    NLT_CHECK(fx_start(&fx));
+    NLT_CHECK(!is_on_disk(&fx, m.blocks[0].ulid.c));
+    nlt_manifest_deinit(&m);
+    fx_deinit(&fx);
+}
+
 static void
 retention_size_removes_the_oldest(void)
 {
@@ -303,6 +356,7 @@ main(void)
 {
     (void) nlt_test_seed();
     NLT_TEST(an_expired_block_goes_within_seconds);
+    NLT_TEST(a_block_that_will_not_go_keeps_no_other);
     NLT_TEST(retention_size_removes_the_oldest);
     NLT_TEST(a_new_size_holds_but_not_for_the_newest_hours);
     NLT_TEST(min_free_removes_the_oldest_but_no_more_than_it_must);
