@@ -43,7 +43,9 @@ nlt_lines_end_line(nlt_lines_out_t *l)
     if (out->rc != NLT_OK) {
         return;
     }
-    l->crc = nlt_crc32c(l->crc, out->data + l->start, out->len - l->start);
+    if (out->len > l->start) {
+        l->crc = nlt_crc32c(l->crc, out->data + l->start, out->len - l->start);
+    }
     nlt_buf_add_byte(out, ' ');
     nlt_put_be32(be, l->crc);
     nlt_lines_add_hex(out, be, sizeof(be));
@@ -166,12 +168,16 @@ take_line(nlt_lines_in_t *l, nlt_str_t line)
 nlt_rc_t
 nlt_lines_next(nlt_lines_in_t *l)
 {
-    nlt_str_t rest = {l->text.len - l->at, l->text.data + l->at};
-    const char *nl = rest.len ? memchr(rest.data, '\n', rest.len) : NULL;
+    nlt_str_t rest = {0, NULL};
+    const char *nl = NULL;
     uint64_t n;
     nlt_rc_t rc;
 
     l->n++;
+    if (l->at < l->text.len) {
+        rest = (nlt_str_t){l->text.len - l->at, l->text.data + l->at};
+        nl = memchr(rest.data, '\n', rest.len);
+    }
     if (nl == NULL) {
         return nlt_lines_bad(l, "cut off");
     }

@@ -1,6 +1,7 @@
 /*
  * fuzz_tombstones.c - any bytes as tombstones: refused, or intervals of
- * ascending series that are joined and read the same when written again.
+ * ascending series that are joined and read the same when written again.  The
+ * bytes are tried as a file and as its entries, with a right checksum.
  */
 #include <stdlib.h>
 
@@ -30,8 +31,8 @@ check(const nlt_tombstones_t *t, nlt_buf_t *out)
     nlt_tombstones_end(out);
 }
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void
+check_file(nlt_str_t input)
 {
     nlt_tombstones_t t;
     nlt_buf_t text, again;
@@ -42,9 +43,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     nlt_pool_init(&pool, &nlt_mem_libc, 64 << 20);
     nlt_buf_init(&text, &nlt_mem_libc, 64 << 20);
     nlt_buf_init(&again, &nlt_mem_libc, 64 << 20);
-    if (nlt_tombstones_parse(&pool, (nlt_str_t){size, (const char *) data}, &t,
-                             &err)
-        == NLT_OK) {
+    if (nlt_tombstones_parse(&pool, input, &t, &err) == NLT_OK) {
         check(&t, &text);
         if (nlt_tombstones_parse(&pool, nlt_buf_str(&text), &t, &err)
             != NLT_OK) {
@@ -60,5 +59,19 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     nlt_buf_deinit(&again);
     nlt_buf_deinit(&text);
     nlt_pool_deinit(&pool);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    nlt_buf_t file;
+
+    check_file((nlt_str_t){size, (const char *) data});
+    nlt_buf_init(&file, &nlt_mem_libc, 64 << 20);
+    nlt_tombstones_begin(&file);
+    nlt_buf_add(&file, data, size);
+    nlt_tombstones_end(&file);
+    check_file(nlt_buf_str(&file));
+    nlt_buf_deinit(&file);
     return 0;
 }
