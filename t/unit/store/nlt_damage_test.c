@@ -72,7 +72,7 @@ any_flipped_byte_is_all_or_nothing(void)
     nlt_test_seed();
     for (int round = 0; round < 60; round++) {
         const char *f = file[round % 2];
-        uint8_t byte;
+        uint8_t byte = 0;
         ask_t a;
         dm_t d;
 
