@@ -171,6 +171,12 @@ sub stop_prometheus {
     $t->{pids} = [grep { $_ != $pid } @{$t->{pids}}];
 }
 
+sub delete_series {
+    my (%p) = @_;
+    return $t->http('POST', '/api/v1/admin/tsdb/delete_series?'
+        . Nightlight::Test::form(%p))->{status};
+}
+
 sub snapshot {
     my ($port, $args) = @_;
     my $r = $t->http('POST', '/api/v1/admin/tsdb/snapshot' . ($args || ''),
@@ -254,6 +260,9 @@ is($t->write_pb($pb)->{status}, 204, 'five hours of samples');
 is($t->write({ __name__ => 'late' }, map { [$ms - $_ * 1000, $_] } 0 .. 50), 204,
     'in the wrong order');
 
+is($t->write(map { ({ __name__ => 'victim', i => $_ }, [$ms - 60_000, $_]) }
+    1 .. 4), 204, 'and some that will not be there long');
+
 my @when = (start => $now - 18_001, end => $now + 1);
 my @questions = (
     (map { [query => [query => $_, time => $now + 7.3]] } 'special[6h]',
@@ -280,6 +289,7 @@ for my $round (1 .. 4) {
     push @acked, [map { my $w = $_; (split /\n/, $t->read_file("ledger.$w"))[-1] }
         0, 1];
     $t->http('POST', '/-/flush') if $round % 2;
+    is(delete_series('match[]' => "victim{i=\"$round\"}"), 204, 'a delete');
     push @names, snapshot('http');
     ok($names[-1], "snapshot $round under load");
 }
@@ -292,7 +302,10 @@ is(scalar(glob("$dir/store/snapshots/*.tmp")), undef, 'nothing half made');
 my $all = answer_of($now + 400, 20_000);
 for my $i (0 .. $#acked) {
     my $have = dump_of($promtool[0], "$dir/store/snapshots/$names[$i]");
-    is_deeply([missing($have, $all)], [], "snapshot $i has nothing else");
+    is_deeply([missing($have, $all, sub { $_[0] !~ /victim/ })], [],
+        "snapshot $i has nothing else");
+    is(join(' ', grep { $have->{"__name__=victim,i=$_"} } 1 .. 4),
+        join(' ', $i + 2 .. 4), 'and nothing that was deleted');
     my @until = map { (split / /)[0] } @{$acked[$i]};
     is_deeply([missing($all, $have, sub {
         my ($k, $at) = @_;
@@ -481,11 +494,6 @@ stop_prometheus($theirs);
 
 # ---- deletes, which others see as tombstones ----
 
-sub delete_series {
-    my (%p) = @_;
-    return $t->http('POST', '/api/v1/admin/tsdb/delete_series?'
-        . Nightlight::Test::form(%p))->{status};
-}
 is(delete_series('match[]' => 'special{k="tenth"}'), 204, 'a series is deleted');
 is(delete_series('match[]' => ['theirs{i="2"}', 'latency{job="j1"}'],
     start => $from / 1000 + 3600, end => $their_end), 204,
