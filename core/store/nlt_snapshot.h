@@ -43,7 +43,8 @@
  *   NLT_EVERSION   a block of a newer format has deletes to be written down
  *   NLT_ELIMIT     too many tombstones, or an expression of a delete
  *   NLT_EFULL, NLT_EIO, NLT_ENOMEM
- * Cost: five calls a block beside the flush.
+ * Cost beside the flush: four links and two syncs a block, which is half a
+ * second for 1000 blocks on a disk that nobody else syncs.
  */
 NLT_CHECKED nlt_rc_t nlt_snapshot_create(nlt_store_t *s, bool skip_head,
                                          const int *cancel, int64_t timeout_ms,

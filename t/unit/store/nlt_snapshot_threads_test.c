@@ -418,6 +418,15 @@ a_head_that_is_given_up_meanwhile_is_read_again(void)
         (void) sched_yield();
     }
     atomic_store(&nlt_store_ctl(fx.store)->state, NLT_HEAD_DEAD);
+    /* There is none for a while, longer than between two of its looks. */
+    for (int i = 0; i < 50; i++) {
+        struct timespec two_ms = {0, 2000000};
+
+        nlt_store_tick(fx.store);
+        (void) nanosleep(&two_ms, NULL);
+    }
+    NLT_CHECK(nlt_store_ctl(fx.store) == NULL);
+    NLT_CHECK(!j.done);
     NLT_CHECK(finish(&j));
     NLT_CHECK(has(j.name, INT64_MAX, NULL));
     end();
