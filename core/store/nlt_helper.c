@@ -160,21 +160,35 @@ nlt_helper_head_is_well(nlt_helper_t *h)
     return why == NULL;
 }
 
-/* One arena becomes blocks, unless there are too many of these already. */
+/* A merge before anything makes more blocks, if there are many of them. */
+static nlt_rc_t
+make_fewer(nlt_helper_t *h, bool *did, nlt_err_t *err)
+{
+    return h->manifest.n_blocks < NLT_HELPER_BLOCKS_MANY
+               ? NLT_OK
+               : nlt_helper_compact(h, NULL, did, err);
+}
+
 static nlt_rc_t
 flush(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
 {
     bool did = false;
-    nlt_rc_t rc = NLT_OK;
+    nlt_rc_t rc = make_fewer(h, &did, err);
 
-    if (h->manifest.n_blocks >= NLT_HELPER_BLOCKS_MANY) {
-        rc = nlt_helper_compact(h, NULL, &did, err);
-    }
     if (rc == NLT_OK && !did) {
         /* It gives back disk that the flush may need. */
         rc = nlt_helper_retain(h, &did, err);
     }
-    return rc != NLT_OK || did ? rc : nlt_helper_flush(h, no, err);
+    if (rc != NLT_OK || did) {
+        return rc;
+    }
+    if (h->manifest.n_blocks >= NLT_HELPER_BLOCKS_MAX) {
+        return nlt_err_set(err, NLT_ELIMIT,
+                           "there are %zu blocks: until some of them can be "
+                           "merged, no more are written",
+                           h->manifest.n_blocks);
+    }
+    return nlt_helper_flush(h, no, err);
 }
 
 static nlt_rc_t
@@ -200,6 +214,9 @@ run(nlt_helper_t *h, int64_t *wait_ms, nlt_err_t *err)
         rc = nlt_helper_tend_quarantine(h, err);
     }
     if (rc == NLT_OK) {
+        rc = make_fewer(h, &did, err);
+    }
+    if (rc == NLT_OK && !did) {
         rc = nlt_helper_import(h, &did, err);
     }
     if (rc == NLT_OK && !did) {

@@ -16,8 +16,8 @@
  * merge of any length comes to its end however fast samples arrive.
  *
  * When there are so many blocks that opening them becomes a burden, merging
- * goes before flushing (NLT_HELPER_BLOCKS_MANY).  Writers then see what they
- * see when memory= is used up for any reason.
+ * goes before flushing and importing (NLT_HELPER_BLOCKS_MANY).  Writers then
+ * see what they see when memory= is used up for any reason.
  */
 #include "nlt_helper_priv.h"
 
@@ -30,6 +30,9 @@
 #define PLAN_MS     1000
 #define FAILED_MS   60000
 #define GIVEN_UP_MS 10000
+
+/* A merge may keep a flush waiting so long, if there are many blocks. */
+#define FLUSH_WAITS_MS 10000
 
 /* A block that made a merge fail is left alone so long, or longer. */
 #define AVOID_MS        60000
@@ -86,7 +89,7 @@ pause(nlt_helper_t *h, int64_t ms)
 /* ---- in between ---- */
 
 static nlt_rc_t
-watch(nlt_helper_t *h, nlt_err_t *err)
+watch(nlt_helper_t *h, int64_t began_ns, nlt_err_t *err)
 {
     nlt_head_arena_slot_t *sealed;
     bool more = false;
@@ -96,7 +99,8 @@ watch(nlt_helper_t *h, nlt_err_t *err)
         return NLT_ECANCELED;
     }
     sealed = nlt_helper_oldest(h, NLT_ARENA_SEALED);
-    if (sealed != NULL && h->manifest.n_blocks >= NLT_HELPER_BLOCKS_MANY) {
+    if (h->manifest.n_blocks >= NLT_HELPER_BLOCKS_MANY
+        && !nlt_helper_older(h, began_ns, FLUSH_WAITS_MS)) {
         sealed = NULL;
     }
     if (sealed != NULL || nlt_helper_retention_is_due(h)) {
@@ -116,11 +120,14 @@ nlt_helper_watch_cb(void *ctx)
 {
     nlt_helper_watch_t *w = ctx;
 
+    if (w->began_ns == 0) {
+        w->began_ns = nlt_mono_ns(w->h->env);
+    }
     w->rc = nlt_helper_poll_cb(w->h);
     if (w->rc == NLT_OK
         && nlt_helper_older(w->h, w->since_ns, NLT_HELPER_WATCH_MS)) {
         w->since_ns = nlt_mono_ns(w->h->env);
-        w->rc = watch(w->h, &w->err);
+        w->rc = watch(w->h, w->began_ns, &w->err);
     }
     return w->rc;
 }

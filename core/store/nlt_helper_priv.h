@@ -41,10 +41,13 @@
 #define NLT_HELPER_BUSY_PERCENT 50
 
 /*
- * From so many blocks on merging goes before flushing.  Every process has all
- * blocks open, with two mappings and some memory each.
+ * From so many blocks on merging goes before what makes more of them, and if
+ * they cannot be merged (no room, histograms that overlap), flushes end at the
+ * second number.  Every process has all blocks open, with two mappings (of
+ * 65530 that Linux grants) and some memory each.
  */
 #define NLT_HELPER_BLOCKS_MANY 1000
+#define NLT_HELPER_BLOCKS_MAX  8192
 
 /* Blocks that no merge takes for a while. */
 #define NLT_HELPER_AVOID 128
@@ -295,6 +298,7 @@ NLT_CHECKED nlt_rc_t nlt_helper_retain(nlt_helper_t *h, bool *more,
 typedef struct {
     nlt_helper_t *h;
     int64_t since_ns; /* of the monotonic clock: when last, or the start */
+    int64_t began_ns; /* set by the first call */
     nlt_rc_t rc;      /* of what was done in between, not of the work */
     nlt_err_t err;    /* likewise */
 } nlt_helper_watch_t;

@@ -469,6 +469,45 @@ a_merge_that_is_cancelled_is_made_by_the_next_helper(void)
     fx_deinit(&fx);
 }
 
+/* Samples of series 0, one in each of n windows of 32 days. */
+static void
+many_blocks(fx_t *fx, unsigned n, int64_t offset)
+{
+    for (unsigned i = 2; i < n + 2; i++) {
+        int64_t t = fx->now_ms - 32 * 24 * FX_HOUR * (int64_t) i;
+
+        NLT_CHECK_INT(fx_write(fx, 0, t + offset, i), NLT_OK);
+    }
+    nlt_helper_flush_soon(fx->helper);
+}
+
+static void
+many_blocks_are_merged_before_there_are_more(void)
+{
+    const unsigned n = 520;
+    uint64_t flushes = 0;
+    fx_t fx;
+
+    fx_init(&fx);
+    hook = (hook_t){.fx = &fx};
+    fx.conf.retention_ms = 600 * 32 * 24 * FX_HOUR;
+    NLT_CHECK(fx_start(&fx));
+    for (unsigned round = 0; round < 3; round++) {
+        many_blocks(&fx, n, 1000 * round);
+        be_quiet(&fx);
+        for (int i = 0; i < 2000 && flushes <= round; i++) {
+            fx_step(&fx, 1);
+            flushes = atomic_load(&counters(&fx)->flushes);
+        }
+        NLT_CHECK_INT(flushes, round + 1);
+        /* Not three blocks a window, and no more than one flush too many. */
+        NLT_CHECK(n_blocks(&fx) < 1000 + n);
+    }
+    NLT_CHECK(atomic_load(&counters(&fx)->compactions) > 0);
+    NLT_CHECK(check_all(&fx));
+    fx_deinit(&fx);
+}
+
 int
 main(void)
 {
@@ -481,5 +520,6 @@ main(void)
     NLT_TEST(a_full_disk_stops_merging_for_a_while);
     NLT_TEST(a_damaged_source_is_moved_aside_and_others_are_merged);
     NLT_TEST(a_merge_that_is_cancelled_is_made_by_the_next_helper);
+    NLT_TEST(many_blocks_are_merged_before_there_are_more);
     return nlt_test_done();
 }
