@@ -46,8 +46,9 @@ nlt_deletes_lock(const nlt_env_t *env, int dir_fd, int *lock, nlt_err_t *err)
 
     *lock = -1;
     if (fd < 0) {
-        return nlt_err_set_errno(err, NLT_EIO, -fd,
-                                 "open \"" NLT_FILE_DELETES_LOCK "\"");
+        return nlt_err_set_errno(
+            err, fd == -ENOSPC || fd == -EDQUOT ? NLT_EFULL : NLT_EIO, -fd,
+            "open \"" NLT_FILE_DELETES_LOCK "\"");
     }
     if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
         *lock = fd;

@@ -149,7 +149,8 @@ nlt_delete_list_t *nlt_deletes_empty(const nlt_env_t *env, size_t bytes);
 void nlt_deletes_free(const nlt_env_t *env, nlt_delete_list_t *l);
 
 /*
- * Takes the lock, without waiting.  NLT_AGAIN: somebody else has it; NLT_EIO.
+ * Takes the lock, without waiting.  NLT_AGAIN: somebody else has it; NLT_EIO,
+ * NLT_EFULL.
  * *lock goes to nlt_deletes_unlock(); a process that dies lets go of it.
  */
 NLT_CHECKED nlt_rc_t nlt_deletes_lock(const nlt_env_t *env, int dir_fd,

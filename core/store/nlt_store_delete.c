@@ -19,6 +19,7 @@
 #include "nlt_store_priv.h"
 
 #include "nlt_cuts.h"
+#include "nlt_manifest.h"
 
 /* So long it may be impossible to seal, because three arenas are in use. */
 #define STUCK_NS (5 * INT64_C(1000000000))
@@ -326,27 +327,28 @@ try_rule(const delete_t *x)
 
 /* ---- the rule ---- */
 
-/* Above all numbers that blocks have had applied, should DELETES be lost. */
+/*
+ * Above all numbers that blocks have had applied, should DELETES be lost.  The
+ * MANIFEST is read for it: a process's list keeps what it said of a block
+ * when that was opened, and the helper counts up since.
+ */
 static nlt_rc_t
 lowest_number(delete_t *x)
 {
-    nlt_head_ctl_t *ctl = nlt_head_ctl(x->head);
-    nlt_block_list_t *list;
-    nlt_rc_t rc = nlt_block_set_reload(
-        x->s->blocks, atomic_load(&ctl->manifest_gen), x->err);
+    nlt_store_t *s = x->s;
+    nlt_manifest_t m;
+    nlt_rc_t rc;
 
-    if (rc != NLT_OK) {
-        return rc;
-    }
-    list = nlt_block_set_acquire(x->s->blocks);
+    nlt_manifest_init(&m, s->env->mem, s->dir.store_id);
+    rc = nlt_manifest_load(&m, s->env, s->dir.dir_fd, s->dir.store_id, x->err);
     x->d->number = 1;
-    for (size_t i = 0; i < list->n; i++) {
-        uint64_t applied = list->v[i]->info.deletes;
+    for (size_t i = 0; rc == NLT_OK && i < m.n_blocks; i++) {
+        uint64_t applied = m.blocks[i].deletes;
 
         x->d->number = applied >= x->d->number ? applied + 1 : x->d->number;
     }
-    nlt_block_set_release(x->s->blocks, list);
-    return NLT_OK;
+    nlt_manifest_deinit(&m);
+    return rc == NLT_ENOENT ? nlt_err_set(x->err, NLT_EIO, "no MANIFEST") : rc;
 }
 
 static nlt_rc_t

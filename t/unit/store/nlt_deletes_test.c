@@ -1,6 +1,7 @@
 /*
  * nlt_deletes_test.c - rules as text, on disk, in a process; intervals.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -469,6 +470,29 @@ one_has_the_lock(void)
     remove_dir();
 }
 
+static int
+no_space(void *ctx, int fd, const char *name, int flags, mode_t mode)
+{
+    (void) ctx, (void) fd, (void) name, (void) flags, (void) mode;
+    return -ENOSPC;
+}
+
+/* The lock is a file too; a full disk passes, so it is not NLT_EIO. */
+static void
+a_lock_that_has_no_room_is_a_full_disk(void)
+{
+    nlt_env_t env = nlt_env_posix;
+    nlt_io_t io = *env.io;
+    int lock;
+    nlt_err_t err;
+
+    io.open = no_space;
+    env.io = &io;
+    make_dir();
+    NLT_CHECK_INT(nlt_deletes_lock(&env, dir_fd, &lock, &err), NLT_EFULL);
+    remove_dir();
+}
+
 /* ---- the rules as a process has them ---- */
 
 static void
@@ -616,6 +640,7 @@ main(void)
     NLT_TEST(too_much_is_refused);
     NLT_TEST(failing_disk_leaves_a_whole_file);
     NLT_TEST(one_has_the_lock);
+    NLT_TEST(a_lock_that_has_no_room_is_a_full_disk);
     NLT_TEST(lists_are_read_again_when_the_generation_moves);
     NLT_TEST(parts_are_under_the_rules_made_for_them);
     NLT_TEST(intervals_are_joined);

@@ -489,6 +489,32 @@ lost_deletes_file_does_not_disarm_later_ones(void)
     fx_deinit(&fx);
 }
 
+/* Blocks that are counted up while the file is open in a worker, likewise. */
+static void
+lost_deletes_file_of_a_running_store_does_not_disarm_later_ones(void)
+{
+    char name[128];
+    fx_t fx;
+    nlt_err_t err;
+
+    fx_init(&fx);
+    NLT_CHECK(fx_start(&fx));
+    write_hour(&fx, 3, 1);
+    NLT_CHECK(fx_flush(&fx));
+    NLT_CHECK(all_is_well(&fx)); /* the block is open, with deletes 0 */
+    for (int i = 0; i < 3; i++) {
+        NLT_CHECK_INT(fx_delete(&fx, only(9), 0, 1, &err), NLT_OK);
+    }
+    steps_until_rules(&fx, 0); /* now it has deletes 3 in the MANIFEST */
+    (void) snprintf(name, sizeof(name), "%s/DELETES", fx.path);
+    NLT_CHECK_INT(unlink(name), 0);
+    NLT_CHECK_INT(fx_delete(&fx, only(1), INT64_MIN, INT64_MAX, &err), NLT_OK);
+    NLT_CHECK(all_is_well(&fx));
+    NLT_CHECK_INT(fx_clean(&fx, &err), NLT_OK);
+    NLT_CHECK(all_is_well(&fx));
+    fx_deinit(&fx);
+}
+
 /* A new head never takes a number that a rule concerns. */
 static void
 arena_numbers_go_beyond_rules_when_logs_are_lost(void)
@@ -772,6 +798,7 @@ main(void)
     NLT_TEST(rule_stays_as_long_as_an_arena_is_under_it);
     NLT_TEST(view_takes_rules_before_arenas_before_blocks);
     NLT_TEST(lost_deletes_file_does_not_disarm_later_ones);
+    NLT_TEST(lost_deletes_file_of_a_running_store_does_not_disarm_later_ones);
     NLT_TEST(arena_numbers_go_beyond_rules_when_logs_are_lost);
     NLT_TEST(damaged_deletes_are_an_error_not_an_answer);
     NLT_TEST(too_many_rules_are_refused_until_some_are_done);
