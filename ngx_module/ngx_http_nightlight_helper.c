@@ -290,6 +290,7 @@ ngx_http_nightlight_thread_open(ngx_http_nightlight_thread_t *t, int64_t *wait)
 {
     nlt_rc_t       rc;
     nlt_err_t      err;
+    ngx_uint_t     level;
     nlt_helper_t  *helper;
 
     helper = NULL;
@@ -328,7 +329,9 @@ ngx_http_nightlight_thread_open(ngx_http_nightlight_thread_t *t, int64_t *wait)
     if (ngx_strcmp(t->last_error, err.text) != 0) {
         ngx_cpystrn((u_char *) t->last_error, (u_char *) err.text,
                     NLT_ERR_TEXT_MAX);
-        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
+        level = (rc == NLT_ENOTREADY) ? NGX_LOG_WARN : NGX_LOG_CRIT;
+
+        ngx_log_error(level, ngx_cycle->log, 0,
                       "nightlight: helper of store \"%s\": %s",
                       t->conf.path, err.text);
     }

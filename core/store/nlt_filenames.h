@@ -8,6 +8,7 @@
  *     lock                      flock: lease of the helper
  *     lock.next                 flock, shared: who waits for the lease
  *     term                      see nlt_term.h
+ *     users                     see nlt_users.h
  *     MANIFEST                  see nlt_manifest.h
  *     DELETES, deletes.lock     see nlt_deletes.h; its writers take turns
  *     wal/<arena no, 16 hex>.wal
@@ -30,6 +31,7 @@
 #define NLT_FILE_STORE_ID     "store.id"
 #define NLT_FILE_LOCK         "lock"
 #define NLT_FILE_LOCK_NEXT    "lock.next"
+#define NLT_FILE_USERS        "users"
 #define NLT_FILE_TERM         "term"
 #define NLT_FILE_DELETES      "DELETES"
 #define NLT_FILE_DELETES_LOCK "deletes.lock"

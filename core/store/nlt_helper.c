@@ -15,6 +15,8 @@
  */
 #include "nlt_helper_priv.h"
 
+#include "nlt_users.h"
+
 #define STEP_MS_MAX   1000
 #define BUSY_MS       50
 #define REPEAT_LOG_MS 60000
@@ -70,6 +72,7 @@ nlt_helper_open(const nlt_env_t *env, const nlt_store_conf_t *conf,
     h->env = env;
     h->lock_fd = -1;
     h->next_fd = -1;
+    h->users_fd = -1;
     rc = nlt_store_conf_copy(conf, &h->conf, h->path, h->head_path, err);
     if (rc == NLT_OK) {
         rc = nlt_store_dir_open(env, &h->conf, &h->dir, err);
@@ -79,6 +82,10 @@ nlt_helper_open(const nlt_env_t *env, const nlt_store_conf_t *conf,
         return rc;
     }
     rc = nlt_helper_take_lease(h, err);
+    if (rc == NLT_OK) {
+        rc = nlt_users_lead(env, h->dir.dir_fd, h->dir.head_fd, &h->users_fd,
+                            err);
+    }
     nlt_manifest_init(&h->manifest, env->mem, h->dir.store_id);
     if (rc == NLT_OK) {
         rc = nlt_deletes_create(env, h->dir.dir_fd, h->dir.store_id,
@@ -126,6 +133,7 @@ nlt_helper_close(nlt_helper_t *h)
     nlt_mem_free(h->env->mem, h->verdicts,
                  NLT_HELPER_VERDICTS * sizeof(*h->verdicts));
     nlt_store_dir_close(h->env, &h->dir);
+    nlt_users_leave(h->env, &h->users_fd);
     nlt_helper_drop_lease(h);
     nlt_mem_free(h->env->mem, h, sizeof(*h));
 }

@@ -103,7 +103,8 @@ struct nlt_helper_s {
     char head_path[NLT_STORE_PATH_MAX];
     nlt_store_dir_t dir;
     int lock_fd;
-    int next_fd; /* to see who waits for the lease */
+    int next_fd;  /* to see who waits for the lease */
+    int users_fd; /* lock of nlt_users.h */
     nlt_helper_stage_t stage;
     nlt_manifest_t manifest; /* what is on disk, except in stage LOAD */
     nlt_head_t *head;        /* NULL before ATTACH or CREATE succeeded */

@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+#include "nlt_users.h"
+
 /* So often a store without a head looks for the reason. */
 #define LOOK_NS INT64_C(1000000000)
 
@@ -21,6 +23,7 @@ nlt_store_open(const nlt_env_t *env, const nlt_store_conf_t *conf,
     }
     s->env = env;
     s->role = role;
+    s->users_fd = -1;
     rc = nlt_store_conf_copy(conf, &s->conf, s->path, s->head_path, err);
     if (rc == NLT_OK) {
         rc = nlt_store_dir_open(env, &s->conf, &s->dir, err);
@@ -60,6 +63,7 @@ detach(nlt_store_t *s)
         nlt_head_detach(s->head);
         s->head = NULL;
     }
+    nlt_users_leave(s->env, &s->users_fd);
     s->open = false;
     s->leaving = false;
 }
@@ -169,10 +173,17 @@ try_attach(nlt_store_t *s)
     nlt_err_t err;
     nlt_rc_t rc;
 
+    rc = nlt_users_join(s->env, s->dir.dir_fd, s->dir.head_fd, &s->users_fd,
+                        &err);
+    if (rc != NLT_OK) {
+        set_reason(s, "The head cannot be used", &err);
+        return;
+    }
     memcpy(conf.store_id, s->dir.store_id, sizeof(conf.store_id));
     rc = nlt_head_attach(&conf, &s->head, &err);
     if (rc != NLT_OK) {
         s->head = NULL;
+        nlt_users_leave(s->env, &s->users_fd);
         if (rc == NLT_ENOENT) {
             look_for_trouble(s, &err);
         }

@@ -8,6 +8,7 @@
  *   store.id            16 random bytes in hex: names the head files (D3)
  *   lock                flock of the helper's lease; taken after the fork
  *   lock.next           flock of those that wait for it
+ *   users               flock of who is attached to the head, and where
  *   term                number of the current head: outdates others
  *   MANIFEST            which blocks count, which arenas are in blocks
  *   DELETES             what was deleted and is not gone yet
@@ -257,8 +258,9 @@ void nlt_view_close(nlt_view_t *v);
 
 /*
  * Tries to become the helper of the store.  NLT_AGAIN: another process holds
- * the lease, try at the next tick.  On success the caller runs step() from
- * one thread.
+ * the lease, try at the next tick; NLT_ENOTREADY: processes of another
+ * container use the store, try once a second (nlt_users.h).  On success the
+ * caller runs step() from one thread.
  */
 NLT_CHECKED nlt_rc_t nlt_helper_open(const nlt_env_t *env,
                                      const nlt_store_conf_t *conf,

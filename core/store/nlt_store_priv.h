@@ -29,6 +29,7 @@ struct nlt_store_s {
     nlt_ingest_t *ingest;  /* event loop only */
     pthread_mutex_t mutex; /* the fields below */
     nlt_head_t *head;      /* NULL: not attached */
+    int users_fd;          /* lock of nlt_users.h; -1: not attached */
     bool open;             /* its state was OPEN */
     bool leaving;          /* it is dead: no new views */
     size_t n_views;

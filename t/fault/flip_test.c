@@ -344,7 +344,7 @@ static bool
 silent_ok(const victim_t *f, size_t off)
 {
     if (strcmp(f->path, NLT_FILE_TERM) == 0
-        || strcmp(f->path, NLT_FILE_LOCK) == 0) {
+        || strcmp(f->path, NLT_FILE_USERS) == 0) {
         return true;
     }
     if (is_in(f->path, "/chunks/")) {
@@ -387,7 +387,8 @@ silent_cut_ok(const victim_t *f, size_t len)
     if (is_in(f->path, "/meta.json")) {
         return len == f->len - 1 && f->p[len] == '\n';
     }
-    return strcmp(f->path, NLT_FILE_TERM) == 0;
+    return strcmp(f->path, NLT_FILE_TERM) == 0
+           || strcmp(f->path, NLT_FILE_USERS) == 0;
 }
 
 static void

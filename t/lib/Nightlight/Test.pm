@@ -32,6 +32,7 @@ use POSIX qw(:sys_wait_h);
 use Test::More ();
 use Time::HiRes qw(time sleep);
 
+my $n_ports = 0;
 our $ROOT = abs_path(dirname(__FILE__) . '/../../..');
 
 sub new {
@@ -39,7 +40,6 @@ sub new {
     my $self = bless {
         dir    => tempdir('nightlight-test-XXXXXX', TMPDIR => 1),
         ports  => {},
-        n_ports => 0,
         pids   => [],
         nginx  => $ENV{TEST_NGINX_BINARY} || _find('nginx')
                   || '/usr/sbin/nginx',
@@ -78,7 +78,7 @@ sub port {
     return $self->{ports}{$name} ||= do {
         my $s;
         for my $try (0 .. 1000) {
-            my $n = ($$ * 10 + $self->{n_ports}++) % 20000;
+            my $n = ($$ * 10 + $n_ports++) % 20000;
             $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1,
                 LocalPort => 10000 + $n, Proto => 'tcp', ReuseAddr => 1)
                 and last;
