@@ -135,7 +135,8 @@ ok($t->wait_for(sub { $t->metric('nightlight_block_samples') == $listed },
     "block_samples $listed"), 'as many as nightlight_block_samples');
 for my $id (@ulids) {
     my ($from, $to) = @{$rows{$id} || []}[1, 2];
-    cmp_ok($to - $from, '<=', 86400_000, "$id: within a day");
+    # what is days late is not cut finer than compaction would have it
+    cmp_ok($to - $from, "<=", 8 * 86400_000, "$id: within eight days");
     ($code, $out) = run($promtool, 'tsdb', 'analyze', $blocks, $id);
     is($code, 0, "promtool tsdb analyze $id") or diag($out);
     like($out, qr/^(?:Total )?Series: [1-9]/m, 'counts series');

@@ -412,17 +412,17 @@ nlt_helper_finish(nlt_helper_t *h, nlt_manifest_t *m, uint64_t no,
 
 /* ---- flush ---- */
 
-/* The head is not what the logs say: stop using it. */
+/* The head is not what the logs say: stop using it.  Said when it is so. */
 void
 nlt_helper_quarantine(nlt_helper_t *h, const char *why)
 {
+    nlt_head_set_state(h->head, NLT_HEAD_DEAD);
+    h->drain_ns = 0;
+    h->stage = NLT_HELPER_DRAIN;
     nlt_log(h->env, NLT_LOG_CRIT,
             "store \"%s\": the head is given up and rebuilt from the logs: "
             "%s",
             h->path, why);
-    nlt_head_set_state(h->head, NLT_HEAD_DEAD);
-    h->drain_ns = 0;
-    h->stage = NLT_HELPER_DRAIN;
 }
 
 static nlt_rc_t
