@@ -148,7 +148,8 @@ take_line(nlt_lines_in_t *l, nlt_str_t line)
     nlt_str_t sum;
     uint8_t be[4];
 
-    if (line.len <= CRC_LEN || line.data[line.len - CRC_LEN] != ' ') {
+    if (line.len <= CRC_LEN || (l->line_max > 0 && line.len > l->line_max)
+        || line.data[line.len - CRC_LEN] != ' ') {
         return nlt_lines_bad(l, "no checksum");
     }
     sum = (nlt_str_t){CRC_LEN - 1, line.data + line.len - CRC_LEN + 1};

@@ -3,10 +3,10 @@
  *
  * Floor 3 (store); uses base.
  *
- * Small files that decide much (DELETES) are text that a person can read:
- * lines of words, separated by one space.  The last word of each line is the
- * CRC-32C, eight hex digits, of the text of all lines so far, without their
- * checksums, the spaces before those, and the line ends.  A line that is
+ * Small files that decide much (MANIFEST, DELETES) are text that a person can
+ * read: lines of words, separated by one space.  The last word of each line is
+ * the CRC-32C, eight hex digits, of the text of all lines so far, without
+ * their checksums, the spaces before those, and the line ends.  A line that is
  * missing, doubled, moved or changed is seen, not only one with a flipped bit:
  *
  *     nightlight-deletes 1 5d0c96d4
@@ -44,11 +44,12 @@ void nlt_lines_add_hex(nlt_buf_t *out, const void *p, size_t n);
 
 /* ---- reading ---- */
 
-#define NLT_LINES_WORDS_MAX 8
+#define NLT_LINES_WORDS_MAX 12
 
 typedef struct {
     const char *name; /* of the file, for errors */
     nlt_str_t text;   /* borrowed, as words are */
+    size_t line_max;  /* bytes of a line; 0: any */
     size_t at;        /* where the next line begins */
     uint32_t crc;
     size_t n; /* lines read, this one included */

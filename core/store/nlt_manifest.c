@@ -3,13 +3,16 @@
  */
 #include "nlt_manifest.h"
 
+#include "nlt_lines.h"
 #include "nlt_num.h"
 
 #define FORMAT 2
 
 /* Longest line: a block with nine numbers of 20 digits, and the CRC. */
 #define LINE_MAX_BYTES 288
-#define WORDS_MAX      12
+
+/* Lines with fixed places, before all others. */
+#define HEAD_LINES 4
 
 void
 nlt_manifest_init(nlt_manifest_t *m, const nlt_mem_t *mem,
@@ -311,36 +314,6 @@ nlt_manifest_newest_ms(const nlt_manifest_t *m)
 /* ---- text ---- */
 
 static void
-add_hex(nlt_buf_t *out, const uint8_t *p, size_t n)
-{
-    static const char digits[] = "0123456789abcdef";
-
-    for (size_t i = 0; i < n; i++) {
-        nlt_buf_add_byte(out, (uint8_t) digits[p[i] >> 4]);
-        nlt_buf_add_byte(out, (uint8_t) digits[p[i] & 15]);
-    }
-}
-
-/* Ends the line that began at *start; the CRC goes on from line to line. */
-static void
-end_line(nlt_buf_t *out, size_t *start, uint32_t *crc)
-{
-    uint8_t be[4];
-
-    if (out->rc != NLT_OK) {
-        return;
-    }
-    *crc = nlt_crc32c(*crc, out->data + *start, out->len - *start);
-    nlt_buf_add_byte(out, ' ');
-    for (int i = 0; i < 4; i++) {
-        be[i] = (uint8_t) (*crc >> (24 - 8 * i));
-    }
-    add_hex(out, be, 4);
-    nlt_buf_add_byte(out, '\n');
-    *start = out->len;
-}
-
-static void
 print_block(const nlt_manifest_block_t *b, nlt_buf_t *out)
 {
     const uint64_t counts[] = {b->arena,     b->deletes,      b->level,
@@ -357,111 +330,48 @@ print_block(const nlt_manifest_block_t *b, nlt_buf_t *out)
 void
 nlt_manifest_print(const nlt_manifest_t *m, nlt_buf_t *out)
 {
-    size_t start = out->len;
-    uint32_t crc = 0;
+    nlt_lines_out_t lines;
 
+    nlt_lines_begin(&lines, out);
     nlt_buf_addf(out, "nightlight-manifest %d", FORMAT);
-    end_line(out, &start, &crc);
+    nlt_lines_end_line(&lines);
     nlt_buf_add_c(out, "store ");
-    add_hex(out, m->store_id, sizeof(m->store_id));
-    end_line(out, &start, &crc);
+    nlt_lines_add_hex(out, m->store_id, sizeof(m->store_id));
+    nlt_lines_end_line(&lines);
     nlt_buf_addf(out, "generation %llu", (unsigned long long) m->generation);
-    end_line(out, &start, &crc);
+    nlt_lines_end_line(&lines);
     nlt_buf_addf(out, "floor %llu", (unsigned long long) m->floor);
-    end_line(out, &start, &crc);
+    nlt_lines_end_line(&lines);
     for (size_t i = 0; i < m->n_finished; i++) {
         nlt_buf_addf(out, "finished %llu",
                      (unsigned long long) m->finished[i]);
-        end_line(out, &start, &crc);
+        nlt_lines_end_line(&lines);
     }
     for (size_t i = 0; i < m->n_blocks; i++) {
         print_block(&m->blocks[i], out);
-        end_line(out, &start, &crc);
+        nlt_lines_end_line(&lines);
     }
     for (size_t i = 0; i < m->n_damaged; i++) {
         const nlt_manifest_damaged_t *d = &m->damaged[i];
 
         nlt_buf_addf(out, "damaged %s %lld %lld", d->ulid.c,
                      (long long) d->t_min_ms, (long long) d->t_end_ms);
-        end_line(out, &start, &crc);
+        nlt_lines_end_line(&lines);
     }
-    nlt_buf_addf(out, "end %zu",
-                 4 + m->n_finished + m->n_blocks + m->n_damaged);
-    end_line(out, &start, &crc);
+    nlt_lines_finish(&lines);
 }
 
 /* What the reader knows while it goes line by line. */
 typedef struct {
     nlt_manifest_t *m;
-    nlt_str_t word[WORDS_MAX];
-    size_t n_words;
-    size_t n_lines; /* read so far, 1 while reading the first */
+    nlt_lines_in_t in;
     uint64_t format;
-    bool ended;
-    nlt_err_t *err;
 } parse_t;
 
 static nlt_rc_t
 bad(parse_t *p, const char *what)
 {
-    return nlt_err_set(p->err, NLT_EDATA, "MANIFEST line %zu: %s", p->n_lines,
-                       what);
-}
-
-static bool
-parse_hex(nlt_str_t s, uint8_t *out, size_t n)
-{
-    if (s.len != 2 * n) {
-        return false;
-    }
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.data[i];
-        unsigned d;
-
-        if (c >= '0' && c <= '9') {
-            d = (unsigned) (c - '0');
-        } else if (c >= 'a' && c <= 'f') {
-            d = (unsigned) (c - 'a') + 10;
-        } else {
-            return false;
-        }
-        out[i / 2] = (uint8_t) (i % 2 ? out[i / 2] | d : d << 4);
-    }
-    return true;
-}
-
-/* Counts fit in 63 bits; what does not is damage, not a large store. */
-static bool
-parse_count(nlt_str_t s, uint64_t *out)
-{
-    int64_t v;
-
-    if (s.len == 0 || s.data[0] < '0' || s.data[0] > '9'
-        || !nlt_num_parse_i64(s, &v) || v < 0) {
-        return false;
-    }
-    *out = (uint64_t) v;
-    return true;
-}
-
-/* Splits a line without its CRC at single spaces. */
-static bool
-split(parse_t *p, nlt_str_t line)
-{
-    size_t from = 0;
-
-    p->n_words = 0;
-    for (size_t i = 0; i <= line.len; i++) {
-        if (i < line.len && line.data[i] != ' ') {
-            continue;
-        }
-        if (i == from || p->n_words == WORDS_MAX) {
-            return false;
-        }
-        p->word[p->n_words++] = (nlt_str_t){i - from, line.data + from};
-        from = i + 1;
-    }
-    return true;
+    return nlt_lines_bad(&p->in, what);
 }
 
 /* Name and range of a block, which begin a line about one. */
@@ -487,17 +397,17 @@ parse_block(parse_t *p)
                             &b.bytes};
     uint64_t **counts = p->format == 1 ? counts_1 : counts_2;
     size_t n = p->format == 1 ? NLT_COUNT(counts_1) : NLT_COUNT(counts_2);
-    const nlt_str_t *w = p->word;
+    const nlt_str_t *w = p->in.word;
     nlt_rc_t rc;
 
-    if (p->n_words != 4 + n || !nlt_ulid_valid(w[1])) {
+    if (p->in.n_words != 4 + n || !nlt_ulid_valid(w[1])) {
         return bad(p, "not a block");
     }
     if (!parse_range(w, &b.ulid, &b.t_min_ms, &b.t_end_ms)) {
         return bad(p, "a number of the block is wrong");
     }
     for (size_t i = 0; i < n; i++) {
-        if (!parse_count(w[4 + i], counts[i])) {
+        if (!nlt_lines_count(w[4 + i], counts[i])) {
             return bad(p, "a number of the block is wrong");
         }
     }
@@ -506,7 +416,7 @@ parse_block(parse_t *p)
         return bad(p, rc == NLT_EDUP ? "the block occurs twice"
                                      : "too many blocks");
     }
-    return rc == NLT_OK ? rc : nlt_err_set(p->err, rc, "out of memory");
+    return rc == NLT_OK ? rc : nlt_err_set(p->in.err, rc, "out of memory");
 }
 
 static nlt_rc_t
@@ -515,8 +425,8 @@ parse_damaged(parse_t *p)
     nlt_manifest_damaged_t d = {.t_min_ms = 0};
     nlt_rc_t rc;
 
-    if (p->n_words != 4
-        || !parse_range(p->word, &d.ulid, &d.t_min_ms, &d.t_end_ms)) {
+    if (p->in.n_words != 4
+        || !parse_range(p->in.word, &d.ulid, &d.t_min_ms, &d.t_end_ms)) {
         return bad(p, "not a damaged block");
     }
     rc = nlt_manifest_add_damaged(p->m, &d);
@@ -524,7 +434,7 @@ parse_damaged(parse_t *p)
         return bad(p, rc == NLT_EDUP ? "the damaged block occurs twice"
                                      : "too many damaged blocks");
     }
-    return rc == NLT_OK ? rc : nlt_err_set(p->err, rc, "out of memory");
+    return rc == NLT_OK ? rc : nlt_err_set(p->in.err, rc, "out of memory");
 }
 
 static nlt_rc_t
@@ -533,15 +443,15 @@ parse_finished(parse_t *p)
     uint64_t v;
     nlt_rc_t rc;
 
-    if (p->n_words != 2 || !parse_count(p->word[1], &v) || v < p->m->floor
-        || nlt_manifest_is_finished(p->m, v)) {
+    if (p->in.n_words != 2 || !nlt_lines_count(p->in.word[1], &v)
+        || v < p->m->floor || nlt_manifest_is_finished(p->m, v)) {
         return bad(p, "not a finished arena");
     }
     rc = nlt_manifest_finish(p->m, v);
     if (rc == NLT_ELIMIT) {
         return bad(p, "too many finished arenas");
     }
-    return rc == NLT_OK ? rc : nlt_err_set(p->err, rc, "out of memory");
+    return rc == NLT_OK ? rc : nlt_err_set(p->in.err, rc, "out of memory");
 }
 
 /* The first four lines have fixed places. */
@@ -549,40 +459,41 @@ static nlt_rc_t
 parse_head(parse_t *p)
 {
     nlt_manifest_t *m = p->m;
-    nlt_str_t key = p->word[0];
+    nlt_str_t key = p->in.word[0];
     uint64_t v = 0;
 
-    if (p->n_words != 2) {
+    if (p->in.n_words != 2) {
         return bad(p, "expected two words");
     }
-    switch (p->n_lines) {
+    switch (p->in.n) {
     case 1:
         if (!nlt_str_eq(key, NLT_STR("nightlight-manifest"))
-            || !parse_count(p->word[1], &v)) {
+            || !nlt_lines_count(p->in.word[1], &v)) {
             return bad(p, "not a manifest");
         }
         p->format = v;
         return v >= 1 && v <= FORMAT
                    ? NLT_OK
-                   : nlt_err_set(p->err, NLT_EVERSION,
+                   : nlt_err_set(p->in.err, NLT_EVERSION,
                                  "MANIFEST has format %llu, this program "
                                  "knows formats up to %d",
                                  (unsigned long long) v, FORMAT);
     case 2:
         if (!nlt_str_eq(key, NLT_STR("store"))
-            || !parse_hex(p->word[1], m->store_id, sizeof(m->store_id))) {
+            || nlt_lines_hex_len(p->in.word[1]) != sizeof(m->store_id)) {
             return bad(p, "not a store id");
         }
+        nlt_lines_hex(p->in.word[1], m->store_id);
         return NLT_OK;
     case 3:
         if (!nlt_str_eq(key, NLT_STR("generation"))
-            || !parse_count(p->word[1], &m->generation)) {
+            || !nlt_lines_count(p->in.word[1], &m->generation)) {
             return bad(p, "not a generation");
         }
         return NLT_OK;
     default:
         if (!nlt_str_eq(key, NLT_STR("floor"))
-            || !parse_count(p->word[1], &m->floor) || m->floor == 0) {
+            || !nlt_lines_count(p->in.word[1], &m->floor) || m->floor == 0) {
             return bad(p, "not a floor");
         }
         return NLT_OK;
@@ -590,89 +501,50 @@ parse_head(parse_t *p)
 }
 
 static nlt_rc_t
-parse_line(parse_t *p, nlt_str_t line)
+parse_line(parse_t *p)
 {
-    uint64_t v;
+    nlt_str_t key = p->in.word[0];
 
-    if (!split(p, line)) {
-        return bad(p, "empty or too many words");
-    }
-    if (p->n_lines <= 4) {
+    if (p->in.n <= HEAD_LINES) {
         return parse_head(p);
     }
-    if (nlt_str_eq(p->word[0], NLT_STR("block"))) {
+    if (nlt_str_eq(key, NLT_STR("block"))) {
         return parse_block(p);
     }
-    if (nlt_str_eq(p->word[0], NLT_STR("damaged")) && p->format > 1) {
+    if (nlt_str_eq(key, NLT_STR("damaged")) && p->format > 1) {
         return parse_damaged(p);
     }
-    if (nlt_str_eq(p->word[0], NLT_STR("finished"))) {
+    if (nlt_str_eq(key, NLT_STR("finished"))) {
         return parse_finished(p);
     }
-    if (nlt_str_eq(p->word[0], NLT_STR("end"))) {
-        if (p->n_words != 2 || !parse_count(p->word[1], &v)
-            || v != p->n_lines - 1) {
-            return bad(p, "the number of lines is wrong");
-        }
-        p->ended = true;
-        return NLT_OK;
-    }
     return bad(p, "unknown record");
-}
-
-/* One line with its checksum; *crc goes on. */
-static nlt_rc_t
-check_line(parse_t *p, nlt_str_t line, uint32_t *crc)
-{
-    uint8_t be[4];
-    uint32_t want = 0;
-
-    if (p->ended) {
-        return bad(p, "something follows the end");
-    }
-    if (line.len < 10 || line.len > LINE_MAX_BYTES
-        || line.data[line.len - 9] != ' '
-        || !parse_hex((nlt_str_t){8, line.data + line.len - 8}, be, 4)) {
-        return bad(p, "no checksum");
-    }
-    line.len -= 9;
-    *crc = nlt_crc32c(*crc, line.data, line.len);
-    for (int i = 0; i < 4; i++) {
-        want = want << 8 | be[i];
-    }
-    if (want != *crc) {
-        return bad(p, "wrong checksum");
-    }
-    return parse_line(p, line);
 }
 
 nlt_rc_t
 nlt_manifest_parse(nlt_manifest_t *m, nlt_str_t text, nlt_err_t *err)
 {
-    parse_t p = {.m = m, .err = err};
-    uint32_t crc = 0;
-    size_t at = 0;
-    nlt_rc_t rc = NLT_OK;
+    parse_t p = {
+        .m = m,
+        .in = {.name = NLT_MANIFEST_NAME,
+               .text = text,
+               .line_max = LINE_MAX_BYTES,
+               .err = err},
+    };
+    nlt_rc_t rc;
 
     nlt_manifest_deinit(m);
-    while (rc == NLT_OK && at < text.len) {
-        const char *line = text.data + at;
-        const char *nl = memchr(line, '\n', text.len - at);
-
-        p.n_lines++;
-        if (nl == NULL) {
+    do {
+        rc = nlt_lines_next(&p.in);
+        if (rc == NLT_OK) {
+            rc = parse_line(&p);
+        } else if (rc == NLT_EOF && p.in.n <= HEAD_LINES) {
             rc = bad(&p, "cut off");
-            break;
         }
-        rc = check_line(&p, (nlt_str_t){(size_t) (nl - line), line}, &crc);
-        at += (size_t) (nl - line) + 1;
+    } while (rc == NLT_OK);
+    if (rc == NLT_EOF) {
+        return NLT_OK;
     }
-    if (rc == NLT_OK && !p.ended) {
-        rc = bad(&p, "cut off");
-    }
-    if (rc != NLT_OK) {
-        nlt_manifest_deinit(m);
-    }
+    nlt_manifest_deinit(m);
     return rc;
 }
 
