@@ -7,8 +7,7 @@
  * accepts the same messages and more.
  */
 #include "nlt_limits.h"
-#include "nlt_pb.h"
-#include "nlt_remote_write.h"
+#include "nlt_rw_priv.h"
 
 #define F_WR_TIMESERIES 1
 #define F_WR_METADATA   3
@@ -32,18 +31,18 @@ typedef struct {
     size_t scratch_len; /* labels gathered from runs that have ended */
 } series_walk_t;
 
-static nlt_rc_t
-wrong_type(nlt_err_t *err, unsigned type, const char *field, int64_t pos)
+nlt_rc_t
+nlt_rw_wrong_type(nlt_err_t *err, unsigned type, const char *field,
+                  int64_t pos)
 {
     return nlt_err_set_at(err, NLT_EINVAL, pos,
                           "proto: wrong wireType = %u for field %s", type,
                           field);
 }
 
-/* The general way through a Sample message. */
-static nlt_rc_t
-sample_fields(const uint8_t *base, const uint8_t *p, const uint8_t *end,
-              int64_t *t_ms, uint64_t *v_bits, nlt_err_t *err)
+nlt_rc_t
+nlt_rw_sample_fields(const uint8_t *base, const uint8_t *p, const uint8_t *end,
+                     int64_t *t_ms, uint64_t *v_bits, nlt_err_t *err)
 {
     nlt_pb_field_t f;
     nlt_pb_t rc;
@@ -53,57 +52,16 @@ sample_fields(const uint8_t *base, const uint8_t *p, const uint8_t *end,
     while ((rc = nlt_pb_next(&p, end, &f)) == NLT_PB_FIELD) {
         if (f.no == F_SAMPLE_VALUE) {
             if (f.type != NLT_PB_FIXED64) {
-                return wrong_type(err, f.type, "Value", f.p - base);
+                return nlt_rw_wrong_type(err, f.type, "Value", f.p - base);
             }
             *v_bits = nlt_le64(f.p);
         } else if (f.no == F_SAMPLE_TIME) {
             if (f.type != NLT_PB_VARINT) {
-                return wrong_type(err, f.type, "Timestamp", f.p - base);
+                return nlt_rw_wrong_type(err, f.type, "Timestamp", f.p - base);
             }
             *t_ms = (int64_t) nlt_pb_varint(f.p, f.n);
         }
     }
-    return rc == NLT_PB_END ? NLT_OK : nlt_pb_error(err, rc, &f, p - base);
-}
-
-/*
- * The form all encoders write: 09 <8 bytes> 10 <varint>, nothing else.
- * false: not that form, nothing is said about its validity.
- */
-static inline bool
-sample_usual(const uint8_t *p, size_t n, int64_t *t_ms, uint64_t *v_bits)
-{
-    uint64_t t = 0;
-
-    if (nlt_unlikely(n < 11 || n > 20 || p[0] != 0x09 || p[9] != 0x10)) {
-        return false;
-    }
-    for (size_t i = 10; i < n - 1; i++) {
-        if (nlt_unlikely(p[i] < 0x80)) {
-            return false;
-        }
-        t |= (uint64_t) (p[i] & 0x7f) << (7 * (i - 10));
-    }
-    if (nlt_unlikely(p[n - 1] >= 0x80)) {
-        return false;
-    }
-    t |= (uint64_t) p[n - 1] << (7 * (n - 11));
-    *t_ms = (int64_t) t;
-    *v_bits = nlt_le64(p + 1);
-    return true;
-}
-
-/* Checks the framing of a message that is not looked into. */
-static nlt_rc_t
-skim(const uint8_t *base, const nlt_pb_field_t *msg, nlt_err_t *err)
-{
-    const uint8_t *p = msg->p;
-    nlt_pb_field_t f;
-    nlt_pb_t rc;
-
-    do {
-        rc = nlt_pb_next(&p, msg->p + msg->n, &f);
-    } while (rc == NLT_PB_FIELD);
     return rc == NLT_PB_END ? NLT_OK : nlt_pb_error(err, rc, &f, p - base);
 }
 
@@ -155,7 +113,7 @@ series_field(series_walk_t *w, const uint8_t *at, const nlt_pb_field_t *f,
         return NLT_OK;
     }
     if (f->type != NLT_PB_BYTES) {
-        return wrong_type(err, f->type, names[f->no], at - w->base);
+        return nlt_rw_wrong_type(err, f->type, names[f->no], at - w->base);
     }
     switch (f->no) {
     case F_TS_LABELS:
@@ -165,17 +123,19 @@ series_field(series_walk_t *w, const uint8_t *at, const nlt_pb_field_t *f,
             out->samples_off =
                 (size_t) (at - (const uint8_t *) out->body.data);
         }
-        if (sample_usual(f->p, f->n, &out->t_ms, &out->v_bits)) {
+        if (nlt_rw_sample_usual(f->p, f->n, &out->t_ms, &out->v_bits)) {
             return NLT_OK;
         }
-        return sample_fields(w->base, f->p, f->p + f->n, &out->t_ms,
-                             &out->v_bits, err);
+        return nlt_rw_sample_fields(w->base, f->p, f->p + f->n, &out->t_ms,
+                                    &out->v_bits, err);
     case F_TS_EXEMPLARS:
         out->n_exemplars++;
-        return skim(w->base, f, err);
+        return nlt_rw_check_shape(w->base, f->p, f->n, nlt_rw_shape_exemplar,
+                                  err);
     default:
         out->n_histograms++;
-        return skim(w->base, f, err);
+        return nlt_rw_check_shape(w->base, f->p, f->n, nlt_rw_shape_histogram,
+                                  err);
     }
 }
 
@@ -204,7 +164,7 @@ series_usual(series_walk_t *w, nlt_rw_series_t *out)
     out->samples_off = (size_t) (p - start);
     for (n = 0; end - p >= 2 && p[0] == TAG_SAMPLE && end - p - 2 >= p[1];
          n++) {
-        if (!sample_usual(p + 2, p[1], &out->t_ms, &out->v_bits)) {
+        if (!nlt_rw_sample_usual(p + 2, p[1], &out->t_ms, &out->v_bits)) {
             break;
         }
         p += 2 + p[1];
@@ -291,14 +251,16 @@ nlt_rw_walk_next(nlt_rw_walk_t *w, nlt_rw_series_t *out, nlt_err_t *err)
                 break;
             }
             w->p = w->end;
-            return wrong_type(err, f.type, "Timeseries", at - w->base);
+            return nlt_rw_wrong_type(err, f.type, "Timeseries", at - w->base);
         }
         if (f.no == F_WR_METADATA) {
             if (f.type != NLT_PB_BYTES) {
                 w->p = w->end;
-                return wrong_type(err, f.type, "Metadata", at - w->base);
+                return nlt_rw_wrong_type(err, f.type, "Metadata",
+                                         at - w->base);
             }
-            rc = skim(w->base, &f, err);
+            rc = nlt_rw_check_shape(w->base, f.p, f.n, nlt_rw_shape_metadata,
+                                    err);
             if (rc != NLT_OK) {
                 w->p = w->end;
                 return rc;
@@ -349,8 +311,9 @@ nlt_rw_samples_next(nlt_rw_samples_t *it, int64_t *t_ms, uint64_t *v_bits)
         if (f.no != F_TS_SAMPLES) {
             continue;
         }
-        return sample_usual(f.p, f.n, t_ms, v_bits)
-               || sample_fields(it->p, f.p, f.p + f.n, t_ms, v_bits, NULL)
+        return nlt_rw_sample_usual(f.p, f.n, t_ms, v_bits)
+               || nlt_rw_sample_fields(it->p, f.p, f.p + f.n, t_ms, v_bits,
+                                       NULL)
                       == NLT_OK;
     }
     it->p = it->end;
@@ -476,8 +439,8 @@ nlt_rw_negotiate(nlt_str_t content_type, nlt_str_t content_encoding,
                                PROTO_V2
                                " protobuf message is not accepted "
                                "by this server; only accepts " PROTO_V1);
-        }
-        if (proto.data != NULL && !nlt_str_eq(proto, NLT_STR(PROTO_V1))) {
+        } else if (proto.data != NULL
+                   && !nlt_str_eq(proto, NLT_STR(PROTO_V1))) {
             return nlt_err_set(err, NLT_ETYPE,
                                "got %.*s content type; unknown type for "
                                "remote write protobuf message %.*s, "

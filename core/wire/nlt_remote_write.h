@@ -63,9 +63,9 @@ void nlt_rw_walk_init(nlt_rw_walk_t *w, nlt_str_t request, char *scratch,
  * The next series.  NLT_EOF at the end; NLT_EINVAL with Prometheus's text
  * for broken protobuf and the byte position; NLT_ETOOBIG when the labels are
  * scattered and longer than scratch.  After a failure the walk is over.
- * Checked: all framing down to samples, and that of the fields of exemplars,
- * histograms and metadata; the insides of labels are left to
- * nlt_rw_labels().  About 2 ns a label and 5 ns a sample.
+ * Checked: everything as protobuf, exemplars, histograms and metadata too;
+ * only the insides of labels are left to nlt_rw_labels().  About 2 ns a label
+ * and 5 ns a sample.
  */
 NLT_CHECKED nlt_rc_t nlt_rw_walk_next(nlt_rw_walk_t *w, nlt_rw_series_t *out,
                                       nlt_err_t *err);
@@ -168,9 +168,9 @@ size_t nlt_snappy_encode(nlt_str_t in, char *out);
 
 /*
  * Judges Content-Type and Content-Encoding (empty: header absent), before a
- * byte of the body is looked at.  NLT_OK: remote_write 1.0 and snappy;
- * NLT_ETYPE with Prometheus's text (415).  *version is 1 or 2; 2 is refused
- * as unsupported for now.
+ * byte of the body is looked at.  NLT_OK: remote_write and snappy; NLT_ETYPE
+ * with Prometheus's text (415).  *version is 1 or 2, also when it is the
+ * encoding that is refused; 1 where the type does not say.
  */
 NLT_CHECKED nlt_rc_t nlt_rw_negotiate(nlt_str_t content_type,
                                       nlt_str_t content_encoding, int *version,

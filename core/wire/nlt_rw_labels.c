@@ -5,8 +5,7 @@
  * of a sender that tries to be one.
  */
 #include "nlt_limits.h"
-#include "nlt_pb.h"
-#include "nlt_remote_write.h"
+#include "nlt_rw_priv.h"
 
 #define F_LABEL_NAME  1
 #define F_LABEL_VALUE 2
@@ -43,6 +42,16 @@ label_parse(const nlt_pb_field_t *msg, nlt_label_t *out, nlt_pb_field_t *f,
         }
     }
     return rc;
+}
+
+void
+nlt_rw_label_of(const nlt_pb_field_t *msg, nlt_label_t *out)
+{
+    const uint8_t *at;
+    nlt_pb_field_t f;
+    bool wrong_type;
+
+    (void) label_parse(msg, out, &f, &wrong_type, &at);
 }
 
 static nlt_rw_labels_t
