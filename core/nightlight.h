@@ -76,7 +76,6 @@ typedef struct {
     nlt_str_t args;         /* query string, still escaped */
     nlt_str_t content_type; /* of the body */
     nlt_str_t form;         /* body of a POST form */
-    nlt_str_t origin;       /* Origin header, for CORS; may be empty */
 } nlt_api_request_t;
 
 /*
@@ -113,7 +112,9 @@ typedef struct {
     nlt_str_t content_type;
     nlt_str_t allow;       /* of 405, else empty */
     int retry_after_s;     /* > 0: send the header */
-    bool has_body;         /* false: 204, HEAD */
+    bool has_body;         /* to HEAD as to GET: its length is sent */
+    bool cors;             /* browsers may have it: send their headers */
+    bool nosniff;          /* X-Content-Type-Options: nosniff */
     uint64_t samples_read; /* for variables and metrics */
     int64_t elapsed_ns;
 } nlt_api_answer_t;

@@ -89,6 +89,7 @@ typedef struct {
     size_t                           memory_max;
     ngx_msec_t                       lookback;
     ngx_uint_t                       features;
+    ngx_http_complex_value_t        *cors;      /* NULL: any origin */
 
     size_t                           decoded_max;
     ngx_uint_t                       labels_max;
@@ -256,6 +257,9 @@ void ngx_http_nightlight_api_rendered(ngx_http_nightlight_out_t *out);
 /* A short text/plain answer; returns what the handler has to return. */
 ngx_int_t ngx_http_nightlight_send_text(ngx_http_request_t *r,
     ngx_uint_t status, nlt_str_t text, ngx_uint_t retry_after);
+
+/* Adds the headers of CORS to the answer of an API request. */
+ngx_int_t ngx_http_nightlight_cors(ngx_http_request_t *r);
 
 /* Adds a response header; value is copied. */
 ngx_int_t ngx_http_nightlight_add_header(ngx_http_request_t *r,

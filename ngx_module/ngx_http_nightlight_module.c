@@ -142,6 +142,13 @@ static ngx_command_t  ngx_http_nightlight_commands[] = {
       0,
       NULL },
 
+    { ngx_string("nightlight_cors"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_nightlight_loc_conf_t, cors),
+      NULL },
+
     { ngx_string("nightlight_write_max_decoded"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_size_slot,
@@ -347,6 +354,11 @@ ngx_http_nightlight_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_msec_value(conf->lookback, prev->lookback, 300000);
     ngx_conf_merge_uint_value(conf->features, prev->features,
                               NLT_PQL_F_DEFAULT);
+
+    if (conf->cors == NULL) {
+        conf->cors = prev->cors;
+    }
+
     ngx_conf_merge_size_value(conf->decoded_max, prev->decoded_max,
                               NLT_WRITE_DECODED_MAX);
     ngx_conf_merge_uint_value(conf->labels_max, prev->labels_max,

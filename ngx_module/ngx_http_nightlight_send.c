@@ -159,6 +159,18 @@ ngx_http_nightlight_send(ngx_http_nightlight_out_t *out)
         ngx_http_nightlight_content_type(r, answer->content_type);
     }
 
+    if (answer->cors && ngx_http_nightlight_cors(r) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (answer->nosniff
+        && ngx_http_nightlight_add_header(r, "X-Content-Type-Options",
+                                          "nosniff")
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     if ((answer->allow.len
          && ngx_http_nightlight_add_header(r, "Allow", answer->allow.data)
             != NGX_OK)

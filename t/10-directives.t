@@ -171,7 +171,7 @@ EOF
 my $doc = $t->read_file("$Nightlight::Test::ROOT/docs/DIRECTIVES.md");
 for my $d (qw(nightlight_query_timeout nightlight_query_max_samples nightlight_query_max_series
     nightlight_query_memory nightlight_lookback nightlight_promql_features
-    nightlight_write_max_decoded nightlight_max_labels
+    nightlight_cors nightlight_write_max_decoded nightlight_max_labels
     nightlight_max_label_name nightlight_max_label_value nightlight_store
     nightlight_self nightlight_write nightlight_query nightlight_status
     nightlight_metrics nightlight_admin nightlight_tenant))

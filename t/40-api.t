@@ -10,13 +10,24 @@ use Nightlight::Test;
 *form = \&Nightlight::Test::form;
 
 my $t = Nightlight::Test->new();
-$t->write_conf(locations => <<'EOL');
+$t->write_conf(http => <<'EOM', locations => <<'EOL');
+    map $http_origin $cors {
+        default                   "";
+        http://page.example:8080  $http_origin;
+        ~\.?good\.example$        $http_origin;
+    }
+EOM
         location = /api/v1/write { nightlight_write main; }
         location /api/v1/        { nightlight_query main; }
         location /api/v1/admin/  { nightlight_admin main; }
         location = /federate     { nightlight_query main; }
         location /-/             { nightlight_status main; }
         location = /metrics      { nightlight_metrics main; }
+        location /one/api/v1/    { nightlight_query main; nightlight_cors $cors; }
+        location /none/api/v1/   { nightlight_query main; nightlight_cors off; }
+        location /all/api/v1/    { nightlight_query main; nightlight_cors *; }
+        location /zip/api/v1/    { nightlight_query main;
+                                   gzip on; gzip_types application/json; }
 EOL
 $t->run();
 
@@ -239,11 +250,149 @@ fails('label/job/values', ['match[]' => 'foo('],
     '1:4: parse error: unexpected "("', 0);
 fails('label/job/values', [start => 'x'], $no_time->('start', 'x'), 0);
 
+# ---- format_query and parse_query ----
+
+fails($_, [], invalid('query',
+    'unknown position: parse error: no expression found in input')),
+fails($_, [query => 'foo('], $unclosed) for qw(format_query parse_query);
+
+my $a = 'a' x 60;
+for my $case (
+    [' sum by(job)(rate( a[5m]))  >bool 3',
+        'sum by (job) (rate(a[5m])) \u003e bool 3'],
+    ['a{b="x\ny\u2028<"}', 'a{b=\"x\\\\ny\\\\u2028\u003c\"}'],
+    ["$a + on(x) group_left(y) $a",
+        "  $a\\n+ on (x) group_left (y)\\n  $a"],
+    ["topk by (a) (5, $a\{a=\"$a\"})", "topk by (a) (\\n  5,\\n"
+        . "  $a\{a=\\\"$a\\\"}\\n)"],
+    ["max_over_time(rate($a\{a=\"$a\"}[5m])[1h:5m] offset 1m @ 3)",
+        "max_over_time(\\n  rate(\\n    $a\{a=\\\"$a\\\"}[5m]\\n"
+        . '  )[1h:5m] @ 3.000 offset 1m\n)'],
+    ["b - -($a + $a)", "  b\\n-\\n  -(\\n      $a\\n    +\\n      $a\\n  )"],
+    ["sum(max_over_time(b[1m:1s])) / $a\{a=\"$a\"}",
+        "  sum(max_over_time(b[1m:1s]))\\n/\\n  $a\{a=\\\"$a\\\"}"],
+    ["2 ^ ($a + $a)", "  2\\n^\\n  (\\n      $a\\n    +\\n      $a\\n  )"],
+)
+{
+    my ($query, $text) = @$case;
+    data('format_query', [query => $query], "\"$text\"");
+}
+
+sub selector {
+    my ($name, %p) = @_;
+    my $at = $p{timestamp} // 'null';
+    my $edge = $p{edge} ? "\"$p{edge}\"" : 'null';
+    return '{"matchers":[' . ($p{matchers} ? "$p{matchers}," : '')
+        . "{\"name\":\"__name__\",\"type\":\"=\",\"value\":\"$name\"}],"
+        . "\"name\":\"$name\",\"offset\":" . ($p{offset} // 0) . ','
+        . (defined $p{range} ? "\"range\":$p{range}," : '')
+        . "\"startOrEnd\":$edge,\"timestamp\":$at,\"type\":\""
+        . (defined $p{range} ? 'matrix' : 'vector') . 'Selector"}';
+}
+
+sub call {
+    my ($name, $types, $ret, $variadic, @args) = @_;
+    return '{"args":[' . join(',', @args) . '],"func":{"argTypes":['
+        . join(',', map { "\"$_\"" } @$types) . "],\"name\":\"$name\","
+        . "\"returnType\":\"$ret\",\"variadic\":$variadic},\"type\":\"call\"}";
+}
+
+sub number { "{\"type\":\"numberLiteral\",\"val\":\"$_[0]\"}" }
+
+sub binary {
+    my ($op, $bool, $matching, $l, $r) = @_;
+    $matching = '{"card":"' . $matching->[0] . '","fillValues":{"lhs":null,'
+        . '"rhs":null},"include":' . $matching->[1] . ',"labels":'
+        . $matching->[2] . ',"on":' . $matching->[3] . '}' if ref $matching;
+    return "{\"bool\":$bool,\"lhs\":$l,\"matching\":$matching,"
+        . "\"op\":\"$op\",\"rhs\":$r,\"type\":\"binaryExpr\"}";
+}
+
+my ($sa, $sb) = (selector('a'), selector('b'));
+data('parse_query', [query => $_->[0]], $_->[1]) for
+    ['a', $sa],
+    ['a{b="c<",d!~"e"} offset -5m @ 3.25', selector('a', offset => -300000,
+        timestamp => 3250, matchers =>
+        '{"name":"b","type":"=","value":"c\u003c"},'
+        . '{"name":"d","type":"!~","value":"e"}')],
+    ['{"x.y",b=~"z"}', '{"matchers":[{"name":"__name__","type":"=",'
+        . '"value":"x.y"},{"name":"b","type":"=~","value":"z"}],"name":"",'
+        . '"offset":0,"startOrEnd":null,"timestamp":null,'
+        . '"type":"vectorSelector"}'],
+    ['rate(a[5m] @ start() offset 1s)', call('rate', ['matrix'], 'vector', 0,
+        selector('a', range => 300000, offset => 1000, edge => 'start'))],
+    ['b[1h:5m] @ end()', "{\"expr\":$sb,\"offset\":0,\"range\":3600000,"
+        . '"startOrEnd":"end","step":300000,"timestamp":null,"type":"subquery"}'],
+    ['-a', "{\"expr\":$sa,\"op\":\"-\",\"type\":\"unaryExpr\"}"],
+    ['+a', "{\"expr\":$sa,\"op\":\"+\",\"type\":\"unaryExpr\"}"],
+    ['(a)', "{\"expr\":$sa,\"type\":\"parenExpr\"}"],
+    ['"s<\xff"', '{"type":"stringLiteral","val":"s\u003c\ufffd"}'],
+    ['1.5e-7', number('0.00000015')], ['-Inf', number('-Inf')],
+    ['5m', number(300)],
+    ['topk without (b, c) (5, a)', "{\"expr\":$sa,\"grouping\":[\"b\",\"c\"],"
+        . '"op":"topk","param":' . number(5) . ',"type":"aggregation",'
+        . '"without":true}'],
+    ['sum(a)', "{\"expr\":$sa,\"grouping\":[],\"op\":\"sum\",\"param\":null,"
+        . '"type":"aggregation","without":false}'],
+    ['a * ignoring(x) group_left(y) b', binary('*', 'false', ['many-to-one',
+        '["y"]', '["x"]', 'false'], $sa, $sb)],
+    ['a / on(x) group_right b', binary('/', 'false', ['one-to-many', '[]',
+        '["x"]', 'true'], $sa, $sb)],
+    ['a and b', binary('and', 'false', ['many-to-many', '[]', '[]', 'false'],
+        $sa, $sb)],
+    ['a > bool 1', binary('\u003e', 'true', 'null', $sa, number(1))],
+    ['time()', call('time', [], 'scalar', 0)],
+    ['round(a)', call('round', ['vector', 'scalar'], 'vector', 1, $sa)],
+    ['label_join(a, "b", "c")', call('label_join', [('vector'),
+        ('string') x 3], 'vector', -1, $sa,
+        map { "{\"type\":\"stringLiteral\",\"val\":\"$_\"}" } qw(b c))];
+
 # ---- endpoints without data ----
 
 data('metadata', [], '{}', 0);
 data('rules', [], '{"groups":[]}', 0);
+data('rules', ['match[]' => 'temp', type => 'ALERT', exclude_alerts => 'T',
+    group_limit => 5, 'file[]' => 'x'], '{"groups":[]}', 0);
+fails('rules', 'match[]=(&type=x', '1:1: parse error: unexpected "("', 0);
+fails('rules', 'match[]={}',
+    'match[] must contain at least one non-empty matcher', 0);
+fails('rules', 'type=X&exclude_alerts=X',
+    invalid('type', 'not supported value "x"'), 0);
+fails('rules', 'exclude_alerts=X&group_limit=x', invalid('exclude_alerts',
+    'error converting exclude_alerts: strconv.ParseBool: parsing "x": invalid '
+    . 'syntax'), 0);
+fails('rules', 'group_limit=x&group_next_token=y', invalid('group_limit',
+    'group_limit needs to be a valid number: strconv.ParseInt: parsing "x": '
+    . 'invalid syntax'), 0);
+fails('rules', 'group_limit=0&group_next_token=y', invalid('group_limit',
+    'group_limit needs to be greater than 0'), 0);
+fails('rules', 'group_next_token=y', invalid('group_next_token',
+    'group_limit needs to be present in order to paginate over the groups'), 0);
+fails('rules', 'group_limit=5&group_next_token=y', invalid('group_next_token',
+    "invalid group_next_token 'y'. were rule groups changed?"), 0);
+fails('rules', '%zz',
+    'error parsing form values: invalid URL escape "%zz"', 0);
 data('alerts', [], '{"alerts":[]}', 0);
+my $targets = '"activeTargets":[],"droppedTargets":[],"droppedTargetCounts"';
+data('targets', $_, "{$targets:{}}", 0) for '', 'state=any', 'state=Dropped',
+    'scrapePool=x';
+data('targets', $_, "{$targets:null}", 0) for 'state=ACTIVE', 'state=x';
+data('targets/metadata', $_, '[]', 0) for '', 'limit=-5', 'match_target={}';
+fails('targets/metadata', 'limit=x&match_target=(', 'limit must be a number', 0);
+fails('targets/metadata', 'match_target=(', invalid('match_target',
+    '1:1: parse error: unexpected "("'), 0);
+data('scrape_pools', [], '{"scrapePools":[]}', 0);
+fails('scrape_pools/config', [], 'no scrapePool parameter provided', 0);
+fails('scrape_pools/config', [scrapePool => 'x'], 'error retrieving scrape '
+    . 'config: scrape pool "x" not found', 0);
+fails('targets/relabel_steps', [], 'no scrapePool parameter provided', 0);
+fails('targets/relabel_steps', [scrapePool => 'x'],
+    'no labels parameter provided', 0);
+fails('targets/relabel_steps', [scrapePool => 'x', labels => '{}'], 'error '
+    . 'retrieving scrape config: scrape pool "x" not found', 0);
+data('alertmanagers', [],
+    '{"activeAlertmanagers":[],"droppedAlertmanagers":[]}', 0);
+data('notifications', [], '[]', 0);
 data('query_exemplars', [query => 'temp', start => 0, end => 5], '[]');
 my $info = $t->api('status/buildinfo');
 is($info->{status}, 'success', 'buildinfo');
@@ -275,7 +424,8 @@ for my $args ('?skip_head=maybe', '?skip_head=yes') {
     my ($v) = $args =~ /=(\w+)/;
     is($r->{status}, 400, "snapshot$args");
     is($r->{body}, '{"status":"error","errorType":"bad_data","error":"invalid '
-        . 'parameter \\"skip_head\\": strconv.ParseBool: parsing '
+        . 'parameter \\"skip_head\\": unable to parse boolean: '
+        . 'strconv.ParseBool: parsing '
         . "\\\"$v\\\": invalid syntax\"}", 'says why');
 }
 is($t->http('GET', '/api/v1/admin/tsdb/snapshot')->{status}, 405,
@@ -290,16 +440,20 @@ for my $case (
     ['HEAD', 'query?query=1', 405, 'GET, OPTIONS, POST'],
     ['POST', 'label/job/values', 405, 'GET, OPTIONS'],
     ['POST', 'status/buildinfo', 405, 'GET, OPTIONS'],
-    ['OPTIONS', 'query', 204, 'GET, OPTIONS, POST'],
-    ['OPTIONS', 'label/job/values', 204, 'GET, OPTIONS'],
+    ['PUT', 'parse_query', 405, 'GET, OPTIONS, POST'],
+    ['POST', 'rules', 405, 'GET, OPTIONS'],
+    ['GET', 'admin/tsdb/delete_series', 405, 'OPTIONS, POST, PUT'],
 )
 {
     my ($method, $path, $status, $allow) = @$case;
     my $r = $t->http($method, "/api/v1/$path");
     is($r->{status}, $status, "$method $path: $status");
     is($r->{headers}{allow}, $allow, "$method $path: Allow");
-    is($r->{body}, $status == 405 && $method ne 'HEAD'
-        ? "Method Not Allowed\n" : '', "$method $path: body");
+    is($r->{body}, $method ne 'HEAD' ? "Method Not Allowed\n" : '',
+        "$method $path: body");
+    is($r->{headers}{'content-length'}, 19, "$method $path: its length");
+    is($r->{headers}{'x-content-type-options'}, 'nosniff', 'is what it is');
+    ok(!exists $r->{headers}{vary}, 'and nothing for browsers');
 }
 for my $path ('nothing', '', 'label/job', 'label/a%2Fb/values',
     'status/buildinfo/x', 'query/', './querys')
@@ -319,6 +473,81 @@ is($t->http('GET', '/metrics')->{headers}{'content-type'},
     'text/plain; version=0.0.4; charset=utf-8', 'type of /metrics');
 unlike($t->http('GET', '/metrics')->{body}, qr/^(?!#|\w+ \S+$)./m,
     'every line of /metrics is a comment or a sample');
+
+# ---- browsers: CORS ----
+
+my %cors = ('access-control-allow-headers' =>
+    'Accept, Authorization, Content-Type, Origin',
+    'access-control-allow-methods' => 'GET, POST, OPTIONS',
+    'access-control-expose-headers' => 'Date');
+
+# The headers of CORS are those for an origin; none: no header at all.
+sub cors_is {
+    my ($r, $what, $origin, $vary) = @_;
+    my %want = $origin ? (%cors, 'access-control-allow-origin' => $origin) : ();
+    $want{vary} = 'Origin' if $vary // 1;
+    my %got = map { $_ => $r->{headers}{$_} } grep { /^access-control|^vary/ }
+        keys %{$r->{headers}};
+    is_deeply(\%got, \%want, $what);
+}
+
+my $page = 'http://page.example:8080';
+for my $case (['GET', 'query?query=1', 200], ['GET', 'query?query=(', 400],
+    ['OPTIONS', 'query', 204], ['OPTIONS', 'nothing', 204], ['OPTIONS', '', 204],
+    ['OPTIONS', 'admin/tsdb/snapshot', 204], ['GET', 'labels', 200])
+{
+    my ($method, $path, $status) = @$case;
+    for my $origin ($page, 'null', undef, '') {
+        my $r = $t->http($method, "/api/v1/$path",
+            headers => { Origin => $origin });
+        is($r->{status}, $status, "$method $path");
+        cors_is($r, 'from ' . ($origin // 'nowhere'), $origin);
+        is($r->{body}, '', 'no body') if $status == 204;
+    }
+}
+for my $case (['DELETE', '/api/v1/query'], ['GET', '/api/v1/nothing'],
+    ['GET', '/-/ready'], ['GET', '/metrics'])
+{
+    cors_is($t->http(@$case, headers => { Origin => $page }), "@$case", '', 0);
+}
+for my $case (['/-/ready', 'GET, HEAD, OPTIONS'], ['/-/flush',
+    'OPTIONS, POST, PUT'], ['/metrics', 'GET, HEAD, OPTIONS'])
+{
+    my $r = $t->http('OPTIONS', $case->[0]);
+    is("$r->{status} $r->{headers}{allow}", "200 $case->[1]",
+        "OPTIONS $case->[0]");
+}
+is($t->http('OPTIONS', '/-/nothing')->{status}, 404, 'nothing has no options');
+for my $case (['/one', $page, $page], ['/one', 'http://other', ''],
+    ['/one', 'https://good.example', 'https://good.example'],
+    ['/none', $page, ''], ['/all', $page, '*'])
+{
+    my ($path, $origin, $want) = @$case;
+    cors_is($t->http('GET', "$path/api/v1/query?query=1", headers =>
+        { Origin => $origin }), "$path from $origin", $want, $path ne '/none');
+}
+
+# ---- HEAD and gzip by nginx ----
+
+for my $path ('/-/healthy', '/-/ready', '/metrics') {
+    my ($get, $head) = map { $t->http($_, $path)->{headers} } qw(GET HEAD);
+    is($head->{'content-type'}, $get->{'content-type'}, "HEAD $path: type");
+    ok($path eq '/metrics' || $head->{'content-length'}
+        == $get->{'content-length'}, "HEAD $path: length");
+}
+SKIP: {
+    eval { require IO::Uncompress::Gunzip } or skip('no gunzip', 2);
+    my $uri = '/zip/api/v1/query_range?query=vector(1)&start=0&end=11000&step=1';
+    my $plain = $t->http('GET', $uri);
+    my $zip = $t->http('GET', $uri, headers => { 'Accept-Encoding' => 'gzip' });
+    is($zip->{headers}{'content-encoding'}, 'gzip', 'nginx compresses');
+    cmp_ok(length $zip->{body}, '<', length($plain->{body}) / 3, 'well');
+    IO::Uncompress::Gunzip::gunzip(\$zip->{body}, \my $out);
+    is($out, $plain->{body}, 'what it is without');
+    is($t->http('HEAD', '/zip/api/v1/query', headers =>
+        { 'Accept-Encoding' => 'gzip' })->{headers}{'content-length'}, 19,
+        'HEAD stays as it is');
+}
 
 # ---- hostile requests ----
 

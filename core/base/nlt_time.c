@@ -325,12 +325,49 @@ parse_rfc3339(nlt_str_t s, int64_t *out_ms)
 #define BEGIN_OF_TIME_MS   INT64_C(-9223309901257974000)
 #define END_OF_TIME_MS     INT64_C(9223309901257974999)
 
+/*
+ * nlt_num_parse(), but Go takes underscores too, each between two digits or
+ * behind 0x.
+ */
+static int
+parse_seconds(nlt_str_t s, double *v)
+{
+    char plain[64];
+    size_t n = 0;
+    bool hex = s.len > 2 && (s.data[1] | 0x20) == 'x';
+
+    *v = 0;
+    if (s.len == 0 || memchr(s.data, '_', s.len) == NULL) {
+        return nlt_num_parse(s, v);
+    }
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.data[i];
+
+        if (c == '_') {
+            char before = i > 0 ? s.data[i - 1] : '_';
+            char after = i + 1 < s.len ? s.data[i + 1] : '_';
+            bool good = hex ? (nlt_hex_digit(before) >= 0 || i == 2)
+                                  && nlt_hex_digit(after) >= 0
+                            : is_digit(before) && is_digit(after);
+
+            if (!good) {
+                return 1;
+            }
+        } else if (n == sizeof(plain)) {
+            return 1;
+        } else {
+            plain[n++] = c;
+        }
+    }
+    return nlt_num_parse((nlt_str_t){n, plain}, v);
+}
+
 nlt_rc_t
 nlt_time_parse_instant(nlt_str_t s, int64_t *out_ms)
 {
     const double limit_s = (double) (INT64_MAX / 1000 - 1);
     double v, whole, fraction;
-    int rc = nlt_num_parse(s, &v);
+    int rc = parse_seconds(s, &v);
 
     *out_ms = 0;
     if (rc == 2 || (rc == 0 && isnan(v))) {
@@ -362,22 +399,24 @@ nlt_time_parse_instant(nlt_str_t s, int64_t *out_ms)
 }
 
 nlt_rc_t
-nlt_time_parse_step(nlt_str_t s, int64_t *out_ms)
+nlt_time_parse_step(nlt_str_t s, int64_t *out_ns)
 {
     double v;
-    int rc = nlt_num_parse(s, &v);
+    int rc = parse_seconds(s, &v);
 
-    *out_ms = 0;
+    *out_ns = 0;
     if (rc != 0) {
-        return nlt_time_parse_duration(s, out_ms, NULL);
+        int64_t ms;
+        nlt_rc_t bad = nlt_time_parse_duration(s, &ms, NULL);
+
+        *out_ns = ms * 1000000;
+        return bad;
     }
     v *= 1e9;
     if (v > 0x1p63 || v < -0x1p63) {
         return NLT_ELIMIT;
     }
     /* 2^63 itself and NaN become the smallest number, as in Go on amd64. */
-    int64_t ns = v >= -0x1p63 && v < 0x1p63 ? (int64_t) v : INT64_MIN;
-
-    *out_ms = ns / 1000000;
+    *out_ns = v >= -0x1p63 && v < 0x1p63 ? (int64_t) v : INT64_MIN;
     return NLT_OK;
 }

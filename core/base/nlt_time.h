@@ -25,16 +25,17 @@ size_t nlt_time_print_duration(char *out, int64_t ms);
 #define NLT_TIME_INSTANT_MAX_MS ((INT64_MAX / 1000 - 1) * 1000)
 
 /*
- * An API parameter of time: float seconds (rounded to ms) or RFC 3339 with
+ * An API parameter of time: float seconds (rounded to ms; between digits there
+ * may be underscores) or RFC 3339 with
  * nanoseconds, or Prometheus's own texts for the ends of time.  NLT_EINVAL
  * without text: the caller names the parameter.  Seconds beyond
  * +-(2^63 / 1000 - 1) saturate at NLT_TIME_INSTANT_MAX_MS; NaN is refused.
  */
 NLT_CHECKED nlt_rc_t nlt_time_parse_instant(nlt_str_t s, int64_t *out_ms);
 
-/* An API parameter of duration: float seconds or the form above, in ms.
+/* An API parameter of duration: float seconds or the form above, in ns.
  * NLT_EINVAL: neither; NLT_ELIMIT: overflows int64 nanoseconds. */
-NLT_CHECKED nlt_rc_t nlt_time_parse_step(nlt_str_t s, int64_t *out_ms);
+NLT_CHECKED nlt_rc_t nlt_time_parse_step(nlt_str_t s, int64_t *out_ns);
 
 /* "2006-01-02T15:04:05Z" of Unix milliseconds; the length (< 40). */
 size_t nlt_time_print_rfc3339(char *out, int64_t t_ms);

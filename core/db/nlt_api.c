@@ -16,27 +16,41 @@
 #define GET_HEAD (NLT_API_M_GET | NLT_API_M_HEAD)
 #define POST_PUT (NLT_API_M_POST | NLT_API_M_PUT)
 
+#define GET   NLT_API_M_GET
+#define QUICK NLT_API_QUICK
+#define PLAIN NLT_API_PLAIN
+
 static const nlt_api_route_t routes[] = {
-    {NLT_API_QUERY, "query", GET_POST, false, nlt_api_run_query},
-    {NLT_API_QUERY, "query_range", GET_POST, false, nlt_api_run_query_range},
-    {NLT_API_QUERY, "series", GET_POST, false, nlt_api_run_series},
-    {NLT_API_QUERY, "labels", GET_POST, false, nlt_api_run_labels},
-    {NLT_API_QUERY, "label/*/values", NLT_API_M_GET, false,
-     nlt_api_run_label_values},
-    {NLT_API_QUERY, "status/buildinfo", NLT_API_M_GET, true,
-     nlt_api_run_buildinfo},
-    {NLT_API_QUERY, "metadata", NLT_API_M_GET, true, nlt_api_run_empty_map},
-    {NLT_API_QUERY, "query_exemplars", GET_POST, true, nlt_api_run_empty_list},
-    {NLT_API_QUERY, "rules", NLT_API_M_GET, true, nlt_api_run_rules},
-    {NLT_API_QUERY, "alerts", NLT_API_M_GET, true, nlt_api_run_alerts},
-    {NLT_API_STATUS, "healthy", GET_HEAD, true, nlt_api_run_healthy},
-    {NLT_API_STATUS, "ready", GET_HEAD, true, nlt_api_run_ready},
-    {NLT_API_STATUS, "flush", POST_PUT, true, nlt_api_run_flush},
-    {NLT_API_METRICS, "*", GET_HEAD, true, nlt_api_run_metrics},
-    {NLT_API_ADMIN, "tsdb/snapshot", POST_PUT, false, nlt_api_run_snapshot},
-    {NLT_API_ADMIN, "tsdb/delete_series", POST_PUT, false,
+    {NLT_API_QUERY, "query", GET_POST, 0, nlt_api_run_query},
+    {NLT_API_QUERY, "query_range", GET_POST, 0, nlt_api_run_query_range},
+    {NLT_API_QUERY, "format_query", GET_POST, 0, nlt_api_run_format_query},
+    {NLT_API_QUERY, "parse_query", GET_POST, 0, nlt_api_run_parse_query},
+    {NLT_API_QUERY, "series", GET_POST, 0, nlt_api_run_series},
+    {NLT_API_QUERY, "labels", GET_POST, 0, nlt_api_run_labels},
+    {NLT_API_QUERY, "label/*/values", GET, 0, nlt_api_run_label_values},
+    {NLT_API_QUERY, "metadata", GET, QUICK, nlt_api_run_empty_map},
+    {NLT_API_QUERY, "query_exemplars", GET_POST, QUICK,
+     nlt_api_run_empty_list},
+    {NLT_API_QUERY, "targets", GET, QUICK, nlt_api_run_targets},
+    {NLT_API_QUERY, "targets/metadata", GET, 0, nlt_api_run_targets_metadata},
+    {NLT_API_QUERY, "targets/relabel_steps", GET, QUICK,
+     nlt_api_run_relabel_steps},
+    {NLT_API_QUERY, "scrape_pools", GET, QUICK, nlt_api_run_scrape_pools},
+    {NLT_API_QUERY, "scrape_pools/config", GET, QUICK,
+     nlt_api_run_scrape_pool_config},
+    {NLT_API_QUERY, "alertmanagers", GET, QUICK, nlt_api_run_alertmanagers},
+    {NLT_API_QUERY, "rules", GET, 0, nlt_api_run_rules},
+    {NLT_API_QUERY, "alerts", GET, QUICK, nlt_api_run_alerts},
+    {NLT_API_QUERY, "notifications", GET, QUICK, nlt_api_run_notifications},
+    {NLT_API_QUERY, "status/buildinfo", GET, QUICK, nlt_api_run_buildinfo},
+    {NLT_API_STATUS, "healthy", GET_HEAD, QUICK | PLAIN, nlt_api_run_healthy},
+    {NLT_API_STATUS, "ready", GET_HEAD, QUICK | PLAIN, nlt_api_run_ready},
+    {NLT_API_STATUS, "flush", POST_PUT, QUICK | PLAIN, nlt_api_run_flush},
+    {NLT_API_METRICS, "*", GET_HEAD, QUICK | PLAIN, nlt_api_run_metrics},
+    {NLT_API_ADMIN, "tsdb/snapshot", POST_PUT, 0, nlt_api_run_snapshot},
+    {NLT_API_ADMIN, "tsdb/delete_series", POST_PUT, 0,
      nlt_api_run_delete_series},
-    {NLT_API_ADMIN, "tsdb/clean_tombstones", POST_PUT, false,
+    {NLT_API_ADMIN, "tsdb/clean_tombstones", POST_PUT, 0,
      nlt_api_run_clean_tombstones},
 };
 
@@ -83,7 +97,7 @@ nlt_api_create(const nlt_env_t *env, nlt_store_t *s,
                nlt_api_t **out)
 {
     size_t bytes = req->suffix.len + req->args.len + req->form.len
-                   + req->content_type.len + req->origin.len;
+                   + req->content_type.len;
     nlt_api_t *a;
 
     if (bytes > NLT_API_REQUEST_MAX) {
@@ -105,7 +119,7 @@ nlt_api_create(const nlt_env_t *env, nlt_store_t *s,
     nlt_json_stream_init(&a->json, env->mem);
 
     nlt_str_t *copies[] = {&a->req.suffix, &a->req.args, &a->req.form,
-                           &a->req.content_type, &a->req.origin};
+                           &a->req.content_type};
 
     for (size_t i = 0; i < NLT_COUNT(copies); i++) {
         size_t len = copies[i]->len;
@@ -147,16 +161,18 @@ method_bit(nlt_http_method_t m)
 bool
 nlt_api_is_quick(const nlt_api_t *a)
 {
-    return a->route == NULL || a->route->quick
+    return a->route == NULL || (a->route->flags & NLT_API_QUICK)
            || (a->route->methods & method_bit(a->req.method)) == 0;
 }
 
+/* An error that no handler has made. */
 static void
 plain(nlt_api_t *a, int status, const char *text)
 {
     nlt_buf_reset(&a->text);
     nlt_buf_add_c(&a->text, text);
     nlt_api_text(a, status, "text/plain; charset=utf-8");
+    a->answer.nosniff = true;
 }
 
 /* What Allow says for a route; HEAD only where GET has it. */
@@ -170,8 +186,38 @@ allow_text(unsigned methods)
         return NLT_STR("GET, HEAD, OPTIONS");
     case GET_POST:
         return NLT_STR("GET, OPTIONS, POST");
+    case NLT_API_M_POST:
+        return NLT_STR("OPTIONS, POST");
     default:
         return NLT_STR("OPTIONS, POST, PUT");
+    }
+}
+
+/* Is the request about the JSON API, which browsers may use from elsewhere? */
+static bool
+is_json_api(const nlt_api_t *a)
+{
+    if (a->route == NULL) {
+        return a->req.kind == NLT_API_QUERY || a->req.kind == NLT_API_ADMIN;
+    }
+    return (a->route->flags & NLT_API_PLAIN) == 0;
+}
+
+/*
+ * Browsers ask with OPTIONS before they send what is not quite simple, and
+ * Prometheus says yes to any path of its API.
+ */
+static void
+answer_options(nlt_api_t *a)
+{
+    if (is_json_api(a)) {
+        a->answer.status = 204;
+        a->answer.cors = true;
+    } else if (a->route == NULL) {
+        plain(a, 404, "404 page not found\n");
+    } else {
+        a->answer.status = 200;
+        a->answer.allow = allow_text(a->route->methods);
     }
 }
 
@@ -199,19 +245,18 @@ count_query(nlt_api_t *a)
 void
 nlt_api_run(nlt_api_t *a)
 {
-    if (a->route == NULL) {
+    if (a->req.method == NLT_HTTP_OPTIONS) {
+        answer_options(a);
+    } else if (a->route == NULL) {
         plain(a, 404, "404 page not found\n");
-    } else if (a->req.method == NLT_HTTP_OPTIONS) {
-        a->answer.status = 204;
-        a->answer.allow = allow_text(a->route->methods);
     } else if ((a->route->methods & method_bit(a->req.method)) == 0) {
         plain(a, 405, "Method Not Allowed\n");
         a->answer.allow = allow_text(a->route->methods);
-    } else if (nlt_api_parse_params(a)) {
-        a->route->run(a);
-    }
-    if (a->req.method == NLT_HTTP_HEAD) {
-        a->answer.has_body = false;
+    } else {
+        if (nlt_api_parse_params(a)) {
+            a->route->run(a);
+        }
+        a->answer.cors = is_json_api(a);
     }
     a->answer.elapsed_ns = nlt_mono_ns(a->env) - a->start_ns;
     if (a->view_open) {
@@ -294,6 +339,16 @@ nlt_api_json(nlt_api_t *a)
     a->answer.status = 200;
     a->answer.content_type = NLT_STR("application/json");
     a->answer.has_body = true;
+}
+
+void
+nlt_api_data(nlt_api_t *a, const char *json)
+{
+    nlt_buf_reset(&a->text);
+    nlt_buf_add_c(&a->text, "{\"status\":\"success\",\"data\":");
+    nlt_buf_add_c(&a->text, json);
+    nlt_buf_add_byte(&a->text, '}');
+    nlt_api_text(a, 200, "application/json");
 }
 
 void

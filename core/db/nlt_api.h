@@ -7,6 +7,8 @@
  *   nlt_api_form.c   parameters
  *   nlt_api_query.c  query, query_range
  *   nlt_api_meta.c   series, labels, label/<name>/values
+ *   nlt_api_parse.c  format_query, parse_query
+ *   nlt_api_rules.c  targets, rules, alerts and other lists that are empty
  *   nlt_api_admin.c  tsdb/snapshot
  *   nlt_api_delete.c tsdb/delete_series, tsdb/clean_tombstones
  *   nlt_api_text.c   healthy, ready, metrics, buildinfo and other fixed ones
@@ -65,11 +67,16 @@ typedef void (*nlt_api_handler_t)(nlt_api_t *a);
 #define NLT_API_M_HEAD 4u
 #define NLT_API_M_PUT  8u
 
+/* Of a route. */
+#define NLT_API_QUICK 1u /* no samples, no locks: may run in the event loop   \
+                          */
+#define NLT_API_PLAIN 2u /* no JSON, and nothing for browsers: no CORS */
+
 struct nlt_api_route_s {
     nlt_api_kind_t kind;
     const char *path;
     unsigned methods;
-    bool quick; /* no samples, no locks: may run in the event loop */
+    unsigned flags;
     nlt_api_handler_t run;
 };
 
@@ -91,6 +98,9 @@ void nlt_api_text(nlt_api_t *a, int status, const char *content_type);
 
 /* a->json's content fields are set: answers 200 with them. */
 void nlt_api_json(nlt_api_t *a);
+
+/* 200 and {"status":"success","data":json}. */
+void nlt_api_data(nlt_api_t *a, const char *json);
 
 /*
  * Opens a->view and has eval() answer from it.  A code other than NLT_OK
@@ -120,8 +130,26 @@ bool nlt_api_param_limit(nlt_api_t *a, size_t *limit);
 bool
 nlt_api_param_time(nlt_api_t *a, const char *name, int64_t def, int64_t *out);
 
-/* Go's %q of a parameter's first 500 bytes, for error texts; in the pool. */
+/* The first 500 bytes, which is what error texts have of a parameter. */
+nlt_str_t nlt_api_cut(nlt_str_t s);
+
+/* Go's %q of that; in the pool. */
 nlt_str_t nlt_api_quote(nlt_api_t *a, nlt_str_t s);
+
+/* What Go's strconv.ParseBool takes. */
+bool nlt_api_parse_bool(nlt_str_t s, bool *out);
+
+/*
+ * What Go says of a text that is no int64: "invalid syntax", or "value out of
+ * range".
+ */
+const char *nlt_api_integer_error(nlt_str_t s);
+
+/*
+ * Are all match[] selectors with one matcher at least that does not accept the
+ * empty string?  false: answered (H8, H10 without the name of the parameter).
+ */
+bool nlt_api_check_matches(nlt_api_t *a);
 
 /* Handlers: each computes the whole answer of its route, see above. */
 void nlt_api_run_query(nlt_api_t *a);
@@ -132,8 +160,17 @@ void nlt_api_run_label_values(nlt_api_t *a);
 void nlt_api_run_buildinfo(nlt_api_t *a);
 void nlt_api_run_empty_list(nlt_api_t *a);
 void nlt_api_run_empty_map(nlt_api_t *a);
+void nlt_api_run_parse_query(nlt_api_t *a);
+void nlt_api_run_format_query(nlt_api_t *a);
+void nlt_api_run_targets(nlt_api_t *a);
+void nlt_api_run_targets_metadata(nlt_api_t *a);
+void nlt_api_run_scrape_pools(nlt_api_t *a);
+void nlt_api_run_scrape_pool_config(nlt_api_t *a);
+void nlt_api_run_relabel_steps(nlt_api_t *a);
+void nlt_api_run_alertmanagers(nlt_api_t *a);
 void nlt_api_run_rules(nlt_api_t *a);
 void nlt_api_run_alerts(nlt_api_t *a);
+void nlt_api_run_notifications(nlt_api_t *a);
 void nlt_api_run_healthy(nlt_api_t *a);
 void nlt_api_run_ready(nlt_api_t *a);
 void nlt_api_run_flush(nlt_api_t *a);

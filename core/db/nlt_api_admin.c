@@ -8,25 +8,15 @@
 static bool
 param_bool(nlt_api_t *a, const char *name, bool *out)
 {
-    static const char *const yes[] = {"1", "t", "T", "true", "TRUE", "True"};
-    static const char *const no[] = {"0", "f", "F", "false", "FALSE", "False"};
     nlt_str_t s = nlt_api_param(a, name);
 
     *out = false;
-    if (s.len == 0) {
+    if (s.len == 0 || nlt_api_parse_bool(s, out)) {
         return true;
     }
-    for (size_t i = 0; i < NLT_COUNT(yes); i++) {
-        if (nlt_str_eq(s, (nlt_str_t){strlen(yes[i]), yes[i]})) {
-            *out = true;
-            return true;
-        }
-        if (nlt_str_eq(s, (nlt_str_t){strlen(no[i]), no[i]})) {
-            return true;
-        }
-    }
     nlt_api_bad_param(a, name,
-                      "strconv.ParseBool: parsing %.*s: invalid syntax",
+                      "unable to parse boolean: strconv.ParseBool: parsing "
+                      "%.*s: invalid syntax",
                       NLT_FMT(nlt_api_quote(a, s)));
     return false;
 }

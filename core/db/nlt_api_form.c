@@ -96,8 +96,8 @@ parse_pair(nlt_pool_t *pool, nlt_str_t pair, nlt_api_param_t *out)
 
 /*
  * Adds the pairs of one urlencoded string.  A pair that cannot be decoded is
- * left out; only `series` and `delete_series` look at that error, as in
- * Prometheus.
+ * left out; only `series`, `rules` and `delete_series` look at that error, as
+ * in Prometheus.
  */
 static bool
 add_params(nlt_api_t *a, nlt_str_t s)
@@ -121,6 +121,7 @@ add_params(nlt_api_t *a, nlt_str_t s)
             nlt_api_fail(a, "execution", 422, "out of memory");
             return false;
         } else if (a->route->run == nlt_api_run_series
+                   || a->route->run == nlt_api_run_rules
                    || a->route->run == nlt_api_run_delete_series) {
             bad_pair(a, pair);
             return false;
@@ -180,16 +181,50 @@ nlt_api_param(const nlt_api_t *a, const char *name)
 }
 
 nlt_str_t
+nlt_api_cut(nlt_str_t s)
+{
+    return (nlt_str_t){s.len < 500 ? s.len : 500, s.data};
+}
+
+nlt_str_t
 nlt_api_quote(nlt_api_t *a, nlt_str_t s)
 {
     nlt_buf_t b;
     nlt_str_t out;
 
     nlt_buf_init(&b, a->env->mem, 8192);
-    nlt_utf8_quote(&b, (nlt_str_t){s.len < 500 ? s.len : 500, s.data});
+    nlt_utf8_quote(&b, nlt_api_cut(s));
     out = nlt_pool_str(&a->pool, nlt_buf_str(&b));
     nlt_buf_deinit(&b);
     return out;
+}
+
+bool
+nlt_api_parse_bool(nlt_str_t s, bool *out)
+{
+    static const char *const words[] = {"1",    "t",     "T",     "true",
+                                        "TRUE", "True",  "0",     "f",
+                                        "F",    "false", "FALSE", "False"};
+
+    for (size_t i = 0; i < NLT_COUNT(words); i++) {
+        if (nlt_str_eq(s, (nlt_str_t){strlen(words[i]), words[i]})) {
+            *out = i < NLT_COUNT(words) / 2;
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *
+nlt_api_integer_error(nlt_str_t s)
+{
+    bool digits = s.len > 18;
+
+    for (size_t i = s.len > 0 && (s.data[0] == '-' || s.data[0] == '+');
+         i < s.len; i++) {
+        digits = digits && s.data[i] >= '0' && s.data[i] <= '9';
+    }
+    return digits ? "value out of range" : "invalid syntax";
 }
 
 bool
@@ -203,14 +238,9 @@ nlt_api_param_limit(nlt_api_t *a, size_t *limit)
         return true;
     }
     if (!nlt_num_parse_i64(s, &n)) {
-        bool digits = s.len > 18;
-
-        for (size_t i = s.data[0] == '-' || s.data[0] == '+'; i < s.len; i++) {
-            digits = digits && s.data[i] >= '0' && s.data[i] <= '9';
-        }
         nlt_api_bad_param(a, "limit", "strconv.Atoi: parsing %.*s: %s",
                           NLT_FMT(nlt_api_quote(a, s)),
-                          digits ? "value out of range" : "invalid syntax");
+                          nlt_api_integer_error(s));
         return false;
     }
     if (n < 0) {

@@ -39,6 +39,16 @@ has_non_empty(const nlt_select_t *s)
     return false;
 }
 
+static void
+bad_match(nlt_api_t *a, const char *text, bool wrap)
+{
+    if (wrap) {
+        nlt_api_bad_param(a, "match[]", "%s", text);
+    } else {
+        nlt_api_fail(a, "bad_data", 400, "%s", text);
+    }
+}
+
 static bool
 add_select(nlt_api_t *a, selects_t *out, nlt_str_t text, bool wrap)
 {
@@ -55,34 +65,22 @@ add_select(nlt_api_t *a, selects_t *out, nlt_str_t text, bool wrap)
         sel->n_matchers = i + (rc == NLT_OK);
     }
     if (rc == NLT_OK) {
-        if (has_non_empty(sel)) {
-            return true;
-        }
-        nlt_err_set(&err, NLT_EINVAL,
-                    "match[] must contain at least one non-empty matcher");
-        rc = NLT_EINVAL;
+        return true;
     }
     if (rc != NLT_EINVAL) {
         nlt_api_fail_rc(a, &err);
-    } else if (wrap) {
-        nlt_api_bad_param(a, "match[]", "%s", err.text);
     } else {
-        nlt_api_fail(a, "bad_data", 400, "%s", err.text);
+        bad_match(a, err.text, wrap);
     }
     return false;
 }
 
-/* match[], start, end.  wrap: errors name the parameter (H10). */
+/* All match[] as selectors; out is released when false: answered. */
 static bool
-parse_selects(nlt_api_t *a, selects_t *out, bool wrap)
+parse_matches(nlt_api_t *a, selects_t *out, bool wrap)
 {
-    int64_t t_min, t_max;
     nlt_str_t name = NLT_STR("match[]");
 
-    if (!nlt_api_param_time(a, "start", TIME_MIN, &t_min)
-        || !nlt_api_param_time(a, "end", TIME_MAX, &t_max)) {
-        return false;
-    }
     out->n = 0;
     out->v =
         nlt_pool_zalloc(&a->pool, (a->n_params + 1) * sizeof(nlt_select_t));
@@ -97,6 +95,28 @@ parse_selects(nlt_api_t *a, selects_t *out, bool wrap)
             return false;
         }
     }
+    for (size_t i = 0; i < out->n; i++) {
+        if (!has_non_empty(&out->v[i])) {
+            bad_match(a, "match[] must contain at least one non-empty matcher",
+                      wrap);
+            release(out);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* match[], start, end.  wrap: errors name the parameter (H10). */
+static bool
+parse_selects(nlt_api_t *a, selects_t *out, bool wrap)
+{
+    int64_t t_min, t_max;
+
+    if (!nlt_api_param_time(a, "start", TIME_MIN, &t_min)
+        || !nlt_api_param_time(a, "end", TIME_MAX, &t_max)
+        || !parse_matches(a, out, wrap)) {
+        return false;
+    }
     if (out->n == 0) {
         out->n = 1;
     }
@@ -105,6 +125,18 @@ parse_selects(nlt_api_t *a, selects_t *out, bool wrap)
         out->v[i].t_max_ms = t_max;
     }
     return true;
+}
+
+bool
+nlt_api_check_matches(nlt_api_t *a)
+{
+    selects_t sels;
+    bool good = parse_matches(a, &sels, false);
+
+    if (good) {
+        release(&sels);
+    }
+    return good;
 }
 
 static bool

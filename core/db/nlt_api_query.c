@@ -7,19 +7,24 @@
 #include "nlt_api.h"
 #include "nlt_num.h"
 
+/* What follows when a duration is one, but too long. */
+#define OVERFLOWS ". It overflows int64"
+
+#define NS_PER_MS 1000000
+
 /* H5: a step or timeout that is missing or no duration. */
 static bool
-param_duration(nlt_api_t *a, const char *name, int64_t *out_ms)
+param_duration(nlt_api_t *a, const char *name, int64_t *out_ns)
 {
     nlt_str_t s = nlt_api_param(a, name);
-    nlt_rc_t rc = nlt_time_parse_step(s, out_ms);
+    nlt_rc_t rc = nlt_time_parse_step(s, out_ns);
 
     if (rc == NLT_OK) {
         return true;
     }
     nlt_api_bad_param(a, name, "cannot parse %.*s to a valid duration%s",
                       NLT_FMT(nlt_api_quote(a, s)),
-                      rc == NLT_ELIMIT ? ". It overflows int64" : "");
+                      rc == NLT_ELIMIT ? OVERFLOWS : "");
     return false;
 }
 
@@ -28,33 +33,37 @@ static bool
 common_params(nlt_api_t *a, nlt_pql_query_t *q)
 {
     nlt_str_t s = nlt_api_param(a, "timeout");
-    int64_t ms;
+    int64_t ns, timeout_ns = a->conf.timeout_ms * NS_PER_MS;
+    nlt_rc_t rc;
 
-    q->timeout_ms = a->conf.timeout_ms;
     if (s.len > 0) {
-        if (!param_duration(a, "timeout", &ms)) {
+        if (!param_duration(a, "timeout", &ns)) {
             return false;
         }
-        if (ms <= 0) {
+        if (ns <= 0) {
             nlt_api_bad_param(a, "query", "context deadline exceeded");
             return false;
         }
-        q->timeout_ms = nlt_min_i64(q->timeout_ms, ms);
+        timeout_ns = nlt_min_i64(timeout_ns, ns);
     }
-    q->deadline_ns = a->start_ns + q->timeout_ms * 1000000;
+    q->timeout_ms = timeout_ns / NS_PER_MS;
+    q->deadline_ns = a->start_ns + timeout_ns;
 
     q->lookback_ms = a->conf.lookback_ms;
     s = nlt_api_param(a, "lookback_delta");
     if (s.len > 0) {
-        if (nlt_time_parse_step(s, &ms) != NLT_OK) {
+        rc = nlt_time_parse_step(s, &ns);
+        if (rc != NLT_OK) {
             nlt_api_fail(a, "bad_data", 400,
                          "error parsing lookback delta duration: cannot "
-                         "parse %.*s to a valid duration",
-                         NLT_FMT(nlt_api_quote(a, s)));
+                         "parse %.*s to a valid duration%s",
+                         NLT_FMT(nlt_api_quote(a, s)),
+                         rc == NLT_ELIMIT ? OVERFLOWS : "");
             return false;
         }
-        if (ms > 0) {
-            q->lookback_ms = ms;
+        if (ns > 0) {
+            /* times are milliseconds: less than one sees nothing */
+            q->lookback_ms = ns < NS_PER_MS ? 1 : ns / NS_PER_MS;
         }
     }
     return true;
@@ -243,6 +252,38 @@ required_time(nlt_api_t *a, const char *name, int64_t *out)
     return false;
 }
 
+/* The step, which must not make too many points (H5 to H7). */
+static bool
+param_step(nlt_api_t *a, nlt_pql_query_t *q)
+{
+    /* unsigned: start and end may be at opposite ends of int64 */
+    uint64_t range_ms = (uint64_t) q->t_end_ms - (uint64_t) q->t_start_ms;
+    int64_t ns;
+
+    if (!param_duration(a, "step", &ns)) {
+        return false;
+    }
+    q->step_ms = ns / NS_PER_MS;
+    if (ns > 0
+        && (q->step_ms > 0
+                ? range_ms / (uint64_t) q->step_ms > NLT_QUERY_POINTS_MAX
+                : range_ms
+                      > (uint64_t) ns * NLT_QUERY_POINTS_MAX / NS_PER_MS)) {
+        nlt_api_fail(a, "bad_data", 400,
+                     "exceeded maximum resolution of 11,000 points per "
+                     "timeseries. Try decreasing the query resolution "
+                     "(?step=XX)");
+        return false;
+    }
+    if (q->step_ms <= 0) {
+        nlt_api_bad_param(a, "step",
+                          "zero or negative query resolution step widths are "
+                          "not accepted. Try a positive integer");
+        return false;
+    }
+    return true;
+}
+
 void
 nlt_api_run_query_range(nlt_api_t *a)
 {
@@ -259,26 +300,7 @@ nlt_api_run_query_range(nlt_api_t *a)
                           "end timestamp must not be before start time");
         return;
     }
-    if (!param_duration(a, "step", &q.step_ms)) {
-        return;
-    }
-    if (q.step_ms <= 0) {
-        nlt_api_bad_param(a, "step",
-                          "zero or negative query resolution step widths are "
-                          "not accepted. Try a positive integer");
-        return;
-    }
-    /* unsigned: start and end may be at opposite ends of int64 */
-    if (((uint64_t) q.t_end_ms - (uint64_t) q.t_start_ms)
-            / (uint64_t) q.step_ms
-        > NLT_QUERY_POINTS_MAX) {
-        nlt_api_fail(a, "bad_data", 400,
-                     "exceeded maximum resolution of 11,000 points per "
-                     "timeseries. Try decreasing the query resolution "
-                     "(?step=XX)");
-        return;
-    }
-    if (!common_params(a, &q)) {
+    if (!param_step(a, &q) || !common_params(a, &q)) {
         return;
     }
     run(a, &q, limit);

@@ -10,45 +10,25 @@
  */
 #define API_VERSION "3.5.0"
 
-static void
-json_text(nlt_api_t *a, const char *data)
-{
-    nlt_buf_reset(&a->text);
-    nlt_buf_addf(&a->text, "{\"status\":\"success\",\"data\":%s}", data);
-    nlt_api_text(a, 200, "application/json");
-}
-
 void
 nlt_api_run_buildinfo(nlt_api_t *a)
 {
-    json_text(a, "{\"version\":\"" API_VERSION "\",\"revision\":\"\","
-                 "\"branch\":\"nightlight-" NLT_VERSION "\","
-                 "\"buildUser\":\"\",\"buildDate\":\"\","
-                 "\"goVersion\":\"\"}");
+    nlt_api_data(a, "{\"version\":\"" API_VERSION "\",\"revision\":\"\","
+                    "\"branch\":\"nightlight-" NLT_VERSION "\","
+                    "\"buildUser\":\"\",\"buildDate\":\"\","
+                    "\"goVersion\":\"\"}");
 }
 
 void
 nlt_api_run_empty_list(nlt_api_t *a)
 {
-    json_text(a, "[]");
+    nlt_api_data(a, "[]");
 }
 
 void
 nlt_api_run_empty_map(nlt_api_t *a)
 {
-    json_text(a, "{}");
-}
-
-void
-nlt_api_run_rules(nlt_api_t *a)
-{
-    json_text(a, "{\"groups\":[]}");
-}
-
-void
-nlt_api_run_alerts(nlt_api_t *a)
-{
-    json_text(a, "{\"alerts\":[]}");
+    nlt_api_data(a, "{}");
 }
 
 void

@@ -52,4 +52,11 @@ NLT_CHECKED nlt_rc_t nlt_pql_parse_selector(nlt_pool_t *pool, nlt_str_t text,
  */
 void nlt_pql_print(nlt_buf_t *b, const nlt_pql_node_t *node);
 
+/*
+ * The same with lines broken as Prometheus's format_query does.  What it gives
+ * parses to the same tree.  b->rc is NLT_ETOOBIG where the text, indented by
+ * up to two columns a level, is longer than b may be.  O(length * depth).
+ */
+void nlt_pql_pretty(nlt_buf_t *b, const nlt_pql_node_t *node);
+
 #endif

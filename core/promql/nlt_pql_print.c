@@ -13,11 +13,9 @@
 #include "nlt_num.h"
 #include "nlt_pql_func.h"
 #include "nlt_pql_parse.h"
+#include "nlt_pql_print.h"
 #include "nlt_sort.h"
 #include "nlt_time.h"
-
-/* arithmetic: does one of + - * / % ^ follow? */
-static void print(nlt_buf_t *b, const nlt_pql_node_t *node, bool arithmetic);
 
 static void
 print_signed_ms(nlt_buf_t *b, int64_t ms)
@@ -233,10 +231,10 @@ print_matrix(nlt_buf_t *b, const nlt_pql_matrix_t *m, bool arithmetic)
     print_shift(b, &v->shift, arithmetic);
 }
 
-static void
-print_subquery(nlt_buf_t *b, const nlt_pql_subquery_t *s, bool arithmetic)
+void
+nlt_pql_print_window(nlt_buf_t *b, const nlt_pql_subquery_t *s,
+                     bool arithmetic)
 {
-    nlt_pql_print(b, s->expr);
     nlt_buf_add_byte(b, '[');
     print_duration(b, &s->range);
     nlt_buf_add_byte(b, ':');
@@ -275,13 +273,8 @@ print_fill(nlt_buf_t *b, const nlt_pql_binary_t *n)
     }
 }
 
-/*
- * A number before '^', which binds stronger than the number's sign.  Only a
- * duration has a negative one there: it lost its parentheses when it was
- * read, and will again.
- */
-static void
-print_base(nlt_buf_t *b, const nlt_pql_node_t *number)
+void
+nlt_pql_print_base(nlt_buf_t *b, const nlt_pql_node_t *number)
 {
     double v = number->u.number.value;
 
@@ -289,22 +282,17 @@ print_base(nlt_buf_t *b, const nlt_pql_node_t *number)
         nlt_buf_add_c(b, "Inf");
     } else if (signbit(v) && !isnan(v)) {
         nlt_buf_add_byte(b, '(');
-        print(b, number, false);
+        nlt_pql_print(b, number);
         nlt_buf_add_byte(b, ')');
     } else {
-        print(b, number, false);
+        nlt_pql_print(b, number);
     }
 }
 
-static void
-print_binary(nlt_buf_t *b, const nlt_pql_binary_t *n, bool arithmetic)
+void
+nlt_pql_print_operator(nlt_buf_t *b, const nlt_pql_binary_t *n)
 {
-    if (n->op == NLT_PQL_OP_POW && n->lhs->kind == NLT_PQL_N_NUMBER) {
-        print_base(b, n->lhs);
-    } else {
-        print(b, n->lhs, n->op <= NLT_PQL_OP_POW);
-    }
-    nlt_buf_addf(b, " %s", nlt_pql_op_text(n->op));
+    nlt_buf_add_c(b, nlt_pql_op_text(n->op));
     if (n->return_bool) {
         nlt_buf_add_c(b, " bool");
     }
@@ -318,18 +306,36 @@ print_binary(nlt_buf_t *b, const nlt_pql_binary_t *n, bool arithmetic)
         }
     }
     print_fill(b, n);
-    nlt_buf_add_byte(b, ' ');
-    print(b, n->rhs, arithmetic);
 }
 
 static void
-print_aggr(nlt_buf_t *b, const nlt_pql_aggr_node_t *n)
+print_binary(nlt_buf_t *b, const nlt_pql_binary_t *n, bool arithmetic)
+{
+    if (nlt_pql_is_base(n)) {
+        nlt_pql_print_base(b, n->lhs);
+    } else {
+        nlt_pql_print_node(b, n->lhs, n->op <= NLT_PQL_OP_POW);
+    }
+    nlt_buf_add_byte(b, ' ');
+    nlt_pql_print_operator(b, n);
+    nlt_buf_add_byte(b, ' ');
+    nlt_pql_print_node(b, n->rhs, arithmetic);
+}
+
+void
+nlt_pql_print_aggr(nlt_buf_t *b, const nlt_pql_aggr_node_t *n)
 {
     nlt_buf_add_c(b, nlt_pql_aggr_text(n->op));
     if (n->without || n->grouping.n > 0) {
         print_names(b, n->without ? " without" : " by", n->grouping);
         nlt_buf_add_byte(b, ' ');
     }
+}
+
+static void
+print_aggr(nlt_buf_t *b, const nlt_pql_aggr_node_t *n)
+{
+    nlt_pql_print_aggr(b, n);
     nlt_buf_add_byte(b, '(');
     if (n->param != NULL) {
         nlt_pql_print(b, n->param);
@@ -353,9 +359,12 @@ print_call(nlt_buf_t *b, const nlt_pql_call_t *n)
     nlt_buf_add_byte(b, ')');
 }
 
-static void
-print(nlt_buf_t *b, const nlt_pql_node_t *node, bool arithmetic)
+void
+nlt_pql_print_node(nlt_buf_t *b, const nlt_pql_node_t *node, bool arithmetic)
 {
+    if (b->rc != NLT_OK) {
+        return;
+    }
     switch (node->kind) {
     case NLT_PQL_N_NUMBER:
         print_number(b, &node->u.number);
@@ -370,7 +379,8 @@ print(nlt_buf_t *b, const nlt_pql_node_t *node, bool arithmetic)
         print_matrix(b, &node->u.matrix, arithmetic);
         break;
     case NLT_PQL_N_SUBQUERY:
-        print_subquery(b, &node->u.subquery, arithmetic);
+        nlt_pql_print(b, node->u.subquery.expr);
+        nlt_pql_print_window(b, &node->u.subquery, arithmetic);
         break;
     case NLT_PQL_N_CALL:
         print_call(b, &node->u.call);
@@ -383,7 +393,7 @@ print(nlt_buf_t *b, const nlt_pql_node_t *node, bool arithmetic)
         break;
     case NLT_PQL_N_UNARY:
         nlt_buf_add_byte(b, node->u.unary.negate ? '-' : '+');
-        print(b, node->u.unary.expr, arithmetic);
+        nlt_pql_print_node(b, node->u.unary.expr, arithmetic);
         break;
     case NLT_PQL_N_PAREN:
         nlt_buf_add_byte(b, '(');
@@ -396,5 +406,5 @@ print(nlt_buf_t *b, const nlt_pql_node_t *node, bool arithmetic)
 void
 nlt_pql_print(nlt_buf_t *b, const nlt_pql_node_t *node)
 {
-    print(b, node, false);
+    nlt_pql_print_node(b, node, false);
 }

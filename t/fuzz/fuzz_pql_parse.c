@@ -32,14 +32,15 @@ check_error(nlt_rc_t rc, const nlt_err_t *err, size_t size)
 }
 
 static void
-check_round_trip(nlt_pool_t *pool, const nlt_pql_node_t *tree)
+check_round_trip(nlt_pool_t *pool, const nlt_pql_node_t *tree,
+                 void (*print)(nlt_buf_t *b, const nlt_pql_node_t *node))
 {
     nlt_pql_node_t *again;
     nlt_err_t err;
     nlt_buf_t text;
 
     nlt_buf_init(&text, &nlt_mem_libc, 16 * BUDGET);
-    nlt_pql_print(&text, tree);
+    print(&text, tree);
     if (text.rc != NLT_OK) {
         abort();
     }
@@ -76,7 +77,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     nlt_pool_init(&pool, &nlt_mem_libc, BUDGET);
     rc = nlt_pql_parse(&pool, text, data[0] & NLT_PQL_F_ALL, &tree, &err);
     if (rc == NLT_OK) {
-        check_round_trip(&pool, tree);
+        check_round_trip(&pool, tree, nlt_pql_print);
+        check_round_trip(&pool, tree, nlt_pql_pretty);
     } else {
         check_error(rc, &err, text.len);
     }

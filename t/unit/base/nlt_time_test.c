@@ -95,6 +95,14 @@ static const struct {
     {"0.0004", NLT_OK, 0},
     {"0.0005", NLT_OK, 1},
     {"1e3", NLT_OK, 1000000},
+    {"1_000.5", NLT_OK, 1000500},
+    {"0x_1p4", NLT_OK, 16000},
+    {"1__0", NLT_EINVAL, 0},
+    {"1_", NLT_EINVAL, 0},
+    {"1_.5", NLT_EINVAL, 0},
+    {"1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_"
+     "1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1",
+     NLT_EINVAL, 0},
     {"1e300", NLT_OK, NLT_TIME_INSTANT_MAX_MS},
     {"-Inf", NLT_OK, -NLT_TIME_INSTANT_MAX_MS},
     {"NaN", NLT_EINVAL, 0},
@@ -164,23 +172,32 @@ steps_are_seconds_or_durations(void)
     static const struct {
         const char *text;
         nlt_rc_t rc;
-        int64_t ms;
+        int64_t ns;
     } steps[] = {
-        {"15", NLT_OK, 15000},   {"0.5", NLT_OK, 500},
-        {"1m", NLT_OK, 60000},   {"-1", NLT_OK, -1000},
-        {"0", NLT_OK, 0},        {"0.0001", NLT_OK, 0},
-        {"-1s", NLT_EINVAL, 0},  {"", NLT_EINVAL, 0},
-        {"foo", NLT_EINVAL, 0},  {"1e400", NLT_EINVAL, 0},
-        {"1e10", NLT_ELIMIT, 0}, {"-1e10", NLT_ELIMIT, 0},
-        {"Inf", NLT_ELIMIT, 0},  {"NaN", NLT_OK, INT64_MIN / 1000000},
+        {"15", NLT_OK, INT64_C(15000000000)},
+        {"0.5", NLT_OK, 500000000},
+        {"1m", NLT_OK, INT64_C(60000000000)},
+        {"-1", NLT_OK, -1000000000},
+        {"0", NLT_OK, 0},
+        {"0.0001", NLT_OK, 100000},
+        {"1_0", NLT_OK, INT64_C(10000000000)},
+        {"-1s", NLT_EINVAL, 0},
+        {"", NLT_EINVAL, 0},
+        {"_1", NLT_EINVAL, 0},
+        {"foo", NLT_EINVAL, 0},
+        {"1e400", NLT_EINVAL, 0},
+        {"1e10", NLT_ELIMIT, 0},
+        {"-1e10", NLT_ELIMIT, 0},
+        {"Inf", NLT_ELIMIT, 0},
+        {"NaN", NLT_OK, INT64_MIN},
     };
 
     for (size_t i = 0; i < NLT_COUNT(steps); i++) {
-        int64_t ms = -1;
+        int64_t ns = -1;
 
-        NLT_CHECK_INT(nlt_time_parse_step(nlt_test_str(steps[i].text), &ms),
+        NLT_CHECK_INT(nlt_time_parse_step(nlt_test_str(steps[i].text), &ns),
                       steps[i].rc);
-        NLT_CHECK_INT(ms, steps[i].ms);
+        NLT_CHECK_INT(ns, steps[i].ns);
     }
 }
 
