@@ -2,6 +2,7 @@
 #
 #   make              module, promqltest, nightlight-inspect in build/
 #   make run          nginx with examples/nginx.conf on 127.0.0.1:9101
+#   make run-mtls     the same with client certificates: examples/mtls.conf
 #   make test         everything below; ends in the runner's count
 #   make check        unit, twin, promql and fuzz-replay tests of core
 #   make check-asan   the same under ASan + UBSan   (check-tsan: concurrent ones)
@@ -50,7 +51,7 @@ GEN_O   := $(patsubst $(GEN)/%.c,$(O)/gen/%.o,$(GEN_C))
 
 .DEFAULT_GOAL := all
 
-.PHONY: all lib module run setup-run test crash check check-asan check-tsan t tidy format fuzz \
+.PHONY: all lib module run run-mtls setup-run test crash check check-asan check-tsan t tidy format fuzz \
         bench setup clean gen programs tests tests-concurrent module-only \
         test-mainline test-asan FORCE
 .SECONDARY:
@@ -202,6 +203,10 @@ crash: module programs $(FAULTS)
 run: setup-run
 	$(Q)$(MAKE) --no-print-directory -s module
 	$(Q)tools/run
+
+run-mtls: setup-run
+	$(Q)$(MAKE) --no-print-directory -s module
+	$(Q)tools/run mtls
 
 setup-run:
 	$(Q)tools/setup run
