@@ -137,8 +137,8 @@ sub prometheus {
 }
 
 # An HTTP server of few lines at a named port.  The code gets a request
-# {method, uri, headers, body, n} and returns status and body; what came is
-# kept for requests().
+# {method, uri, headers, body, n} and returns status, body and a content type;
+# what came is kept for requests().
 sub sink {
     my ($t, $name, $code) = @_;
     my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 64,
@@ -163,13 +163,14 @@ sub _serve {
     while (my $s = $listen->accept) {
         my $req = _request($s) or next;
         $req->{n} = $n++;
-        my ($status, $body) = $code->($req);
+        my ($status, $body, $type) = $code->($req);
         $req->{status} = $status;
         # before the answer: who has it may look at once
         print $log $json->encode($req), "\n";
         $body = '' unless defined $body;
         Nightlight::Test::send_all($s, "HTTP/1.1 $status X\r\n"
             . 'Content-Length: ' . length($body) . "\r\n"
+            . 'Content-Type: ' . ($type || 'text/plain') . "\r\n"
             . "Connection: close\r\n\r\n$body");
         close $s;
     }
