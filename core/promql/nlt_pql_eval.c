@@ -165,6 +165,49 @@ nlt_pql_scalar_values(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
     return rc;
 }
 
+/* First index in [0, n) with t_ms > at, or n. */
+static size_t
+upper_bound(const int64_t *t_ms, size_t n, int64_t at)
+{
+    size_t lo = 0;
+
+    if (n > 0 && t_ms[n - 1] <= at) {
+        return n; /* an instant query's only step */
+    }
+    while (lo < n) {
+        size_t mid = lo + (n - lo) / 2;
+
+        if (t_ms[mid] <= at) {
+            lo = mid + 1;
+        } else {
+            n = mid;
+        }
+    }
+    return lo;
+}
+
+void
+nlt_pql_count_upto(const int64_t *t_ms, size_t n, int64_t at_ms,
+                   int64_t step_ms, size_t n_steps, uint32_t *out)
+{
+    size_t at = n_steps ? upper_bound(t_ms, n, at_ms) : 0, stride = 0;
+
+    for (size_t i = 0; i < n_steps; i++, at_ms += step_ms) {
+        /* As many as for the step before, then to where it is. */
+        size_t from = at;
+
+        at = stride < n - at ? at + stride : n;
+        while (at > from && t_ms[at - 1] > at_ms) {
+            at--;
+        }
+        while (at < n && t_ms[at] <= at_ms) {
+            at++;
+        }
+        stride = at - from;
+        out[i] = (uint32_t) at;
+    }
+}
+
 /* ---- numbers ---- */
 
 typedef struct {
@@ -400,7 +443,97 @@ typedef struct {
     double *params[NLT_PQL_ARGS_MAX];
     size_t n_params;
     nlt_pql_row_t row;
+    nlt_pql_steps_t steps; /* n_steps is 0: goes window by window */
+    uint32_t *edges;       /* room for lo and hi */
+    size_t work_cap;       /* of steps.work */
 } window_t;
+
+/*
+ * Prepares for all steps at once, if the function knows how to and no time
+ * comes near the ends of int64.
+ */
+static nlt_rc_t
+open_steps(window_t *e)
+{
+    const nlt_pql_fetch_t *f = e->feed.fetch;
+    const nlt_pql_grid_t *g = &e->op.plan->grid;
+    nlt_pql_steps_t *s = &e->steps;
+    int64_t span, last, first;
+
+    if (e->func->steps == NULL || g->n == 0 || f->anchored || f->smoothed
+        || (f->fixed && g->n > 1)) {
+        return NLT_OK;
+    }
+    s->end_ms = nlt_pql_fetch_at(f, g->t0_ms);
+    s->step_ms = g->step_ms;
+    s->range_ms = f->range_ms;
+    if (__builtin_mul_overflow((int64_t) g->n, g->step_ms, &span)
+        || __builtin_add_overflow(s->end_ms, span, &last)
+        || __builtin_sub_overflow(s->end_ms, s->range_ms, &first)
+        || (!f->fixed
+            && __builtin_sub_overflow(g->t0_ms, f->offset_ms, &first))) {
+        return NLT_OK;
+    }
+    e->edges = nlt_pool_array(e->op.ctx->pool, g->n, 2 * sizeof(*e->edges));
+    if (e->edges == NULL) {
+        return NLT_ENOMEM;
+    }
+    s->n_steps = g->n;
+    return NLT_OK;
+}
+
+/* Where the windows begin and end among the samples. */
+static void
+find_edges(window_t *e)
+{
+    nlt_pql_steps_t *s = &e->steps;
+    size_t n = s->n_steps, shift = n;
+    uint32_t *lo = e->edges, *hi = e->edges + n;
+
+    nlt_pql_count_upto(s->t_ms, s->n, s->end_ms, s->step_ms, n, hi);
+    if (s->range_ms % s->step_ms == 0
+        && (uint64_t) (s->range_ms / s->step_ms) < n) {
+        /* A window begins where one `shift` steps before has ended. */
+        shift = (size_t) (s->range_ms / s->step_ms);
+    }
+    nlt_pql_count_upto(s->t_ms, s->n, s->end_ms - s->range_ms, s->step_ms,
+                       shift, lo);
+    memcpy(lo + shift, hi, (n - shift) * sizeof(*lo));
+    s->lo = lo;
+    s->hi = hi;
+}
+
+static void
+all_steps(window_t *e, nlt_str_t name)
+{
+    nlt_pql_steps_t *s = &e->steps;
+    const nlt_samples_t *in = &e->feed.s;
+    nlt_pql_ctx_t *ctx = e->op.ctx;
+
+    if (in->n > e->work_cap) {
+        size_t cap = e->work_cap ? e->work_cap : 64;
+
+        while (cap < in->n) {
+            cap *= 2;
+        }
+        s->work = nlt_pool_grow(ctx->pool, s->work, e->work_cap * 4, cap * 4);
+        if (s->work == NULL) {
+            e->fctx.rc = NLT_ENOMEM;
+            return;
+        }
+        e->work_cap = cap;
+    }
+    s->t_ms = in->t_ms;
+    s->v = in->v;
+    s->n = in->n;
+    s->metric_name = name;
+    find_edges(e);
+    memset(e->row.present, 0, nlt_pql_words(s->n_steps) * sizeof(uint64_t));
+    e->func->steps(&e->fctx, s, e->row.v, e->row.present);
+    if (e->fctx.rc == NLT_OK) {
+        e->fctx.rc = nlt_pql_poll(ctx, (s->n_steps + s->n) / 8);
+    }
+}
 
 /* All steps of one series: a window that moves over its samples. */
 static void
@@ -459,7 +592,16 @@ window_next(nlt_pql_iter_t *op, nlt_pql_row_t *row)
         if (rc != NLT_OK) {
             return rc;
         }
-        window_steps(e, nlt_pql_row_label(row, NLT_METRIC_NAME));
+        nlt_str_t name = {0, NULL};
+
+        if (e->func->counter) {
+            name = nlt_pql_row_label(row, NLT_METRIC_NAME);
+        }
+        if (e->steps.n_steps > 0 && e->feed.s.n < UINT32_MAX) {
+            all_steps(e, name);
+        } else {
+            window_steps(e, name);
+        }
         if (e->fctx.rc != NLT_OK) {
             return e->fctx.rc;
         }
@@ -506,6 +648,10 @@ nlt_pql_open_window(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
         if (rc != NLT_OK) {
             return rc;
         }
+    }
+    rc = open_steps(e);
+    if (rc != NLT_OK) {
+        return rc;
     }
     *out = &e->op;
     e->op.unique = e->feed.unique;

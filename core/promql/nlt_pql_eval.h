@@ -198,6 +198,15 @@ nlt_pql_span_move(nlt_pql_span_t *w, const nlt_samples_t *s, int64_t after_ms,
     }
 }
 
+/*
+ * For each of n_steps times at_ms, at_ms + step_ms, ... the number of samples
+ * up to it, out[n_steps].  The times must not overflow, n < 2^32.
+ * O(n_steps) when samples are evenly spaced, never worse than
+ * O(n_steps + n).
+ */
+void nlt_pql_count_upto(const int64_t *t_ms, size_t n, int64_t at_ms,
+                        int64_t step_ms, size_t n_steps, uint32_t *out);
+
 /* Operators by kind of node; used by nlt_pql_open(). */
 NLT_CHECKED nlt_rc_t nlt_pql_open_select(nlt_pql_ctx_t *ctx,
                                          const nlt_pql_plan_t *plan,

@@ -6,7 +6,8 @@
  * rounding; differs: nothing.
  *
  * Two families, both pure and declared by their types: RANGE functions fold
- * a window to one value, MAP functions change one value.  Besides them the
+ * a window to one value (and some, as STEPS, all windows of a series in one
+ * pass), MAP functions change one value.  Besides them the
  * arithmetic that the evaluator needs for what works on whole vectors:
  * compensated sums, quantiles, classic histograms.
  *
@@ -25,9 +26,20 @@
 #define NLT_PQL_RANGE_FN(name)                                                \
     bool nlt_pql_fn_##name(nlt_pql_fctx_t *f, const nlt_pql_window_t *w,      \
                            double *out)
+/* The same for all windows of a series, nlt_pql_steps_<name>. */
+#define NLT_PQL_STEPS_FN(name)                                                \
+    void nlt_pql_steps_##name(nlt_pql_fctx_t *f, const nlt_pql_steps_t *s,    \
+                              double *out, uint64_t *present)
 #define NLT_PQL_MAP_FN(name)                                                  \
     bool nlt_pql_fn_##name(double v, int64_t eval_ms, const double *params,   \
                            size_t n_params, double *out)
+
+/* Notes that step i has a value. */
+static inline void
+nlt_pql_mark(uint64_t *present, size_t i)
+{
+    present[i / 64] |= UINT64_C(1) << (i % 64);
+}
 
 /* ---- compensated sums ---- */
 
@@ -164,6 +176,14 @@ NLT_PQL_RANGE_FN(deriv);
 NLT_PQL_RANGE_FN(predict_linear);
 NLT_PQL_RANGE_FN(double_exponential_smoothing);
 
+NLT_PQL_STEPS_FN(rate);
+NLT_PQL_STEPS_FN(increase);
+NLT_PQL_STEPS_FN(delta);
+NLT_PQL_STEPS_FN(irate);
+NLT_PQL_STEPS_FN(idelta);
+NLT_PQL_STEPS_FN(changes);
+NLT_PQL_STEPS_FN(resets);
+
 /* nlt_pql_fn_over_time.c */
 NLT_PQL_RANGE_FN(avg_over_time);
 NLT_PQL_RANGE_FN(count_over_time);
@@ -181,6 +201,13 @@ NLT_PQL_RANGE_FN(ts_of_first_over_time);
 NLT_PQL_RANGE_FN(ts_of_last_over_time);
 NLT_PQL_RANGE_FN(ts_of_max_over_time);
 NLT_PQL_RANGE_FN(ts_of_min_over_time);
+
+NLT_PQL_STEPS_FN(count_over_time);
+NLT_PQL_STEPS_FN(first_over_time);
+NLT_PQL_STEPS_FN(last_over_time);
+NLT_PQL_STEPS_FN(max_over_time);
+NLT_PQL_STEPS_FN(min_over_time);
+NLT_PQL_STEPS_FN(present_over_time);
 
 /* ---- MAP functions ---- */
 

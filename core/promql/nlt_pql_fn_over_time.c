@@ -140,6 +140,105 @@ NLT_PQL_RANGE_FN(min_over_time)
     return true;
 }
 
+/* ---- the same for all windows of a series ---- */
+
+NLT_PQL_STEPS_FN(count_over_time)
+{
+    (void) f;
+    for (size_t i = 0; i < s->n_steps; i++) {
+        if (s->hi[i] > s->lo[i]) {
+            out[i] = (double) (s->hi[i] - s->lo[i]);
+            nlt_pql_mark(present, i);
+        }
+    }
+}
+
+NLT_PQL_STEPS_FN(present_over_time)
+{
+    (void) f;
+    for (size_t i = 0; i < s->n_steps; i++) {
+        if (s->hi[i] > s->lo[i]) {
+            out[i] = 1;
+            nlt_pql_mark(present, i);
+        }
+    }
+}
+
+NLT_PQL_STEPS_FN(first_over_time)
+{
+    (void) f;
+    for (size_t i = 0; i < s->n_steps; i++) {
+        if (s->hi[i] > s->lo[i]) {
+            out[i] = s->v[s->lo[i]];
+            nlt_pql_mark(present, i);
+        }
+    }
+}
+
+NLT_PQL_STEPS_FN(last_over_time)
+{
+    (void) f;
+    for (size_t i = 0; i < s->n_steps; i++) {
+        if (s->hi[i] > s->lo[i]) {
+            out[i] = s->v[s->hi[i] - 1];
+            nlt_pql_mark(present, i);
+        }
+    }
+}
+
+/*
+ * The greatest (or least) of each window by a queue in work: samples that may
+ * still become the answer, from the best to the newest.  Who comes drives out
+ * those that are worse, not those that are equal: of equal ones the first is
+ * the answer, which matters for -0 and 0.  NaN does not come in; a window
+ * that has nothing else gives its last one.
+ */
+static inline void
+steps_best(const nlt_pql_steps_t *s, bool greatest, double *out,
+           uint64_t *present)
+{
+    const double *v = s->v;
+    uint32_t *queue = s->work;
+    size_t from = 0, to = 0, next = 0;
+
+    for (size_t i = 0; i < s->n_steps; i++) {
+        for (; next < s->hi[i]; next++) {
+            double x = v[next];
+
+            if (isnan(x)) {
+                continue;
+            }
+            while (
+                to > from
+                && (greatest ? v[queue[to - 1]] < x : v[queue[to - 1]] > x)) {
+                to--;
+            }
+            queue[to++] = (uint32_t) next;
+        }
+        while (from < to && queue[from] < s->lo[i]) {
+            from++;
+        }
+        if (s->hi[i] > s->lo[i]) {
+            out[i] = from < to ? v[queue[from]] : v[s->hi[i] - 1];
+            nlt_pql_mark(present, i);
+        }
+    }
+}
+
+NLT_PQL_STEPS_FN(max_over_time)
+{
+    (void) f;
+    steps_best(s, true, out, present);
+}
+
+NLT_PQL_STEPS_FN(min_over_time)
+{
+    (void) f;
+    steps_best(s, false, out, present);
+}
+
+/* ---- times ---- */
+
 static bool
 time_at(const nlt_pql_window_t *w, size_t i, double *out)
 {

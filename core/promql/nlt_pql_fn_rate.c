@@ -79,39 +79,31 @@ typedef enum {
     RATE
 } kind_t;
 
-static bool
-extrapolated(const nlt_pql_window_t *w, kind_t kind, double *out)
+/* The outermost samples of a window of n >= 2, and its edges. */
+typedef struct {
+    int64_t start_ms, end_ms;
+    int64_t first_ms, last_ms;
+    size_t n;
+    double first;   /* value */
+    double change;  /* first to last, resets of a counter made up for */
+    double range_s; /* of RATE */
+} reach_t;
+
+/* The change stretched to the window's edges. */
+static inline double
+stretch(const reach_t *r, kind_t kind)
 {
-    if (w->n < 2) {
-        return false;
-    }
-    const double *v = w->v;
-    int64_t first_ms = w->t_ms[0], last_ms = w->t_ms[w->n - 1];
-    double change = v[w->n - 1] - v[0];
-
-    if (kind != DELTA) {
-        double prev = v[0];
-
-        /* Not reset_sum(): here the additions start from the difference. */
-        for (size_t i = 1; i < w->n; i++) {
-            if (v[i] < prev) {
-                change += prev;
-            }
-            prev = v[i];
-        }
-    }
-
-    double to_start = (double) (first_ms - w->range_start_ms) / 1000;
-    double to_end = (double) (w->range_end_ms - last_ms) / 1000;
-    double span = (double) (last_ms - first_ms) / 1000;
-    double average = span / (double) (w->n - 1);
+    double to_start = (double) (r->first_ms - r->start_ms) / 1000;
+    double to_end = (double) (r->end_ms - r->last_ms) / 1000;
+    double span = (double) (r->last_ms - r->first_ms) / 1000;
+    double average = span / (double) (r->n - 1);
     double threshold = average * 1.1;
 
     if (to_start >= threshold) {
         to_start = average / 2;
     }
-    if (kind != DELTA && change > 0 && v[0] >= 0) {
-        double to_zero = span * (v[0] / change);
+    if (kind != DELTA && r->change > 0 && r->first >= 0) {
+        double to_zero = span * (r->first / r->change);
 
         to_start = to_zero < to_start ? to_zero : to_start;
     }
@@ -122,9 +114,39 @@ extrapolated(const nlt_pql_window_t *w, kind_t kind, double *out)
     double factor = (span + to_start + to_end) / span;
 
     if (kind == RATE) {
-        factor /= seconds_of(w->range_end_ms - w->range_start_ms);
+        factor /= r->range_s;
     }
-    *out = change * factor;
+    return r->change * factor;
+}
+
+static bool
+extrapolated(const nlt_pql_window_t *w, kind_t kind, double *out)
+{
+    if (w->n < 2) {
+        return false;
+    }
+    const double *v = w->v;
+    reach_t r = {.start_ms = w->range_start_ms,
+                 .end_ms = w->range_end_ms,
+                 .first_ms = w->t_ms[0],
+                 .last_ms = w->t_ms[w->n - 1],
+                 .n = w->n,
+                 .first = v[0],
+                 .change = v[w->n - 1] - v[0],
+                 .range_s = seconds_of(w->range_end_ms - w->range_start_ms)};
+
+    if (kind != DELTA) {
+        double prev = v[0];
+
+        /* Not reset_sum(): here the additions start from the difference. */
+        for (size_t i = 1; i < w->n; i++) {
+            if (v[i] < prev) {
+                r.change += prev;
+            }
+            prev = v[i];
+        }
+    }
+    *out = stretch(&r, kind);
     return true;
 }
 
@@ -276,18 +298,166 @@ NLT_PQL_RANGE_FN(delta)
     return change_of(w, DELTA, out);
 }
 
+/* ---- the same for all windows of a series ---- */
+
+/* Where the value falls from the sample before: indices in work, rising. */
+static size_t
+find_resets(const nlt_pql_steps_t *s)
+{
+    const double *v = s->v;
+    size_t n = 0, i = 1;
+
+    /* Counters seldom fall: look at 16 at a time. */
+    for (; i + 16 <= s->n; i += 16) {
+        int fell = 0;
+
+        for (size_t k = 0; k < 16; k++) {
+            fell |= v[i + k] < v[i + k - 1];
+        }
+        for (size_t k = 0; fell && k < 16; k++) {
+            s->work[n] = (uint32_t) (i + k);
+            n += v[i + k] < v[i + k - 1];
+        }
+    }
+    for (; i < s->n; i++) {
+        s->work[n] = (uint32_t) i;
+        n += v[i] < v[i - 1];
+    }
+    return n;
+}
+
+/*
+ * The additions are those that a walk through the window makes, in its order:
+ * the difference of the outermost samples, then what each reset took away.
+ */
+static inline bool
+steps_change(const nlt_pql_steps_t *s, kind_t kind, double *out,
+             uint64_t *present)
+{
+    size_t n_resets = kind == DELTA ? 0 : find_resets(s), next = 0;
+    const double *v = s->v;
+    bool any = false;
+    reach_t r = {.end_ms = s->end_ms, .range_s = seconds_of(s->range_ms)};
+
+    for (size_t i = 0; i < s->n_steps; i++, r.end_ms += s->step_ms) {
+        size_t lo = s->lo[i], hi = s->hi[i];
+
+        if (hi - lo < 2) {
+            continue;
+        }
+        r.start_ms = r.end_ms - s->range_ms;
+        r.first_ms = s->t_ms[lo];
+        r.last_ms = s->t_ms[hi - 1];
+        r.n = hi - lo;
+        r.first = v[lo];
+        r.change = v[hi - 1] - v[lo];
+        while (next < n_resets && s->work[next] <= lo) {
+            next++;
+        }
+        for (size_t k = next; k < n_resets && s->work[k] < hi; k++) {
+            r.change += v[s->work[k] - 1];
+        }
+        out[i] = stretch(&r, kind);
+        nlt_pql_mark(present, i);
+        any = true;
+    }
+    return any;
+}
+
+NLT_PQL_STEPS_FN(rate)
+{
+    if (steps_change(s, RATE, out, present)) {
+        note_non_counter(f, s->metric_name);
+    }
+}
+
+NLT_PQL_STEPS_FN(increase)
+{
+    if (steps_change(s, INCREASE, out, present)) {
+        note_non_counter(f, s->metric_name);
+    }
+}
+
+NLT_PQL_STEPS_FN(delta)
+{
+    (void) f;
+    (void) steps_change(s, DELTA, out, present);
+}
+
+/* What changes (or fell) within each window: all that did up to its end, less
+ * what did up to its first sample. */
+static void
+steps_count(const nlt_pql_steps_t *s, bool fell, double *out,
+            uint64_t *present)
+{
+    uint32_t n = 0;
+
+    for (size_t i = 0; i < s->n; i++) {
+        double x = s->v[i], prev = i ? s->v[i - 1] : x;
+
+        n += fell ? x < prev : x != prev && !(isnan(x) && isnan(prev));
+        s->work[i] = n;
+    }
+    for (size_t i = 0; i < s->n_steps; i++) {
+        if (s->hi[i] > s->lo[i]) {
+            out[i] = (double) (s->work[s->hi[i] - 1] - s->work[s->lo[i]]);
+            nlt_pql_mark(present, i);
+        }
+    }
+}
+
+NLT_PQL_STEPS_FN(changes)
+{
+    (void) f;
+    steps_count(s, false, out, present);
+}
+
+NLT_PQL_STEPS_FN(resets)
+{
+    (void) f;
+    steps_count(s, true, out, present);
+}
+
+/* ---- the last two samples ---- */
+
+static inline double
+instant_rate(const int64_t *t_ms, const double *v)
+{
+    /* After a reset the counter grew from 0 to last. */
+    return (v[1] < v[0] ? v[1] : v[1] - v[0])
+           / ((double) (t_ms[1] - t_ms[0]) / 1000);
+}
+
 NLT_PQL_RANGE_FN(irate)
 {
     (void) f;
     if (w->n < 2) {
         return false;
     }
-    double last = w->v[w->n - 1], prev = w->v[w->n - 2];
-    int64_t ms = w->t_ms[w->n - 1] - w->t_ms[w->n - 2];
-
-    /* After a reset the counter grew from 0 to last. */
-    *out = (last < prev ? last : last - prev) / ((double) ms / 1000);
+    *out = instant_rate(w->t_ms + w->n - 2, w->v + w->n - 2);
     return true;
+}
+
+NLT_PQL_STEPS_FN(irate)
+{
+    (void) f;
+    for (size_t i = 0; i < s->n_steps; i++) {
+        if (s->hi[i] - s->lo[i] >= 2) {
+            out[i] = instant_rate(s->t_ms + s->hi[i] - 2, s->v + s->hi[i] - 2);
+            nlt_pql_mark(present, i);
+        }
+    }
+}
+
+NLT_PQL_STEPS_FN(idelta)
+{
+    (void) f;
+    for (size_t i = 0; i < s->n_steps; i++) {
+        if (s->hi[i] - s->lo[i] >= 2) {
+            out[i] = s->v[s->hi[i] - 1] - s->v[s->hi[i] - 2];
+            nlt_pql_mark(present, i);
+        }
+    }
 }
 
 NLT_PQL_RANGE_FN(idelta)

@@ -21,16 +21,22 @@
     {.name = #fn, .args = args_, .ret = V, .kind = NLT_PQL_FK_RANGE,          \
      .range = nlt_pql_fn_##fn, .doc = doc_}
 
+/* The same that also knows how to do all steps at once. */
+#define RANGE_STEPS(fn, doc_)                                                 \
+    {.name = #fn, .args = ARGS(M), .ret = V, .kind = NLT_PQL_FK_RANGE,        \
+     .range = nlt_pql_fn_##fn, .steps = nlt_pql_steps_##fn, .doc = doc_}
+
 /* The same that also keeps the metric name. */
-#define RANGE_NAME(fn, args_, doc_)                                           \
-    {.name = #fn, .args = args_, .ret = V, .kind = NLT_PQL_FK_RANGE,          \
-     .range = nlt_pql_fn_##fn, .keeps_name = true, .doc = doc_}
+#define RANGE_NAME(fn, doc_)                                                  \
+    {.name = #fn, .args = ARGS(M), .ret = V, .kind = NLT_PQL_FK_RANGE,        \
+     .range = nlt_pql_fn_##fn, .steps = nlt_pql_steps_##fn,                   \
+     .keeps_name = true, .doc = doc_}
 
 /* The same over anchored ranges too, and smoothed ones if smoothed_. */
-#define RANGE_EDGES(fn, smoothed_, doc_)                                      \
+#define RANGE_EDGES(fn, smoothed_, counter_, doc_)                            \
     {.name = #fn, .args = ARGS(M), .ret = V, .kind = NLT_PQL_FK_RANGE,        \
-     .range = nlt_pql_fn_##fn, .anchored = true, .smoothed = smoothed_,       \
-     .doc = doc_}
+     .range = nlt_pql_fn_##fn, .steps = nlt_pql_steps_##fn, .anchored = true, \
+     .smoothed = smoothed_, .counter = counter_, .doc = doc_}
 
 #define RANGE_EXP(fn, args_, doc_)                                            \
     {.name = #fn, .args = args_, .ret = V, .kind = NLT_PQL_FK_RANGE,          \
@@ -75,26 +81,28 @@ static const nlt_pql_func_t table[] = {
     MAP(atanh, ARGS(V), 0, "inverse hyperbolic tangent"),
     RANGE(avg_over_time, ARGS(M), "average of the range's values"),
     MAP(ceil, ARGS(V), 0, "rounded up to an integer"),
-    RANGE_EDGES(changes, false, "how often the value changed in the range"),
+    RANGE_EDGES(changes, false, false,
+                "how often the value changed in the range"),
     MAP(clamp, ARGS(V, S, S), 0, "held between a minimum and a maximum"),
     MAP(clamp_max, ARGS(V, S), 0, "held below a maximum"),
     MAP(clamp_min, ARGS(V, S), 0, "held above a minimum"),
     MAP(cos, ARGS(V), 0, "cosine of radians"),
     MAP(cosh, ARGS(V), 0, "hyperbolic cosine"),
-    RANGE(count_over_time, ARGS(M), "number of samples in the range"),
+    RANGE_STEPS(count_over_time, "number of samples in the range"),
     MAP(day_of_month, ARGS(V), 1, "1 to 31, of Unix seconds in UTC"),
     MAP(day_of_week, ARGS(V), 1, "0 (Sunday) to 6"),
     MAP(day_of_year, ARGS(V), 1, "1 to 366"),
     MAP(days_in_month, ARGS(V), 1, "28 to 31"),
     MAP(deg, ARGS(V), 0, "radians to degrees"),
-    RANGE_EDGES(delta, true, "last less first of a gauge, extrapolated"),
+    RANGE_EDGES(delta, true, false,
+                "last less first of a gauge, extrapolated"),
     RANGE(deriv, ARGS(M), "slope per second by linear regression"),
     RANGE_EXP(double_exponential_smoothing, ARGS(M, S, S),
               "smoothed value with trend; factors between 0 and 1"),
     SPECIAL_EXP("end", END, NO_ARGS, 0, S, false,
                 "end of the query, Unix seconds"),
     MAP(exp, ARGS(V), 0, "e to the power of the value"),
-    RANGE_NAME(first_over_time, ARGS(M), "oldest value in the range"),
+    RANGE_NAME(first_over_time, "oldest value in the range"),
     MAP(floor, ARGS(V), 0, "rounded down to an integer"),
     HIST("histogram_avg", "mean of a native histogram"),
     HIST("histogram_count", "observations of a native histogram"),
@@ -109,38 +117,41 @@ static const nlt_pql_func_t table[] = {
     HIST("histogram_stdvar", "variance of a native histogram"),
     HIST("histogram_sum", "sum of a native histogram"),
     MAP(hour, ARGS(V), 1, "0 to 23"),
-    RANGE(idelta, ARGS(M), "difference of the last two samples"),
-    RANGE_EDGES(increase, true, "increase of a counter, extrapolated"),
+    RANGE_STEPS(idelta, "difference of the last two samples"),
+    RANGE_EDGES(increase, true, true,
+                "increase of a counter, extrapolated"),
     SPECIAL_EXP("info", INFO, ARGS(V, V), 1, V, true,
                 "adds labels of info metrics of the same target"),
-    RANGE(irate, ARGS(M), "rate of a counter from its last two samples"),
+    RANGE_STEPS(irate, "rate of a counter from its last two samples"),
     SPECIAL_NAME("label_join", LABEL_JOIN, ARGS(V, T, T, T), -1, V,
                  "joins label values into a label"),
     SPECIAL_NAME("label_replace", LABEL_REPLACE, ARGS(V, T, T, T, T), 0, V,
                  "sets a label from a regular expression on another"),
-    RANGE_NAME(last_over_time, ARGS(M), "newest value in the range"),
+    RANGE_NAME(last_over_time, "newest value in the range"),
     MAP(ln, ARGS(V), 0, "natural logarithm"),
     MAP(log10, ARGS(V), 0, "decimal logarithm"),
     MAP(log2, ARGS(V), 0, "binary logarithm"),
     RANGE_EXP(mad_over_time, ARGS(M), "median absolute deviation"),
     SPECIAL_EXP("max_of", MAX_OF, ARGS(S, S), 0, S, false,
                 "greater of two numbers"),
-    RANGE(max_over_time, ARGS(M), "greatest value in the range"),
+    RANGE_STEPS(max_over_time, "greatest value in the range"),
     SPECIAL_EXP("min_of", MIN_OF, ARGS(S, S), 0, S, false,
                 "smaller of two numbers"),
-    RANGE(min_over_time, ARGS(M), "smallest value in the range"),
+    RANGE_STEPS(min_over_time, "smallest value in the range"),
     MAP(minute, ARGS(V), 1, "0 to 59"),
     MAP(month, ARGS(V), 1, "1 to 12"),
     SPECIAL("pi", PI, NO_ARGS, 0, S, "3.14159..."),
     RANGE(predict_linear, ARGS(M, S),
           "value in so many seconds by linear regression"),
-    RANGE(present_over_time, ARGS(M), "1 when the range has a sample"),
+    RANGE_STEPS(present_over_time, "1 when the range has a sample"),
     RANGE(quantile_over_time, ARGS(S, M), "quantile of the range's values"),
     MAP(rad, ARGS(V), 0, "degrees to radians"),
     SPECIAL_EXP("range", RANGE, NO_ARGS, 0, S, false,
                 "length of the query, seconds"),
-    RANGE_EDGES(rate, true, "increase of a counter per second, extrapolated"),
-    RANGE_EDGES(resets, false, "how often the value fell in the range"),
+    RANGE_EDGES(rate, true, true,
+                "increase of a counter per second, extrapolated"),
+    RANGE_EDGES(resets, false, false,
+                "how often the value fell in the range"),
     MAP(round, ARGS(V, S), 1, "rounded to a multiple, 1 by default"),
     SPECIAL("scalar", SCALAR, ARGS(V), 0, S,
             "value of a vector of one element, else NaN"),

@@ -41,7 +41,8 @@ typedef struct {
     int64_t eval_ms;        /* the step's own time (predict_linear) */
     const double *params;   /* values of the scalar arguments at this step,
                                in order of the arguments */
-    nlt_str_t metric_name;  /* of the series, may be empty */
+    nlt_str_t metric_name;  /* of the series, may be empty; only set for
+                               functions that want it */
     bool anchored, smoothed;
 } nlt_pql_window_t;
 
@@ -74,6 +75,34 @@ nlt_pql_arg_place(const nlt_pql_fctx_t *f, size_t i)
 /* Returns true and *out, or false for "no value at this step". */
 typedef bool (*nlt_pql_range_fn_t)(nlt_pql_fctx_t *f,
                                    const nlt_pql_window_t *w, double *out);
+
+/*
+ * All windows of one series at once: window i has the samples [lo[i], hi[i]),
+ * ends at end_ms + i * step_ms and begins range_ms before that.  Neither
+ * anchored nor smoothed.  lo and hi never fall from one window to the next;
+ * a window may be empty.
+ */
+typedef struct {
+    const int64_t *t_ms;
+    const double *v;
+    size_t n;
+    const uint32_t *lo;
+    const uint32_t *hi;
+    size_t n_steps; /* of lo, hi, the results */
+    int64_t end_ms;
+    int64_t step_ms;
+    int64_t range_ms;
+    nlt_str_t metric_name;
+    uint32_t *work; /* room for n numbers */
+} nlt_pql_steps_t;
+
+/*
+ * What a RANGE function says of every window, in one pass over the samples:
+ * the same bits.  out[n_steps]; present has all bits clear and gets one for
+ * each value.
+ */
+typedef void (*nlt_pql_steps_fn_t)(nlt_pql_fctx_t *f, const nlt_pql_steps_t *s,
+                                   double *out, uint64_t *present);
 
 /*
  * One value in, one out; params as above.  false: the element is dropped.
@@ -131,8 +160,10 @@ typedef struct nlt_pql_func_s {
     bool keeps_name; /* result keeps __name__ (last_over_time, ...) */
     bool anchored;   /* takes an anchored range */
     bool smoothed;   /* takes a smoothed range */
+    bool counter;    /* wants metric_name: notes one that is no counter's */
     nlt_pql_func_kind_t kind;
     nlt_pql_range_fn_t range;
+    nlt_pql_steps_fn_t steps; /* of RANGE: or NULL, then window by window */
     nlt_pql_map_fn_t map;
     nlt_pql_special_t special;
     const char *doc; /* one line */

@@ -109,6 +109,17 @@ nlt_pql_drop_stale(nlt_samples_t *s)
 {
     size_t n = 0;
 
+    /* They are rare: 16 at a time. */
+    for (; n + 16 <= s->n; n += 16) {
+        int found = 0;
+
+        for (size_t i = 0; i < 16; i++) {
+            found |= nlt_is_stale(s->v[n + i]);
+        }
+        if (found) {
+            break;
+        }
+    }
     while (n < s->n && !nlt_is_stale(s->v[n])) {
         n++;
     }
@@ -159,7 +170,7 @@ typedef struct {
     nlt_read_t what;
 } select_t;
 
-/* All steps of one series; the newest sample not older than the lookback. */
+/* Step i has the value of the newest sample not older than the lookback. */
 static void
 select_steps(const select_t *e)
 {
@@ -167,15 +178,22 @@ select_steps(const select_t *e)
     const int64_t lookback = e->op.ctx->q->lookback_ms;
     const int64_t *t = e->s.t_ms;
     const double *v = e->s.v;
-    size_t n = e->s.n, j = 0;
+    size_t n = e->s.n, j = 0, stride = 0;
     uint64_t bits = 0;
 
     for (size_t i = 0; i < g->n; i++) {
         int64_t at = nlt_pql_fetch_at(e->fetch, nlt_pql_step(g, i));
+        size_t from = j;
 
+        /* As many samples on as last time, then to where it is. */
+        j = stride < n - j ? j + stride : n;
+        while (j > from && t[j - 1] > at) {
+            j--;
+        }
         while (j < n && t[j] <= at) {
             j++;
         }
+        stride = j - from;
         if (j > 0 && t[j - 1] > nlt_pql_t_sub(at, lookback)
             && !nlt_is_stale(v[j - 1])) {
             e->row.v[i] = e->timestamps ? (double) t[j - 1] / 1000 : v[j - 1];

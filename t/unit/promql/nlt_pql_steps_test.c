@@ -1,0 +1,203 @@
+/*
+ * nlt_pql_steps_test.c - all windows of a series at once, against window by
+ * window: every function of the table that knows both, bit for bit.
+ */
+#include "nlt_pql_eval.h"
+#include "nlt_pql_fn.h"
+#include "nlt_test.h"
+
+#define SAMPLES_MAX 300
+#define STEPS_MAX   100
+
+typedef struct {
+    nlt_pool_t pool;
+    nlt_pql_annots_t annots;
+    nlt_pql_fctx_t f;
+    nlt_err_t err;
+    int64_t t_ms[SAMPLES_MAX];
+    double v[SAMPLES_MAX];
+    uint32_t work[SAMPLES_MAX];
+    uint32_t lo[STEPS_MAX], hi[STEPS_MAX];
+    double out[STEPS_MAX];
+    uint64_t present[STEPS_MAX / 64 + 1];
+    nlt_pql_steps_t s;
+} fix_t;
+
+static const int32_t arg_pos[] = {5};
+
+static void
+open_fix(fix_t *x)
+{
+    memset(x, 0, sizeof(*x));
+    nlt_pool_init(&x->pool, &nlt_mem_libc, 1 << 20);
+    nlt_pql_annots_init(&x->annots, &x->pool);
+    x->f = (nlt_pql_fctx_t){.annots = &x->annots,
+                            .arg_pos = arg_pos,
+                            .err = &x->err,
+                            .scratch = &x->pool};
+}
+
+/* Values where order of comparison and addition shows. */
+static double
+random_value(unsigned kind, double prev)
+{
+    static const double odd[] = {0.0, -0.0,  NAN,    INFINITY, -INFINITY,
+                                 1,   1e300, -1e300, 0.1,      3};
+
+    switch (kind) {
+    case 0: /* a counter with resets */
+        return nlt_test_below(9) ? prev + (double) nlt_test_below(1000) / 7
+                                 : (double) nlt_test_below(10) / 3;
+    case 1: /* a counter without */
+        return prev + (double) nlt_test_below(1000) / 7;
+    case 2:
+        return (double) nlt_test_below(5) - 2;
+    case 3:
+        return nlt_test_below(2) ? 0.0 : -0.0;
+    default:
+        return odd[nlt_test_below(sizeof(odd) / sizeof(odd[0]))];
+    }
+}
+
+static void
+random_series(fix_t *x)
+{
+    unsigned kind = (unsigned) nlt_test_below(5);
+    uint64_t gap = 1 + nlt_test_below(3);
+    int64_t t = 100000;
+
+    x->s = (nlt_pql_steps_t){.t_ms = x->t_ms, .v = x->v, .work = x->work};
+    x->s.n = 1 + nlt_test_below(SAMPLES_MAX);
+    for (size_t i = 0; i < x->s.n; i++) {
+        t += 1000 + (int64_t) nlt_test_below(gap);
+        if (nlt_test_below(40) == 0) {
+            t += (int64_t) nlt_test_below(100000);
+        }
+        x->t_ms[i] = t;
+        x->v[i] = random_value(kind, i ? x->v[i - 1] : 0);
+    }
+}
+
+static void
+random_steps(fix_t *x)
+{
+    nlt_pql_steps_t *s = &x->s;
+
+    s->n_steps = 1 + nlt_test_below(STEPS_MAX);
+    s->step_ms = 1 + (int64_t) nlt_test_below(nlt_test_below(2) ? 5 : 20000);
+    s->range_ms = nlt_test_below(2)
+                      ? s->step_ms * (1 + (int64_t) nlt_test_below(8))
+                      : 1 + (int64_t) nlt_test_below(60000);
+    s->end_ms = 90000 + (int64_t) nlt_test_below(200000);
+    for (size_t i = 0; i < s->n_steps; i++) {
+        int64_t end = s->end_ms + (int64_t) i * s->step_ms;
+        uint32_t lo = 0, hi = 0;
+
+        while (hi < s->n && s->t_ms[hi] <= end) {
+            hi++;
+        }
+        while (lo < hi && s->t_ms[lo] <= end - s->range_ms) {
+            lo++;
+        }
+        x->lo[i] = lo;
+        x->hi[i] = hi;
+    }
+    s->lo = x->lo;
+    s->hi = x->hi;
+}
+
+static void
+check_func(fix_t *x, const nlt_pql_func_t *fn)
+{
+    const nlt_pql_steps_t *s = &x->s;
+
+    memset(x->present, 0, sizeof(x->present));
+    fn->steps(&x->f, s, x->out, x->present);
+    for (size_t i = 0; i < s->n_steps; i++) {
+        nlt_pql_window_t w = {.t_ms = s->t_ms + s->lo[i],
+                              .v = s->v + s->lo[i],
+                              .n = s->hi[i] - s->lo[i],
+                              .range_end_ms =
+                                  s->end_ms + (int64_t) i * s->step_ms};
+        double want = 0;
+        bool has;
+
+        w.range_start_ms = w.range_end_ms - s->range_ms;
+        has = w.n > 0 && fn->range(&x->f, &w, &want);
+        if (has != nlt_pql_has(x->present, i)
+            || (has && nlt_bits_of(want) != nlt_bits_of(x->out[i]))) {
+            printf("# %s, step %zu of %zu, samples %u..%u: %g, not %g\n",
+                   fn->name, i, s->n_steps, s->lo[i], s->hi[i], x->out[i],
+                   want);
+            nlt_test_fail(__FILE__, __LINE__, "differs");
+            return;
+        }
+    }
+}
+
+static void
+all_windows_at_once_give_the_same_bits(void)
+{
+    size_t n_funcs, n_steps_funcs = 0;
+    const nlt_pql_func_t *table = nlt_pql_func_table(&n_funcs);
+    fix_t x;
+
+    open_fix(&x);
+    (void) nlt_test_seed();
+    for (int round = 0; round < 3000; round++) {
+        random_series(&x);
+        random_steps(&x);
+        n_steps_funcs = 0;
+        for (size_t i = 0; i < n_funcs; i++) {
+            if (table[i].steps) {
+                check_func(&x, &table[i]);
+                n_steps_funcs++;
+            }
+        }
+    }
+    NLT_CHECK(n_steps_funcs >= 13);
+    nlt_pool_deinit(&x.pool);
+}
+
+static void
+samples_are_counted_up_to_each_step(void)
+{
+    fix_t x;
+
+    open_fix(&x);
+    (void) nlt_test_seed();
+    for (int round = 0; round < 3000; round++) {
+        uint32_t got[STEPS_MAX];
+
+        random_series(&x);
+        random_steps(&x);
+        nlt_pql_count_upto(x.t_ms, x.s.n, x.s.end_ms, x.s.step_ms, x.s.n_steps,
+                           got);
+        if (memcmp(got, x.hi, x.s.n_steps * sizeof(*got)) != 0) {
+            nlt_test_fail(__FILE__, __LINE__, "another number");
+        }
+    }
+    nlt_pool_deinit(&x.pool);
+}
+
+static void
+no_samples_and_no_steps_are_nothing_to_count(void)
+{
+    int64_t t_ms[] = {5};
+    uint32_t out[2] = {7, 7};
+
+    nlt_pql_count_upto(t_ms, 0, 0, 10, 2, out);
+    NLT_CHECK_INT(out[0], 0);
+    NLT_CHECK_INT(out[1], 0);
+    nlt_pql_count_upto(t_ms, 1, 0, 10, 0, out);
+    NLT_CHECK_INT(out[0], 0);
+}
+
+int
+main(void)
+{
+    NLT_TEST(all_windows_at_once_give_the_same_bits);
+    NLT_TEST(samples_are_counted_up_to_each_step);
+    NLT_TEST(no_samples_and_no_steps_are_nothing_to_count);
+    return nlt_test_done();
+}
