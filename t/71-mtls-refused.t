@@ -124,7 +124,7 @@ sub all_refused {
         is($r->{status}, 503, "TLS $tls, $what: refused");
         like($r->{body}, qr/^client certificate: FAILED:(?:$why)$/,
             'with the reason');
-        like($r->{head}, qr/^Retry-After: 30\r?$/mi,
+        like($r->{head}, qr/^Retry-After: 5\r?$/mi,
             'and asked to come again');
         ok($x->logged(qr/client SSL certificate verify error: \(\d+:(?:$why)\) while reading client request headers, client: 127\.0\.0\.1/),
             'nginx logs it');
