@@ -10,7 +10,8 @@ use JSON::PP;
 use Test::More;
 use Time::HiRes qw(time);
 use Nightlight::Test;
-use Nightlight::Peers qw(peers version ask plain prometheus sink);
+use Nightlight::Peers qw(peers version ask plain prometheus sink
+    snippet);
 
 my $t = Nightlight::Test->new();
 my @binary = peers($t, 'prometheus');
@@ -50,14 +51,13 @@ sub conf {
     my ($s, $scrape) = @_;
     my @targets = $scrape ? ("'127.0.0.1:%%PORT_target%%'",
         "'127.0.0.1:%%PORT_http%%'") : ('', '');
+    my $remote = snippet($t, 'remote-write');
     return <<"EOF2";
 global:
   scrape_interval: 200ms
   scrape_timeout: 200ms
   external_labels: {sender: $s->{name}}
-remote_write:
-- url: http://127.0.0.1:%%PORT_http%%/api/v1/write
-  queue_config: {batch_send_deadline: 100ms, max_backoff: 500ms,
+$remote  queue_config: {batch_send_deadline: 100ms, max_backoff: 500ms,
     max_samples_per_send: 100}
   metadata_config: {send_interval: 1s}
 scrape_configs:

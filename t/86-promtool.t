@@ -10,7 +10,7 @@ use JSON::PP;
 use Test::More;
 use Time::HiRes qw(time);
 use Nightlight::Test;
-use Nightlight::Peers qw(peers version capture answers);
+use Nightlight::Peers qw(peers version capture snippet commands);
 
 my $t = Nightlight::Test->new();
 my @promtool = peers($t, 'promtool');
@@ -46,6 +46,10 @@ my $pb = join '', map { my ($labels, $value) = @$_;
     Nightlight::Test::series_pb($labels,
         map { [($t0 + 30 * $_) * 1000, $value->($_)] } 0 .. 80) } @series;
 is($t->write_pb($pb)->{status}, 204, 'samples');
+my $now = int(time() * 1000);
+is($t->write({ __name__ => 'up', job => 'x' }, [$now - 1000, 1]), 204, 'up');
+is($t->write({ __name__ => 'jobs_total', job => 'x' },
+    map { [$now - 1000 * $_, 1000 - $_] } 1 .. 300), 204, 'a counter of now');
 
 my $end = $t0 + 2400;
 my $cafe = "caf\xc3\xa9";
@@ -79,7 +83,7 @@ my @queries = (
     [['series', '--match=temp', '--start=' . ($t0 + 90000), $url]],
     [['labels', "--start=$t0", "--end=$end", $url, 'room'], 'a', 'b "c"'],
     [['labels', '--match={le="1"}', $url, 'room'], 'a'],
-    [['labels', $url, '__name__'], qw(jobs_total lat_bucket temp)],
+    [['labels', $url, '__name__'], qw(jobs_total lat_bucket temp up)],
 );
 
 my @errors = (
@@ -106,6 +110,12 @@ for my $promtool (@promtool) {
         is(substr("$out$err" =~ s/\n*\z//r, 0, length $case->[1]), $case->[1],
             'says why');
     }
+    # as docs/CLIENTS.md has it
+    for my $cmd (grep { $_->[0] eq 'query' } commands($t, 'promtool-query')) {
+        my ($code, $out, $err) = capture($t, [$promtool, @$cmd]);
+        is("$code $err", '0 ', "$v @$cmd[0, 1]");
+        isnt($out, '', 'answers');
+    }
     my @json = (['query', 'instant', "--time=$end", '-o', 'json', $url],
         ['-o', 'json', 'query', 'instant', "--time=$end", $url]);
     my ($out) = grep { length } map { (capture($t,
@@ -124,10 +134,9 @@ sub only_newer {
         '--match=lat_bucket']);
     is("$code $err", '0 ', "$v query analyze");
     like($out, qr/^- lat_bucket\{room="a"\} \(classic\): 3/m, 'names the histogram');
-    for my $what (qw(healthy ready)) {
-        ($code, $out, $err) = capture($t,
-            [$promtool, 'check', $what, "--url=$url"]);
-        is($code, 0, "$v check $what") or diag($err);
+    for my $cmd (grep { $_->[0] eq 'check' } commands($t, 'promtool-query')) {
+        ($code, $out, $err) = capture($t, [$promtool, @$cmd]);
+        is($code, 0, "$v check $cmd->[1]") or diag($err);
         like($out . $err, qr/SUCCESS/, 'is content');
     }
 
@@ -149,9 +158,10 @@ rpc_sum 1
 rpc_count 4
 EOF2
     my $before = time();
-    ($code, $out, $err) = capture($t, [$promtool, 'push', 'metrics',
-        '--label=job=batch', "--label=by=$v", '--header=X-Batch=1',
-        "$url/api/v1/write", "$dir/push.prom"]);
+    my ($push) = commands($t, 'promtool-push', 'metrics.prom' =>
+        "$dir/push.prom");
+    ($code, $out, $err) = capture($t, [$promtool, @$push, "--label=by=$v",
+        '--header=X-Batch=1']);
     is($code, 0, "$v push metrics") or diag($err);
     my $r = $t->query("{by=\"$v\"}")->{result};
     my %have = map { my $m = $_->{metric};
@@ -200,9 +210,10 @@ groups:
 EOF2
 for my $promtool (@promtool) {
     my $v = version($promtool);
-    my ($code, $out, $err) = capture($t, [$promtool, 'tsdb',
-        'create-blocks-from', 'rules', "--url=$url", "--start=$t0",
-        "--end=$end", "--output-dir=$dir/filled", "$dir/rules.yml"]);
+    my ($fill) = commands($t, 'promtool-backfill', filled => "$dir/filled",
+        'rules.yml' => "$dir/rules.yml", 1795900000 => $t0,
+        1795986400 => $end);
+    my ($code, $out, $err) = capture($t, [$promtool, @$fill]);
     is($code, 0, "$v tsdb create-blocks-from rules") or diag($err);
     my @blocks = grep { /[0-9A-Z]{26}$/ } glob "$dir/filled/*";
     cmp_ok(scalar @blocks, '>=', 1, 'makes blocks');

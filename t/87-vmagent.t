@@ -11,7 +11,7 @@ use POSIX ();
 use Test::More;
 use Time::HiRes qw(time);
 use Nightlight::Test;
-use Nightlight::Peers qw(peer capture ready);
+use Nightlight::Peers qw(peer capture ready commands);
 
 my $t = Nightlight::Test->new();
 my $vmagent = peer($t, 'vmagent');
@@ -30,7 +30,6 @@ my ($mib) = `df -m --output=size @{[$t->dir]}` =~ /(\d+)\s*\z/;
 conf($mib - 1 . 'm');
 $t->run();
 my $dir = $t->dir;
-my $url = 'http://127.0.0.1:' . $t->port('http');
 ok($t->wait_for(sub { $t->metric('nightlight_disk_low') }, 'disk_low'),
     'the store takes no writes');
 
@@ -50,10 +49,10 @@ my %pid;
 
 sub start {
     my ($name) = @_;
-    $pid{$name} = $t->spawn($vmagent, "-remoteWrite.url=$url/api/v1/write",
-        "-remoteWrite.tmpDataPath=$dir/queue.$name",
+    my ($cmd) = commands($t, 'vmagent', 'scrape.yml' => "$dir/scrape.yml",
+        '/var/lib/vmagent' => "$dir/queue.$name");
+    $pid{$name} = $t->spawn($vmagent, @$cmd, '-remoteWrite.queues=2',
         "-remoteWrite.label=agent=$name", '-remoteWrite.flushInterval=200ms',
-        '-remoteWrite.queues=2', "-promscrape.config=$dir/scrape.yml",
         '-httpListenAddr=127.0.0.1:' . $t->port($name), @retry,
         @{$agents{$name}});
     return ready($t, $name, '/health');

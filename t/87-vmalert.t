@@ -11,7 +11,8 @@ use POSIX qw(strftime);
 use Test::More;
 use Time::HiRes qw(time);
 use Nightlight::Test;
-use Nightlight::Peers qw(peer capture ready sink requests);
+use Nightlight::Peers qw(peer capture ready sink requests snippet
+    commands);
 
 my $t = Nightlight::Test->new();
 my $vmalert = peer($t, 'vmalert');
@@ -19,25 +20,15 @@ plan(skip_all => 'no vmalert') unless $vmalert;
 
 # vmalert restores its state by a function that PromQL does not have, but by
 # another name (1.79 asked for last_over_time)
-$t->write_conf(http => <<'EOF2', locations => <<'EOF2');
-    map $args $vmalert_args {
-        "~^query=default_rollup(?<rest>%28.*)$" query=last_over_time$rest;
-        default                                 $args;
-    }
-EOF2
+$t->write_conf(http => snippet($t, 'vmalert-map'),
+    locations => <<'EOF2' . snippet($t, 'vmalert-location'));
         location = /api/v1/write { nightlight_write main; }
         location /api/v1/        { nightlight_query main; }
         location /-/             { nightlight_status main; }
         location = /metrics      { nightlight_metrics main; }
-
-        location /vmalert/api/v1/ {
-            set $args $vmalert_args;
-            nightlight_query main;
-        }
 EOF2
 $t->run();
 my $dir = $t->dir;
-my $url = 'http://127.0.0.1:' . $t->port('http');
 
 # what vmalert's notifier would be
 sink($t, 'alerts', sub { (200, '{}') });
@@ -63,13 +54,12 @@ groups:
     expr: job:depth:sum > 150
 EOF2
 
-my @common = ("-datasource.url=$url", "-remoteWrite.url=$url",
-    "-rule=$dir/rules.yml", '-remoteWrite.flushInterval=200ms');
-# newer ones evaluate rules half a minute late by default
-push @common, '-rule.evalDelay=0s'
-    if join('', capture($t, [$vmalert, '-help'])) =~ /-rule\.evalDelay/;
-my @args = (@common, "-remoteRead.url=$url/vmalert",
-    '-notifier.url=http://127.0.0.1:' . $t->port('alerts'),
+my ($cmd) = commands($t, 'vmalert', 'rules.yml' => "$dir/rules.yml",
+    'alertmanager:9093' => '127.0.0.1:' . $t->port('alerts'));
+# older ones do not have the flag, and evaluate at once
+my $delay = join('', capture($t, [$vmalert, '-help'])) =~ /-rule\.evalDelay/;
+my @args = ((grep { $delay || !/^-rule\.evalDelay/ } @$cmd),
+    '-remoteWrite.flushInterval=200ms',
     '-httpListenAddr=127.0.0.1:' . $t->port('vmalert'));
 
 my $pid;
@@ -211,13 +201,12 @@ groups:
   - {alert: Past, expr: 'past >= 50', for: 20s}
 EOF2
 my $utc = sub { strftime('%Y-%m-%dT%H:%M:%SZ', gmtime $_[0]) };
-my ($code, $out, $err) = capture($t, [$vmalert, "-datasource.url=$url",
-    "-remoteWrite.url=$url", "-rule=$dir/replay.yml",
+my ($replay) = commands($t, 'vmalert-replay', 'rules.yml' => "$dir/replay.yml",
+    '2026-11-01T00:00:00Z' => $utc->($t0),
+    '2026-11-02T00:00:00Z' => $utc->($t0 + 600));
+my ($code, $out, $err) = capture($t, [$vmalert, @$replay,
     '-remoteWrite.flushInterval=200ms', '-replay.rulesDelay=400ms',
-    '-replay.timeFrom=' . $utc->($t0), '-replay.timeTo=' . $utc->($t0 + 600),
-    # 1.79 takes this for the step, not the interval of the group
-    '-datasource.queryStep=10s', '-replay.maxDatapointsPerQuery=25',
-    '-replay.disableProgressBar']);
+    '-replay.maxDatapointsPerQuery=25', '-replay.disableProgressBar']);
 is($code, 0, 'vmalert replays') or diag($out, $err);
 my $at = sub { $t->query("$_[0]\[15m]", time => $t0 + 600)->{result} };
 $t->wait_for(sub { @{$at->('job:past:double')} && @{$at->('job:past:rate')} },

@@ -10,7 +10,7 @@ use JSON::PP;
 use Test::More;
 use Time::HiRes qw(time);
 use Nightlight::Test;
-use Nightlight::Peers qw(version prometheus);
+use Nightlight::Peers qw(version prometheus snippet);
 
 my $t = Nightlight::Test->new();
 $t->write_conf(locations => <<'EOF2');
@@ -24,6 +24,15 @@ $t->write_conf(locations => <<'EOF2');
         }
 EOF2
 $t->run();
+
+# what docs/CLIENTS.md sets up
+my $source = snippet($t, 'grafana');
+like($source, qr/^  type: prometheus$/m, 'the data source');
+like($source, qr/^    httpMethod: POST$/m, 'asks by POST where it can');
+my ($minor) = $source =~ /^    prometheusVersion: 2\.(\d+)\.\d+$/m;
+cmp_ok($minor, '>=', 24, 'and labels by match[]');
+my ($overlap) = $source =~ /^    incrementalQueryOverlapWindow: (\d+)m$/m;
+cmp_ok($overlap *= 60, '>', 0, 'and only the new part of a panel');
 
 # ---- an hour of samples, every 15 s, to a while ago ----
 
@@ -248,14 +257,14 @@ for my $expr (@panels) {
         my ($a2, $b2) = map { $align->($_) } $to - 1800, $to;
         my $full = call('http', 'POST', 'query_range', { query => $expr,
             start => $a2, end => $b2, step => $s });
-        # what Grafana asks instead: the new part, and ten minutes of the old
+        # what Grafana asks instead: the new part, and some of the old
         my $tail = call('http', 'POST', 'query_range', { query => $expr,
-            start => $align->($b - 600), end => $b2, step => $s });
+            start => $align->($b - $overlap), end => $b2, step => $s });
         my ($f, $g, $h) = map { raw_points($_) } $first, $full, $tail;
         my ($same, $bad) = (0, '');
         for my $m (keys %$g) {
             for my $at (keys %{$g->{$m}}) {
-                for my $part ([$f, $a, $b], [$h, $align->($b - 600), $b2]) {
+                for my $part ([$f, $a, $b], [$h, $align->($b - $overlap), $b2]) {
                     my ($p, $lo, $hi) = @$part;
                     next if $at < $lo || $at > $hi;
                     my $v = $p->{$m}{$at};

@@ -18,12 +18,13 @@ use IO::Socket::INET;
 use JSON::PP;
 use POSIX ();
 use Test::More ();
+use Text::ParseWords qw(shellwords);
 use Time::HiRes qw(time);
 
 use Nightlight::Test;
 
 our @EXPORT_OK = qw(peer peers version capture ask plain answers prometheus
-    ready sink requests);
+    ready sink requests snippet commands);
 
 # Path of a program: that of the environment (TEST_NAME), or of PATH; undef.
 sub peer {
@@ -110,6 +111,28 @@ sub plain {
 }
 
 sub answers { return join "\n", plain(ask(@_)) }
+
+# A snippet of docs/CLIENTS.md by its name, with this test's server in it, and
+# what else is to be replaced (text => text; each has to be there).
+sub snippet {
+    my ($t, $name, %replace) = @_;
+    my $doc = $t->read_file("$Nightlight::Test::ROOT/docs/CLIENTS.md");
+    my ($text) = $doc =~ /^<!-- snippet: \Q$name\E -->\n```\w+\n(.*?)^```$/ms
+        or die "no snippet $name in docs/CLIENTS.md";
+    my $at = '127.0.0.1:' . $t->port('http');
+    $text =~ s/nightlight:9101/$at/g;
+    for my $from (sort { length $b <=> length $a } keys %replace) {
+        $text =~ s/\Q$from\E/$replace{$from}/g or die "$name: no $from in it";
+    }
+    return $text;
+}
+
+# Its commands, each a list of words without the program's name.
+sub commands {
+    my $text = snippet(@_);
+    $text =~ s/\\\n\s*/ /g;
+    return map { my @w = shellwords($_); [@w[1 .. $#w]] } split /\n/, $text;
+}
 
 # Waits until the server at a named port is ready.
 sub ready {
