@@ -75,6 +75,8 @@ for my $v (@v) {
             '/api/v1//admin/tsdb/snapshot', '/api/v1/x/../admin/tsdb/snapshot',
             '/api/v1/%61dmin/tsdb/snapshot', '/api/v1/admin/tsdb/snapshot';
 }
+like($x->as('reader', 'read', '/api/v1/query', '-d', 'query=m')->{body},
+    qr/"value":\[[\d.]+,"1"\]/, 'the reader asks by POST, as Grafana does');
 like($x->as('reader', 'read', $query)->{body}, qr/"value":\[[\d.]+,"1"\]/,
     'nothing was deleted by all that');
 is($x->as('admin', 'read', $delete, '-X', 'POST', '-u', 'admin:secret')
