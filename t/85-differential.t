@@ -11,112 +11,35 @@
 #   NLT_DIFF_EXPR='up == 1'  this one in place of them
 #   NLT_DIFF_ULPS=0          distance at which values are still the same
 #   NLT_DIFF_FAILS=10        stops after so many differences
+#   NLT_DIFF_TELL=1         shows those that are explained
 #   TEST_PROMETHEUS=...      the Prometheus to compare with, 3.0 at least
 #
 # What may differ, and why: explained() and unsettled().
 use strict;
 use warnings;
 no warnings "portable";    # 64-bit literals
+use Encode ();
+use JSON::PP qw(decode_json);
+use POSIX ();
 use Test::More;
 use Time::HiRes qw(time);
 use Nightlight::Test;
 use Nightlight::Expr;
+use Nightlight::Models;
+use Nightlight::Oracle;
 
 binmode $_, ':utf8' for Test::More->builder->output,
     Test::More->builder->failure_output, Test::More->builder->todo_output;
 
 my $t = Nightlight::Test->new();
-my $prometheus = $ENV{TEST_PROMETHEUS} || $t->program('prometheus');
-plan(skip_all => 'no prometheus') unless $prometheus;
-my ($version) = `$prometheus --version 2>&1` =~ /version (\d+\.\d+)/;
-plan(skip_all => "prometheus $version is older than 3")
-    if !$version || $version < 3;
+my $o = Nightlight::Oracle->new($t) or plan(skip_all => $@);
+my $version = $o->{version};
+my %has = %{$o->{has}};
 
 my $seed = $ENV{NLT_TEST_SEED} || 1;
 my $n = $ENV{NLT_DIFF_N} || 1500;
 note("NLT_TEST_SEED=$seed, $n expressions, prometheus $version");
 
-my $features = 'nightlight_promql_features experimental-functions duration-expr';
-$t->write_conf(main => 'worker_processes 1;', server => "$features;",
-    locations => <<"EOF");
-        location = /api/v1/write  { nightlight_write main; }
-        location /api/v1/         { nightlight_query main; }
-        location /delayed/api/v1/ { nightlight_query main;
-                                    $features delayed-name-removal; }
-        location /-/              { nightlight_status main; }
-EOF
-$t->run();
-
-# The two Prometheis, and where Nightlight answers like them.
-my %prefix = (prom => '', delayed => '/delayed');
-$t->write_file('prometheus.yml', "global: {scrape_interval: 1m}\n");
-for my $mode (sort keys %prefix) {
-    $t->spawn($prometheus, '--config.file=' . $t->dir . '/prometheus.yml',
-        '--storage.tsdb.path=' . $t->dir . "/$mode",
-        '--web.listen-address=127.0.0.1:' . $t->port($mode),
-        '--storage.tsdb.retention.time=100y',
-        '--web.enable-remote-write-receiver', '--log.level=error',
-        '--enable-feature=promql-experimental-functions,promql-duration-expr'
-            . ($mode eq 'delayed' ? ',promql-delayed-name-removal' : ''));
-}
-for my $mode (sort keys %prefix) {
-    $t->wait_for(sub { my $r = eval { $t->http('GET', '/-/ready', port => $mode) };
-        $r && $r->{status} == 200 }, 'prometheus ready', 60)
-        or BAIL_OUT($t->read_file('logs/prometheus.log'));
-}
-
-# ---- asking: connections that are kept ----
-
-my %conn;
-
-sub ask {
-    my ($port, $path, %p) = @_;
-    my $body = Nightlight::Test::form(%p);
-    for my $try (1 .. 2) {
-        my $s = $conn{$port} ||= $t->connect($port);
-        my $r = Nightlight::Test::exchange($s, Nightlight::Test::request_bytes(
-            'POST', $path, { Connection => 'keep-alive', 'Content-Type' =>
-            'application/x-www-form-urlencoded' }, $body));
-        return $r if $r->{status};
-        delete $conn{$port};
-    }
-    return { status => 0, body => '' };
-}
-
-my $mode;    # of the expression at work
-
-sub ask_prometheus {
-    my ($path, %p) = @_;
-    my $r = ask($mode, "/api/v1/$path", %p);
-    $r->{body} = normal($r->{body});
-    return $r;
-}
-
-sub ask_nightlight {
-    my ($path, %p) = @_;
-    my $r = ask('http', "$prefix{$mode}/api/v1/$path", %p);
-    $r->{body} = normal($r->{body});
-    return $r;
-}
-
-# Which parts of the language this Prometheus has.
-my %has;
-my @probes = (map({ [$_, "$_(m[1m])"] } qw(first_over_time mad_over_time
-        ts_of_first_over_time ts_of_last_over_time ts_of_max_over_time
-        ts_of_min_over_time rate)),
-    ['double_exponential_smoothing', 'double_exponential_smoothing(m[1m], .1, .1)'],
-    ['sort_by_label', 'sort_by_label(m, "a")'], ['info', 'info(m)'],
-    ['histogram_quantiles', 'histogram_quantiles(m, "q", .1)'],
-    ['step', 'step()'], ['max_of', 'max_of(1, 2)'], ['duration_expr', 'm[1m * 2]'],
-    ['anchored', 'rate(m[1m] anchored)'], ['fill', 'm + on(a) fill(0) m']);
-for my $p (@probes) {
-    $has{$p->[0]} =
-        ask('prom', '/api/v1/query', query => $p->[1])->{status} == 200;
-}
-$has{$_} = $has{rate} for qw(avg_over_time count_over_time last_over_time
-    max_over_time min_over_time present_over_time stddev_over_time
-    stdvar_over_time sum_over_time changes resets deriv delta idelta irate
-    increase absent_over_time histogram_avg);
 note('without ' . join(' ', grep { !$has{$_} } sort keys %has));
 
 # ---- the data ----
@@ -134,9 +57,8 @@ my ($n_series, $n_samples) = (0, 0);
         $n_samples += @samples;
     }
     my $body = Nightlight::Test::snappy($pb);
-    is($t->write_raw($body)->{status}, 204, "$n_series series, $n_samples samples");
-    is($t->write_raw($body, port => $_)->{status}, 204, "and into $_")
-        for sort keys %prefix;
+    is(join(' ', $o->write($body)), '204 204 204',
+        "$n_series series, $n_samples samples");
 }
 
 # ---- comparing ----
@@ -258,113 +180,349 @@ sub first_difference {
 # Asks both: what differs, and the two answers.
 sub differ {
     my ($query, $path, @when) = @_;
-    my $x = ask_nightlight($path, query => $query, @when);
-    my $y = ask_prometheus($path, query => $query, @when);
+    my $x = $o->nightlight($path, query => $query, @when);
+    my $y = $o->prometheus($path, query => $query, @when);
     return (difference($x, $y, $query), $x, $y);
 }
 
 # ---- what may differ ----
+#
+# A difference is explained when the rule that has changed since 3.5 accounts
+# for all of it: either a model of the new rule says what Nightlight says and
+# the rest of the query is without a difference, or Prometheus, asked in other
+# words, says the same.
 
-# Is the difference one that is known and has its reason?
-sub explained {
-    my ($query, $path, $x, $y) = @_;
-    # 3.5 mixes up series in info() where they have gaps, and its second
-    # argument has got other rules since
-    return 'info' if $version <= 3.5 && $query =~ /\binfo\s*\(/
-        && ($path eq 'query_range' || $query =~ /\binfo\s*\(.*[:,@]/s
-            || $query =~ /offset/);
-    # and it forgets which names are to be removed later
-    return 'info' if $mode eq 'delayed' && $query =~ /\binfo\s*\(/;
-    # NaN counts since
-    return 'mad' if $version <= 3.5 && $query =~ /mad_over_time/;
-    # 3.5 cannot interpolate in the lowest bucket
-    return 'fraction' if $version <= 3.5 && $query =~ /histogram_fraction/;
-    # 3.5 does not look at k when there is nothing to choose from
-    return 'k' if $version <= 3.5 && $y->{status} == 200 && $x->{body} =~
-        /"error":"(?:Parameter value is NaN|Scalar value \S+ (?:over|under)flows)/;
-    # series that take turns are one since
-    return 'turns' if $version <= 3.5 && $x->{status} == 200
-        && $y->{body} =~ /cannot contain metrics with the same labelset/
-        && $path eq 'query_range';
-    # the lexer of brackets is another one
-    return 'brackets' if $version <= 3.5 && $x->{body} =~ /, expected ':'"/;
-    return 'brackets' if $version <= 3.5
-        && $y->{body} =~ /character in duration expression: ','/;
-    # its timestamp() forgets an offset beside @
-    return 'timestamp' if $version <= 3.5 && $query =~ /timestamp/
-        && $query =~ /\@/ && $query =~ /offset/;
-    # an offset of NaN seconds has got an error since
-    return 'nan' if $version <= 3.5 && $query =~ /nan/i && $y->{status} == 200
-        && $x->{body} =~ /duration (?:is )?out of range|duration is NaN/;
-    # an aggregation of what is pinned is evaluated once, whatever its
-    # parameter does
-    return 'param' if $version <= 3.5 && $path eq 'query_range'
-        && $query =~ /\@|vector\s*\(/ && $query =~ /quantile|topk|bottomk|limit/;
-    # these are functions since
-    return 'functions' if $version <= 3.5 && $y->{status} == 400
-        && $query =~ /\b(?:start|end|step|range)\s*\(/;
-    # a pinned subquery is evaluated for more times than are looked at there,
-    # and may fail at one of them
-    return 'pinned' if $path eq 'query_range' && $x->{status} == 200
-        && $y->{status} == 422 && $query =~ /\[[^\]]*:[^\]]*\]\s*(?:offset\s+\S+\s+)?\@/;
-    # a word that may be a label since
-    return 'without' if $version <= 3.5
-        && $y->{body} =~ /without\\u003e in grouping opts, expected label/;
-    # it trips over its own feet
-    return 'trips' if $version <= 3.5 && $y->{body} =~ /unexpected error|"unexpected result in/;
-    # 3.5 takes the wrong place for the end of a call behind on()
-    return 'place' if $x->{body} =~ /(parse error: (?:bool modifier|label) .*)/s
-        && index($y->{body}, $1) >= 0 && $query =~ /(?:on|ignoring)\s*\(/;
-    return;
+my $models = Nightlight::Models->new(ask => sub {
+    my ($query, $t) = @_;
+    my $r = $o->nightlight('query', query => $query, time => sprintf('%.3f', $t));
+    return $r->{status} == 200 ? decode_json(Encode::encode_utf8($r->{body}))->{data}
+        : undef;
+});
+
+# The times of a query: all steps, or not more than $most of them.
+sub steps_of {
+    my ($path, %when) = @_;
+    my $most = delete $when{most};
+    return $when{time} if $path eq 'query';
+    my @t;
+    for (my $i = 0; ; $i++) {
+        # in milliseconds, as they are kept
+        my $ms = sprintf('%.0f', $when{start} * 1000) + $i * sprintf('%.0f', $when{step} * 1000);
+        last if $ms > sprintf('%.0f', $when{end} * 1000);
+        push @t, sprintf('%.3f', $ms / 1000);
+    }
+    return @t if !$most || @t <= $most;
+    return @t[map { int($_ * $#t / ($most - 1)) } 0 .. $most - 1];
 }
 
-# Does Prometheus give different answers itself?  The order of series inside
-# of a range query is that of a Go map there; sums, ties of topk and the
-# choice of limitk depend on it.
-sub unsettled {
-    my ($query, $x, $y, @how) = @_;
-    my $other = 0;
-    for my $try (1 .. 300) {
-        last if $try > 20 && !$other;
-        my $z = ask_prometheus($how[0], query => $query, @how[1 .. $#how]);
-        $other++ if $z->{body} ne $y->{body};
-        return 1 if difference($x, $z, $query) eq '';
+# The text for an instant query at a step of a range query.
+sub pinned {
+    my ($query, $path, %when) = @_;
+    return $query if $path eq 'query';
+    $query =~ s/\@ start\(\)/@ $when{start}/g;
+    $query =~ s/\@ end\(\)/@ $when{end}/g;
+    return $query;
+}
+
+# { labels => value } of an answer at a time; undef for an error.
+sub at_time {
+    my ($r, $t) = @_;
+    my $p = parts($r);
+    return if $p->{error};
+    my %v;
+    for my $s (@{$p->{series}}) {
+        for my $point ($s =~ /(\[[\d.-]+,"[^"]*"\])/g) {
+            $point =~ /\[([\d.-]+),"(.*)"/;
+            $v{labels_of($s)} = $2 if $1 == $t;
+        }
+        $v{'{"metric":{}'} = $1 if $p->{type} eq 'scalar' && $s =~ /"(.*)"/;
     }
-    return 0 if !$other;
-    # sums of another order: the first half of the digits are the same
-    return 1 if difference($x, $y, $query, 1 << 30) eq '';
-    return 0 if $how[0] ne 'query_range';
-    # too many orders to meet ours: the steps one by one
-    my %p = @how[1 .. $#how];
-    for (my $at = $p{start}; $at <= $p{end}; $at += $p{step} * 3) {
-        my @when = ('query', time => sprintf '%.3f', $at);
-        my ($d, $x, $y) = differ($query, @when);
-        return 0 if $d && !unsettled($query, $x, $y, @when);
+    return \%v;
+}
+
+# In range queries there is no order.
+sub unsorted {
+    my ($e) = @_;
+    my @k = map { unsorted($_) } @{$e->{k}};
+    return $k[0] if $e->{f} =~ /^sort/;
+    return { %$e, k => \@k };
+}
+
+# Is each step of a range query what the instant query gives, and that the
+# same as in Prometheus?  The order of series is none of its concern there.
+# Series that take turns can differ in their names.
+sub step_by_step {
+    my ($e, $query, $x, @how) = @_;
+    my ($path, @when) = @how;
+    return 0 if $path ne 'query_range' || $x->{status} != 200;
+    $e = unsorted($e);
+    $query = Nightlight::Expr::text($e);
+    for my $t (steps_of(@how)) {
+        my ($d, $at, $theirs) = differ(pinned($query, @how), 'query', time => $t);
+        my ($mine, $other) = map { at_time($_, $t) } $x, $at;
+        return 0 if !$other || join("\1", %$mine{sort keys %$mine})
+            ne join("\1", %$other{sort keys %$other});
+        return 0 if $d && !explained($e, $query, $at, $theirs, 'query', time => $t);
     }
     return 1;
 }
 
-# Texts of 3.5 that are worded differently since, brought to one form.
-sub normal {
-    my ($b) = @_;
-    return $b unless $b =~ /"(?:warnings|infos|error)":/;
-    # sort in range queries has no warning in 3.5
-    $b =~ s/"PromQL warning: sort is ineffective[^"]*"(,?)//g;
-    $b =~ s/,"warnings":\[\]//;
-    $b =~ s/,\](?=[,}])/]/g;
-    # details of this note are newer; names are shown or not with the name
-    $b =~ s/(#histogram_quantile\))[^"\\]*?(?: for metric name \\"(?:[^"\\]|\\[^"])*\\")?[^"\\]*?( \(\d+:\d+\)")/$1$2/g;
-    $b =~ s/(bucket label \\"le\\" is missing or has a malformed value of \\"(?:[^"\\]|\\[^"])*\\") for metric name \\"(?:[^"\\]|\\[^"])*\\"/$1/g;
-    $b =~ s/(?:Scalar value|Ratio value) NaN (?:overflows int64|is NaN)|Ratio value is NaN/Parameter value is NaN/;
-    $b =~ s/duration is NaN or infinite/duration is out of range/;
-    # the two series come in another order
-    $b =~ s/(operation: \[)(\{.*\}), (\{.*\})(\];many)/$1 . join(', ', sort $2, $3) . $4/e;
-    # parser
-    $b =~ s/\\"\\u003cItem \d+\\u003e\\" (?=\\u003cop:)//;
-    $b =~ s/subquery or range selector, expected number, duration, step\(\), or range\(\)/subquery selector, expected number or duration/;
-    $b =~ s/expected number, duration, step\(\), or range\(\)/expected number or duration/;
-    $b =~ s/expected number, duration, step\(\), range\(\), or/expected number or duration or/;
-    return $b;
+# A tree of text: no more of it than the calls that are looked for here.
+sub retree {
+    my ($text) = @_;
+    return { t => 'v', f => $text, k => [] } if $text !~
+        /^(.*?)\b(info|histogram_fraction|mad_over_time|timestamp
+        |(?:topk|bottomk|limitk|limit_ratio)(?:\s*(?:by|without)\s*\([^()]*\))?)\s*\((.*)$/sx;
+    my ($before, $name, $rest) = ($1, $2, $3);
+    my ($depth, $at, @args) = (0, 0);
+    while ($rest =~ /("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[()\[\]{},])/g) {
+        my $c = $1;
+        if (($c eq ',' || $c eq ')') && $depth == 0) {
+            push @args, substr $rest, $at, pos($rest) - 1 - $at;
+            $at = pos $rest;
+            last if $c eq ')';
+        }
+        $depth++ if $c =~ /^[(\[{]/;
+        $depth-- if $c =~ /^[)\]}]/;
+    }
+    @args = ($args[0], @args > 1 ? ", $args[1]" : '') if $name eq 'info';
+    my $form = $name eq 'info' ? 'info(%%%%)' : "$name(" . join(', ', ('%%') x @args) . ')';
+    my $call = { t => 'v', f => $form, k => [map { retree($_) } @args] };
+    return { t => 'v', f => '%%%%%%', k => [map({ { t => 'x', f => $_, k => [] } } $before),
+        $call, retree(substr $rest, $at)] };
+}
+
+sub nodes { my ($e) = @_; return ($e, map { nodes($_) } @{$e->{k}}) }
+
+# Functions that have a model: they agree with it, and without them there is
+# no difference.
+sub modelled {
+    my ($e, $query, $x, $y, @how) = @_;
+    my @nodes = grep { $models->knows($_) } nodes($e);
+    return if !@nodes;
+    for my $node (@nodes) {
+        my $n = pinned_tree($node, @how);
+        my $r = $how[0] eq 'query_range' ? $o->nightlight($how[0],
+            query => Nightlight::Expr::text($n), @how[1 .. $#how]) : undef;
+        for my $t (steps_of(@how, most => 4)) {
+            my $w = $models->wrong($n, $t);
+            if ($w) {
+                diag("model: $w");
+                return;
+            }
+            my $v = $r && at_time($r, $t) or next;
+            my $i = at_time($o->nightlight('query', time => $t,
+                query => Nightlight::Expr::text($n)), $t);
+            return if !$i || join("\1", %$v{sort keys %$v}) ne join("\1", %$i{sort keys %$i});
+        }
+    }
+    my $rest = Nightlight::Models::replaced($e);
+    my ($d, $p, $q) = differ(Nightlight::Expr::text($rest), @how);
+    my @rest = ($rest, Nightlight::Expr::text($rest), $p, $q, @how);
+    return if $d && !explained(@rest) && !unsettled(@rest);
+    my %f = map { Nightlight::Models::function($_) => 1 } @nodes;
+    return join ' ', sort keys %f;
+}
+
+sub pinned_tree {
+    my ($e, @how) = @_;
+    return { %$e, f => pinned($e->{f}, @how), k => [map { pinned_tree($_, @how) } @{$e->{k}}] };
+}
+
+# Seconds of a duration (expression).
+sub seconds {
+    my ($d) = @_;
+    my %unit = (ms => 0.001, s => 1, m => 60, h => 3600, '' => 1);
+    $d =~ s/((?:[\d.]+(?:ms|[smh])?)+)/my $s = $1; my $n = 0;
+        $n += $1 * $unit{$2 \/\/ ''} while $s =~ m{([\d.]+)(ms|[smh])?}g; $n/ge;
+    $d =~ s/\^/**/g;
+    $d =~ s/([\d.]+) % ([\d.]+)/POSIX::fmod($1, $2)/ge;
+    return $d =~ m{^[\d.+*/()\s-]+$} ? eval($d) : undef;
+}
+
+# The tree with timestamp(x offset o @ t) said without the offset, which 3.5
+# forgets there.
+sub without_offset {
+    my ($e, $path, %when) = @_;
+    my @k = map { without_offset($_, $path, %when) } @{$e->{k}};
+    return { %$e, k => \@k } if $e->{f} ne 'timestamp(%%)' || $k[0]{f} ne '%%%%';
+    my ($sel, $shift) = map { Nightlight::Expr::text($_) } @{$k[0]{k}};
+    my ($at) = $shift =~ /\@ (\S+)/;
+    my ($off) = $shift =~ /offset (-?(?:\(.*\)|[\w.]+))/;
+    return { %$e, k => \@k } if !defined $at || !defined $off;
+    $at = $when{start} // $when{time} if $at eq 'start()';
+    $at = $when{end} // $when{time} if $at eq 'end()';
+    $off = seconds($off);
+    return { %$e, k => \@k } if !defined $off;
+    return { %$e, k => [{ t => 'v', k => [], f => sprintf('%s @ %.3f', $sel, $at - $off) }] };
+}
+
+# The tree with topk and kin told 1 where their operand is empty.
+sub minding_k {
+    my ($e) = @_;
+    my @k = map { minding_k($_) } @{$e->{k}};
+    $k[0] = { t => 's', f => 'scalar((vector(%%) and on() (%%)) or on() vector(1))',
+        k => [@k] } if $e->{f} =~ /^(?:topk|bottomk|limitk|limit_ratio)\b/;
+    return { %$e, k => \@k };
+}
+
+# Has the same query in other words no difference?
+sub reworded {
+    my ($tree, $query, @how) = @_;
+    my $text = Nightlight::Expr::text($tree);
+    return 0 if $text eq $query;
+    my ($d, $x, $y) = differ($text, @how);
+    return !$d || explained($tree, $text, $x, $y, @how);
+}
+
+# Where an error is in the query, and what it is.
+sub error_of {
+    my ($r) = @_;
+    return $r->{body} =~ /invalid parameter \\"query\\": 1:(\d+): parse error: (.*)"\}/
+        ? ($1, $2) : (0, '');
+}
+
+# The lexer of brackets is another one since.
+sub brackets {
+    my ($query, $x, $y) = @_;
+    my ($px, $tx) = error_of($x);
+    my ($py, $ty) = error_of($y);
+    return 0 if !$px || !$py;
+    my $bytes = Encode::encode_utf8($query);
+    my ($cx, $cy) = map { substr($bytes, $_ - 1, 1) } $px, $py;
+    return 0 if substr($bytes, 0, $px - 1) !~ /\[[^\]]*$/;
+    return $tx eq "unexpected character: '$cx', expected ':'"
+        && ($ty eq "unexpected colon '$cy'" && $py - $px <= 1 && $py >= $px
+            || $py == $px && $ty =~ /^unexpected \\"$cx/
+            # behind ')' it took words for more of the duration
+            || $py > $px && substr($bytes, 0, $px - 1) =~ /\)\s*$/
+            && $ty =~ /^(?:unclosed|unexpected) /)
+        # a comma may be between arguments since
+        || $px == $py && $tx =~ /^unexpected \\",\\" in subquery selector/
+        && $ty eq "unexpected character in duration expression: ','";
+}
+
+# Is the difference one that is known and has its reason?
+sub explained {
+    my ($e, $query, $x, $y, @how) = @_;
+    return if $version > 3.5;
+    if ($x->{status} == 400 && $y->{status} == 400) {
+        return 'brackets' if brackets($query, $x, $y);
+        # it trips over its own feet
+        return 'trips' if $y->{body} =~ /invalid parameter \\"query\\": unexpected error"/
+            && $x->{body} =~ /parse error: /;
+    }
+    # these are functions since
+    if ($y->{status} == 400 && $query =~ /\b(?:start|end|step|range|m(?:ax|in)_of)\s*\(/) {
+        my ($p) = error_of($y);
+        return 'functions' if substr($query, $p > 6 ? $p - 7 : 0, 14)
+            =~ /\b(?:start|end|step|range|m(?:ax|in)_of)\s*\(/;
+    }
+    # an offset of NaN or Inf seconds has got an error since
+    if ($y->{status} == 200 && $x->{body} =~
+        /invalid parameter \\"query\\": (\d+):(\d+): duration is out of range"/)
+    {
+        my $d = substr $query, $1, $2 - $1;    # without a '(' in front
+        $d = "($d" while ($d =~ tr/)//) > ($d =~ tr/(//);
+        my $r = $o->prometheus('query', query => $d);
+        return 'nan' if $r->{body} =~ /NaN|Inf/;
+    }
+    $e = retree($query) if $e->{cut};
+    # it does not look at k when there is nothing to choose from
+    if ($x->{body} =~
+        /"error":"(?:Parameter value is NaN|Scalar value \S+ (?:over|under)flows)/)
+    {
+        return 'k' if reworded(minding_k($e), $query, @how);
+    }
+    # it has lost strings in parentheses
+    if ($y->{body} =~ /unexpected result in StepInvariantExpr/) {
+        (my $q = $query) =~ s/\(\s*("[^"]*"|'[^']*')\s*\)/$1/g;
+        return 'strings' if reworded({ t => 'v', f => $q, k => [], cut => 1 },
+            $query, @how);
+    }
+    if ($query =~ /timestamp/) {
+        my $w = without_offset($e, @how);
+        my $r = $o->nightlight($how[0], query => Nightlight::Expr::text($w),
+            @how[1 .. $#how]);
+        return 'timestamp' if $r->{body} eq $x->{body} && reworded($w, $query, @how);
+    }
+    # @ start() and @ end() in parameters of aggregations are not seen there
+    if ($how[0] eq 'query_range') {
+        my $w = blind_parameters($e);
+        my $text = Nightlight::Expr::text($w);
+        return 'start' if $text ne $query
+            && !difference($o->nightlight($how[0], query => $text, @how[1 .. $#how]), $y, $query);
+    }
+    my $f = modelled($e, $query, $x, $y, @how);
+    return $f if $f;
+    # series that take turns are one since; what is pinned by @ is evaluated
+    # for more times than are looked at, and may fail at one of them
+    return 'turns' if $y->{status} == 422 && $x->{status} == 200
+        && step_by_step($e, $query, $x, @how);
+    return;
+}
+
+# The tree as 3.5 understands it: without these words in parameters.
+sub blind_parameters {
+    my ($e, $inside) = @_;
+    my $aggr = $e->{f} =~ /^(?:topk|bottomk|limitk|limit_ratio|quantile)\b/;
+    my ($i, $f) = (0, $e->{f});
+    $f =~ s/ ?\@ (?:start|end)\(\)//g if $inside;
+    return { %$e, f => $f, k => [map { blind_parameters($_, $inside || $aggr && !$i++) } @{$e->{k}}] };
+}
+
+# Do limitk, topk and bottomk choose as many of their operand as they should,
+# none better is left behind, and is the rest of the query without a difference?
+sub chosen {
+    my ($e, $query, @how) = @_;
+    my @nodes = grep { $_->{f} =~ /^(?:limitk|topk|bottomk)\b/ } nodes($e);
+    for my $node (@nodes) {
+        my $by = $node->{f} =~ /((?:by|without) *\([^)]*\))/ ? $1 : '';
+        my @texts = (Nightlight::Expr::text($node), Nightlight::Expr::text($node->{k}[1]));
+        my @count = map { "count $by (" . $_ . ')' } map { $_ // '' } @texts;
+        my $k = Nightlight::Expr::text($node->{k}[0]);
+        s/^count  /count / for @count;
+        my $left = "(($texts[1]) unless ($texts[0]))";
+        # as many, and nothing that is not there
+        for my $q ($node->{f} =~ /^topk/ ? "max $by $left > min $by ($texts[0])"
+            : $node->{f} =~ /^bottomk/ ? "min $by $left < max $by ($texts[0])" : (),
+            "($count[0]) != clamp_max($count[1], $k - $k % 1)",
+            "($count[1]) unless ($count[0])", "($texts[0]) unless ($texts[1])")
+        {
+            my $r = $o->nightlight($how[0], query => $q, @how[1 .. $#how]);
+            return 0 if $r->{body} !~ /"result":\[\]/;
+        }
+    }
+    return @nodes && reworded(without_choice($e), $query, @how);
+}
+
+sub without_choice {
+    my ($e) = @_;
+    return without_choice($e->{k}[1]) if $e->{f} =~ /^(?:limitk|topk|bottomk)\b/;
+    return { %$e, k => [map { without_choice($_) } @{$e->{k}}] };
+}
+
+# Does Prometheus give different answers itself?  The order of series inside
+# of a range query is that of a Go map there; sums, ties of topk and the
+# choice of limitk depend on it.  So does histogram_quantile(), always.
+sub unsettled {
+    my ($e, $query, $x, $y, @how) = @_;
+    my $other = 0;
+    for my $try (1 .. 300) {
+        last if $try > 20 && !$other;
+        my $z = $o->prometheus($how[0], query => $query, @how[1 .. $#how]);
+        $other++ if $z->{body} ne $y->{body};
+        return 'order' if difference($x, $z, $query) eq '';
+    }
+    return if !$other;
+    # too many orders to meet ours: the steps one by one
+    return 'order, by steps' if step_by_step($e, $query, $x, @how);
+    # or anything of the operand of limitk, any of what is equal for topk
+    return 'choice' if chosen($e, $query, @how);
+    # sums below a subquery: the first half of the digits are the same
+    return 'order of sums' if $query =~ /\[[^\]]*:/
+        && difference($x, $y, $query, 1 << 30) eq '';
+    return;
 }
 
 # ---- the questions ----
@@ -393,8 +551,8 @@ sub minimise {
             my $text = Nightlight::Expr::text($s);
             my ($d, $x, $y) = differ($text, $path, @when);
             if ($d && ($x->{status} != 400 || !$parses)
-                && !explained($text, $path, $x, $y)
-                && !unsettled($text, $x, $y, $path, @when))
+                && !explained($s, $text, $x, $y, $path, @when)
+                && !unsettled($s, $text, $x, $y, $path, @when))
             {
                 $e = $s;
                 next AGAIN;
@@ -411,7 +569,7 @@ sub report {
     my $small = minimise($e, $x->{status} != 400, @how);
     my $text = Nightlight::Expr::text($small);
     my ($why) = differ($text, @how);
-    diag("$i, $mode: @how\n  ", Nightlight::Expr::text($e),
+    diag("$i, $o->{mode}: @how\n  ", Nightlight::Expr::text($e),
         "\n  smallest: $text\n  ",
         substr(join("\n  ", split /\n/, $why), 0, 1200));
 }
@@ -422,10 +580,10 @@ my $given = $ENV{NLT_DIFF_EXPR};
 utf8::decode($given) if defined $given;
 my ($failed, $from, %explained) = (0, time());
 EXPR: for my $i (@which) {
-    my $e = defined $given ? { t => 'v', f => $given, k => [] } : $gen->expr($i);
+    my $e = defined $given ? { t => 'v', f => $given, k => [], cut => 1 } : $gen->expr($i);
     my $query = Nightlight::Expr::text($e);
     my ($instant, $range) = moment($i);
-    $mode = $i % 2 ? 'delayed' : 'prom';
+    $o->{mode} = $i % 2 ? 'delayed' : 'prom';
     for my $how (['query', @$instant], ['query_range', @$range]) {
         my ($d, $x, $y) = differ($query, @$how);
         $empty++ if $x->{body} =~ /"result":\[\]/;
@@ -434,10 +592,11 @@ EXPR: for my $i (@which) {
         diag("$query @$how\n$x->{body}\n$y->{body}")
             if defined $ENV{NLT_DIFF_ONLY};
         next if $d eq '';
-        my $why = explained($query, $how->[0], $x, $y)
-            || unsettled($query, $x, $y, @$how) && 'unsettled';
+        my $why = explained($e, $query, $x, $y, @$how)
+            || unsettled($e, $query, $x, $y, @$how);
         if ($why) {
             $explained{$why}++;
+            note("$why: $query (@$how, $o->{mode})\n$d") if $ENV{NLT_DIFF_TELL};
             next;
         }
         report($i, $e, $x, @$how);
@@ -455,4 +614,5 @@ unless (defined $ENV{NLT_DIFF_ONLY}) {
     cmp_ok($told, '<', @which / 20, "$told of them are explained");
     cmp_ok($empty + $errors, '<', @which, 'most have a result');
 }
+$t->expect_log(qr/^parser panic: runtime error/);    # of Prometheus
 $t->done();

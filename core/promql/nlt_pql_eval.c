@@ -635,7 +635,7 @@ nlt_pql_open_window(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
     for (size_t i = 0; i < plan->n_kids && i < NLT_PQL_ARGS_MAX; i++) {
         const nlt_pql_plan_t *kid = plan->kids[i];
 
-        e->arg_pos[i] = nlt_pql_arg_pos(plan->ast, i);
+        e->arg_pos[i] = nlt_pql_arg_pos(plan, i);
         if (kid->ast->type == NLT_PQL_MATRIX) {
             rc = nlt_pql_feed_open(ctx, kid, &e->feed);
             if (rc == NLT_OK) {

@@ -201,6 +201,37 @@ nlt_pql_put_back(nlt_pql_parser_t *p, nlt_pql_token_t tok)
     p->n_ahead++;
 }
 
+/*
+ * The end of the next ')' of the text.  Prometheus queues them as they come
+ * and takes one for each call, aggregation and pair of parentheses, but none
+ * for those of on (), of durations and others: behind such a one, what it
+ * takes for the end of a call is further in front.  It shows where a binary
+ * operator is said to be.
+ */
+static int32_t
+take_closing(nlt_pql_parser_t *p)
+{
+    nlt_pql_token_t tok;
+
+    do {
+        tok = nlt_pql_lex_next(&p->closings);
+    } while (tok.kind != NLT_PQL_T_RIGHT_PAREN && tok.kind != NLT_PQL_T_END
+             && tok.kind != NLT_PQL_T_ERROR);
+    return tok.pos + (int32_t) tok.text.len;
+}
+
+/* Where Prometheus has the operator behind lhs: after blanks, no more. */
+static int32_t
+operator_pos(const nlt_pql_parser_t *p, const nlt_pql_node_t *lhs)
+{
+    size_t at = (size_t) lhs->end;
+
+    while (at < p->text.len && memchr(" \t\n\r", p->text.data[at], 4)) {
+        at++;
+    }
+    return (int32_t) at;
+}
+
 /* ---- nodes ---- */
 
 nlt_pql_node_t *
@@ -371,7 +402,7 @@ parse_call(nlt_pql_parser_t *p, nlt_pql_token_t name)
     node->u.call.func = func;
     node->u.call.args = args.v;
     node->u.call.n_args = args.n;
-    node->end = p->end;
+    node->end = take_closing(p);
     return node;
 }
 
@@ -416,7 +447,10 @@ make_aggregation(nlt_pql_parser_t *p, nlt_pql_node_t *node, args_t args)
     }
     aggr->param = wanted == 2 ? args.v[0] : NULL;
     aggr->expr = args.v[wanted - 1];
-    node->end = p->end;
+    if (aggr->has_grouping) {
+        (void) take_closing(p);
+    }
+    node->end = take_closing(p);
     return node;
 }
 
@@ -480,6 +514,7 @@ parse_paren(nlt_pql_parser_t *p)
         return NULL;
     }
     node->u.paren = inner;
+    (void) take_closing(p);
     node->end = p->end;
     return node;
 }
@@ -693,7 +728,7 @@ parse_binary(nlt_pql_parser_t *p, nlt_pql_node_t *lhs, int power)
     nlt_pql_binary_t *b = &node->u.binary;
 
     b->op = (nlt_pql_op_t) (op.kind - NLT_PQL_T_ADD);
-    b->op_pos = op.pos;
+    b->op_pos = operator_pos(p, lhs);
     b->lhs = lhs;
     if (!parse_binary_modifiers(p, b)) {
         return NULL;
@@ -746,6 +781,7 @@ init(nlt_pql_parser_t *p, nlt_pool_t *pool, nlt_str_t text, unsigned features,
     *p = (nlt_pql_parser_t){
         .pool = pool, .text = text, .features = features, .err = err};
     nlt_pql_lex_init(&p->lex, text);
+    p->closings = p->lex;
     if (text.len > NLT_PQL_TEXT_MAX) {
         nlt_pql_fail(p, 0, "query is longer than %u bytes", NLT_PQL_TEXT_MAX);
     }

@@ -267,7 +267,9 @@ parse_label(nlt_pql_parser_t *p, nlt_str_t *out)
         }
         return true;
     }
-    if (info->class != NLT_PQL_TC_NAME && !info->word) {
+    /* Prometheus's grammar has forgotten this word. */
+    if ((info->class != NLT_PQL_TC_NAME && !info->word)
+        || nlt_pql_peek_kind(p) == NLT_PQL_T_WITHOUT) {
         nlt_pql_unexpected(p, "grouping opts", "label");
         return false;
     }

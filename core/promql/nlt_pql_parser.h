@@ -37,6 +37,7 @@ typedef struct {
     nlt_err_t *err;
     nlt_rc_t rc; /* NLT_OK until the first error */
     nlt_pql_lex_t lex;
+    nlt_pql_lex_t closings;   /* the same text again: take_closing() */
     nlt_pql_token_t ahead[2]; /* tokens looked at, not yet taken */
     unsigned n_ahead;
     int32_t end; /* where the token taken last ended */

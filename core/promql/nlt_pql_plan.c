@@ -11,6 +11,7 @@ typedef struct {
     nlt_pool_t *pool;
     const nlt_pql_query_t *q;
     nlt_err_t *err;
+    bool in_param; /* of what is being built */
 } planner_t;
 
 static nlt_rc_t build(planner_t *p, nlt_pql_node_t *ast,
@@ -61,8 +62,7 @@ is_constant(const nlt_pql_node_t *n)
         }
         return true;
     case NLT_PQL_N_AGGR:
-        return is_constant(n->u.aggr.expr)
-               && (n->u.aggr.param == NULL || is_constant(n->u.aggr.param));
+        return is_constant(n->u.aggr.expr); /* whatever its parameter does */
     case NLT_PQL_N_BINARY:
         return is_constant(n->u.binary.lhs) && is_constant(n->u.binary.rhs);
     case NLT_PQL_N_UNARY:
@@ -74,15 +74,17 @@ is_constant(const nlt_pql_node_t *n)
 }
 
 int32_t
-nlt_pql_arg_pos(const nlt_pql_node_t *call, size_t i)
+nlt_pql_arg_pos(const nlt_pql_plan_t *call, size_t i)
 {
-    nlt_pql_node_t *arg = call->u.call.args[i];
+    nlt_pql_node_t *arg = call->ast->u.call.args[i];
     nlt_pql_node_t *inner = nlt_pql_unparen(arg);
 
     if (inner->kind == NLT_PQL_N_SUBQUERY) {
         return 0;
     }
-    return is_constant(arg) && !is_constant(call) ? arg->start : inner->start;
+    return is_constant(arg) && !is_constant(call->ast) && !call->in_param
+               ? arg->start
+               : inner->start;
 }
 
 static nlt_rc_t
@@ -259,7 +261,12 @@ plan_kids(planner_t *p, nlt_pql_plan_t *n, nlt_pql_node_t **asts, size_t count)
     }
     n->n_kids = count;
     for (size_t i = 0; i < count; i++) {
+        bool outer = p->in_param;
+
+        p->in_param |= n->kind == NLT_PQL_P_AGGR && i > 0;
         nlt_rc_t rc = build(p, asts[i], &n->grid, &n->kids[i]);
+
+        p->in_param = outer;
 
         if (rc != NLT_OK) {
             return rc;
@@ -331,6 +338,7 @@ build(planner_t *p, nlt_pql_node_t *ast, const nlt_pql_grid_t *grid,
     *out = n;
     n->ast = ast;
     n->grid = *grid;
+    n->in_param = p->in_param;
     if (grid->n > 1 && ast->kind != NLT_PQL_N_NUMBER
         && ast->kind != NLT_PQL_N_STRING && ast->type != NLT_PQL_MATRIX
         && is_constant(ast)) {
@@ -345,6 +353,7 @@ build(planner_t *p, nlt_pql_node_t *ast, const nlt_pql_grid_t *grid,
         n->kids[0] = kid;
         kid->ast = ast;
         kid->grid = *grid;
+        kid->in_param = p->in_param;
         kid->grid.n = 1;
         return plan_node(p, ast, kid);
     }
@@ -383,7 +392,7 @@ nlt_rc_t
 nlt_pql_plan(nlt_pool_t *pool, const nlt_pql_query_t *q, nlt_pql_node_t *ast,
              nlt_pql_plan_t **out, nlt_err_t *err)
 {
-    planner_t p = {pool, q, err};
+    planner_t p = {.pool = pool, .q = q, .err = err};
     nlt_pql_grid_t grid = {q->t_start_ms, q->step_ms > 0 ? q->step_ms : 1, 1};
     uint32_t rank = 0;
     nlt_rc_t rc;

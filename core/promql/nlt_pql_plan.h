@@ -73,6 +73,7 @@ struct nlt_pql_plan_s {
     nlt_pql_grid_t grid;
     nlt_pql_plan_t **kids;
     size_t n_kids;
+    bool in_param; /* somewhere in the parameter of an aggregation */
     uint32_t rank; /* in the order of Prometheus's evaluation: below first */
     nlt_pql_fetch_t fetch; /* SELECT, RANGE, SUBQUERY */
 };
@@ -90,10 +91,11 @@ NLT_CHECKED nlt_rc_t nlt_pql_plan(nlt_pool_t *pool, const nlt_pql_query_t *q,
 /*
  * Where notes about the i-th argument of a CALL point, in Prometheus's eyes:
  * inside of its parentheses, but at them when only the argument is the same
- * at all steps (its plan puts a node around them); of a subquery, which is
- * evaluated to a new node there, at the very beginning.  O(nodes below).
+ * at all steps (its plan puts a node around them, though not in parameters of
+ * aggregations); of a subquery, which is evaluated to a new node there, at
+ * the very beginning.  O(nodes below).
  */
-int32_t nlt_pql_arg_pos(const nlt_pql_node_t *call, size_t i);
+int32_t nlt_pql_arg_pos(const nlt_pql_plan_t *call, size_t i);
 
 /* The i-th kid in the order in which Prometheus evaluates them. */
 nlt_pql_plan_t *nlt_pql_plan_kid(const nlt_pql_plan_t *plan, size_t i);

@@ -375,9 +375,17 @@ nlt_rc_t
 nlt_pql_rows_join(nlt_pql_ctx_t *ctx, size_t n_steps, nlt_pql_row_t *dst,
                   const nlt_pql_row_t *src, bool matching)
 {
-    for (size_t w = 0; w < nlt_pql_words(n_steps); w++) {
-        uint64_t bits = src->present[w];
+    bool first = true; /* no earlier step has a value */
 
+    for (size_t w = 0; w < nlt_pql_words(n_steps); w++) {
+        uint64_t bits = src->present[w], both = bits | dst->present[w];
+
+        /* the sample of the earliest step says whether the name goes */
+        if (first && both) {
+            dst->drop_name =
+                bits & both & -both ? src->drop_name : dst->drop_name;
+            first = false;
+        }
         if (bits & dst->present[w]) {
             if (matching && dst->group == src->group) {
                 return nlt_pql_eval_err(
@@ -396,7 +404,6 @@ nlt_pql_rows_join(nlt_pql_ctx_t *ctx, size_t n_steps, nlt_pql_row_t *dst,
             dst->v[i] = src->v[i];
         }
     }
-    dst->drop_name |= src->drop_name;
     return NLT_OK;
 }
 

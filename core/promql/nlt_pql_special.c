@@ -144,6 +144,10 @@ fill_absent(single_t *e, const nlt_pql_plan_t *arg)
     if (arg->kind == NLT_PQL_P_ONCE) {
         arg = arg->kids[0];
     }
+    if (nlt_pql_unparen(e->op.plan->ast->u.call.args[0])->kind
+        == NLT_PQL_N_UNARY) {
+        return NLT_OK; /* an unary plus, which is not in the plan */
+    }
     return absent_labels(ctx, arg, &e->row.labels);
 }
 

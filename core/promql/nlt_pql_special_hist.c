@@ -396,7 +396,7 @@ open_quantiles(hist_t *e, const nlt_pql_plan_t *plan)
         if (rc != NLT_OK) {
             return rc;
         }
-        warn_all(e, e->qs[i], nlt_pql_arg_pos(plan->ast, i + 2));
+        warn_all(e, e->qs[i], nlt_pql_arg_pos(plan, i + 2));
         e->n_qs++;
     }
     return NLT_OK;
@@ -436,9 +436,9 @@ nlt_pql_open_hist(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
         e->vector = plan->kids[n_scalars];
     }
     if (e->kind == NLT_PQL_SP_HISTOGRAM_QUANTILE) {
-        warn_all(e, e->params[0], nlt_pql_arg_pos(plan->ast, 0));
+        warn_all(e, e->params[0], nlt_pql_arg_pos(plan, 0));
     }
-    e->vector_pos = nlt_pql_arg_pos(plan->ast, n_scalars);
+    e->vector_pos = nlt_pql_arg_pos(plan, n_scalars);
     rc = nlt_pql_open(ctx, e->vector, &e->child);
     if (rc != NLT_OK) {
         return rc;

@@ -277,6 +277,18 @@ static const wrong_t type_errors[] = {
     {"1 == 2", "1:3: comparisons between scalars must use BOOL modifier"},
     {"a + on(b) group_left(b) c",
      "1:3: label \"b\" must not occur in ON and GROUP clause at once"},
+    /* the operator is looked for behind the blanks after its left side, */
+    {"a # n\n + bool b",
+     "1:3: bool modifier can only be used on comparison operators"},
+    /* and ends of calls are those of the ')' that are not taken yet */
+    {"sum by (b) (abs(a) + bool b)",
+     "1:12: bool modifier can only be used on comparison operators"},
+    {"a + on(b) (b) + abs(a) + bool b",
+     "1:15: bool modifier can only be used on comparison operators"},
+    {"sum(a) by (b) + bool b",
+     "1:15: bool modifier can only be used on comparison operators"},
+    {"sum by (a, without) (b)",
+     "1:12: unexpected <without> in grouping opts, expected label"},
     {"a + \"b\"", "1:5: binary expression must contain only scalar and "
                   "instant vector types"},
     {"a[5m] + \"b\"", "1:1: binary expression must contain only scalar and "
