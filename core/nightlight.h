@@ -36,6 +36,17 @@
 
 typedef struct nlt_api_s nlt_api_t;
 
+/* What the embedding program knows of itself. */
+typedef struct {
+    nlt_str_t conf_file;
+    nlt_str_t cwd; /* where it runs */
+    nlt_str_t hostname;
+    int64_t t_start_ms;  /* when it began */
+    int64_t t_config_ms; /* when its configuration was read */
+    unsigned n_cpus;
+    unsigned n_queries; /* of one process at once, at most */
+} nlt_api_server_t;
+
 /* Limits of a location (directives). */
 typedef struct {
     int64_t timeout_ms;   /* nightlight_query_timeout, 2m */
@@ -45,6 +56,8 @@ typedef struct {
     int64_t lookback_ms;  /* nightlight_lookback, 5m */
     unsigned features;    /* nlt_pql_features_t */
     uint32_t tenant;
+    nlt_str_t store_name;           /* borrowed until destroy */
+    const nlt_api_server_t *server; /* likewise; NULL: not known */
 } nlt_api_conf_t;
 
 typedef enum {

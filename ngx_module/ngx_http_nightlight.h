@@ -62,6 +62,7 @@ typedef struct {
 typedef struct {
     ngx_array_t                      stores;   /* of pointers to them */
     ngx_thread_pool_t               *threads;
+    int64_t                          read_ms;  /* when it was */
 } ngx_http_nightlight_main_conf_t;
 
 
@@ -154,6 +155,13 @@ char *ngx_http_nightlight_store(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_nightlight_self(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_nightlight_param_error(ngx_conf_t *cf, ngx_str_t *arg,
     const char *what);
+
+
+/* What this process is; since init_process. */
+extern nlt_api_server_t  ngx_http_nightlight_server;
+
+/* Queries that a worker evaluates at once. */
+#define ngx_http_nightlight_queries_max()  ((ngx_uint_t) ngx_ncpu + 1)
 
 
 /* The environment of core in an nginx process: logs to the cycle's log. */

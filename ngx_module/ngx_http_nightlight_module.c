@@ -37,6 +37,16 @@ static ngx_int_t ngx_http_nightlight_init_process(ngx_cycle_t *cycle);
 static void ngx_http_nightlight_exit_process(ngx_cycle_t *cycle);
 
 
+nlt_api_server_t  ngx_http_nightlight_server;
+
+/*
+ * When the configuration was read for the first time; workers have it from
+ * the master.
+ */
+
+static int64_t  ngx_http_nightlight_started;
+
+
 static ngx_conf_num_bounds_t  ngx_http_nightlight_labels_bounds = {
     ngx_conf_check_num_bounds, 1, 1024
 };
@@ -227,6 +237,12 @@ ngx_http_nightlight_create_main_conf(ngx_conf_t *cf)
         != NGX_OK)
     {
         return NULL;
+    }
+
+    nmcf->read_ms = nlt_now_ms(&ngx_http_nightlight_env);
+
+    if (ngx_http_nightlight_started == 0) {
+        ngx_http_nightlight_started = nmcf->read_ms;
     }
 
     return nmcf;
@@ -545,21 +561,10 @@ ngx_http_nightlight_features(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_nightlight_loc_conf_t *nlcf = conf;
 
-    ngx_str_t   *value;
-    ngx_uint_t   i, j;
-
-    static const struct {
-        ngx_str_t   name;
-        ngx_uint_t  bit;
-    } features[] = {
-        { ngx_string("none"), 0 },
-        { ngx_string("all"), NLT_PQL_F_ALL },
-        { ngx_string("experimental-functions"), NLT_PQL_F_FUNCTIONS },
-        { ngx_string("duration-expr"), NLT_PQL_F_DURATION_EXPR },
-        { ngx_string("extended-range-selectors"), NLT_PQL_F_EXTENDED },
-        { ngx_string("binop-fill-modifiers"), NLT_PQL_F_FILL },
-        { ngx_string("delayed-name-removal"), NLT_PQL_F_DELAYED_NAME }
-    };
+    size_t                    n;
+    ngx_str_t                *value;
+    ngx_uint_t                i, j;
+    const nlt_pql_feature_t  *feature;
 
     if (nlcf->features != NGX_CONF_UNSET_UINT) {
         return "is duplicate";
@@ -567,25 +572,31 @@ ngx_http_nightlight_features(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     nlcf->features = 0;
     value = cf->args->elts;
+    feature = nlt_pql_feature_table(&n);
 
     for (i = 1; i < cf->args->nelts; i++) {
 
-        for (j = 0; j < sizeof(features) / sizeof(features[0]); j++) {
-            if (features[j].name.len == value[i].len
-                && ngx_strncmp(features[j].name.data, value[i].data,
-                               value[i].len)
-                   == 0)
-            {
+        if (ngx_strcmp(value[i].data, "none") == 0) {
+            continue;
+        }
+
+        if (ngx_strcmp(value[i].data, "all") == 0) {
+            nlcf->features |= NLT_PQL_F_ALL;
+            continue;
+        }
+
+        for (j = 0; j < n; j++) {
+            if (ngx_strcmp(value[i].data, feature[j].name) == 0) {
                 break;
             }
         }
 
-        if (j == sizeof(features) / sizeof(features[0])) {
+        if (j == n) {
             return ngx_http_nightlight_param_error(cf, &value[i],
                                                    "unknown feature");
         }
 
-        nlcf->features |= features[j].bit;
+        nlcf->features |= feature[j].bit;
     }
 
     return NGX_CONF_OK;
@@ -596,6 +607,28 @@ static char *
 ngx_http_nightlight_unsupported(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     return "is not supported by this version";
+}
+
+
+static void
+ngx_http_nightlight_init_server(ngx_cycle_t *cycle,
+    ngx_http_nightlight_main_conf_t *nmcf)
+{
+    nlt_api_server_t  *server;
+
+    server = &ngx_http_nightlight_server;
+
+    server->conf_file.len = cycle->conf_file.len;
+    server->conf_file.data = (char *) cycle->conf_file.data;
+    server->cwd.len = cycle->prefix.len
+                      - (cycle->prefix.len > 1);    /* the slash */
+    server->cwd.data = (char *) cycle->prefix.data;
+    server->hostname.len = cycle->hostname.len;
+    server->hostname.data = (char *) cycle->hostname.data;
+    server->t_start_ms = ngx_http_nightlight_started;
+    server->t_config_ms = nmcf->read_ms;
+    server->n_cpus = (unsigned) ngx_ncpu;
+    server->n_queries = (unsigned) ngx_http_nightlight_queries_max();
 }
 
 
@@ -642,6 +675,8 @@ ngx_http_nightlight_init_process(ngx_cycle_t *cycle)
      * A store that cannot be opened is not the end of the worker: nginx has
      * other work, and a worker that exits in init_process is never respawned.
      */
+
+    ngx_http_nightlight_init_server(cycle, nmcf);
 
     ngx_http_nightlight_store_init_process(cycle, nmcf);
 

@@ -405,6 +405,8 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
     conf.lookback_ms = nlcf->lookback;
     conf.features = nlcf->features;
     conf.tenant = 0;
+    conf.store_name = ngx_http_nightlight_str(&nlcf->store->name);
+    conf.server = &ngx_http_nightlight_server;
 
     ngx_http_nightlight_api_request(r, form, nlcf, &req);
 
@@ -493,7 +495,8 @@ ngx_http_nightlight_api_next(void)
     ngx_http_nightlight_job_t  *job;
 
     while (ngx_http_nightlight_n_waiting
-           && ngx_http_nightlight_n_running < (ngx_uint_t) ngx_ncpu + 1)
+           && ngx_http_nightlight_n_running
+              < ngx_http_nightlight_queries_max())
     {
         q = ngx_queue_head(&ngx_http_nightlight_waiting);
         job = ngx_queue_data(q, ngx_http_nightlight_job_t, queue);

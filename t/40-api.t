@@ -136,6 +136,18 @@ answers('query', [query => 'sort(temp{instance="h0"} + on(job) temp{instance='
     . join(',', map { "{\"metric\":{\"job\":\"$_\"},\"value\":[$now,\"4\"]}" }
         qw(api db)) . ']},"warnings":["results truncated due to limit"]}', 1);
 
+for my $stats ('true', 'all', '1', 'false', '"<') {
+    my $r = $t->http('GET', '/api/v1/query?' . form(query => '1', time => 5,
+        stats => $stats))->{body};
+    (my $shown = $stats) =~ s/"/\\\\\\"/;
+    $shown =~ s/</\\u003c/;
+    like($r, qr/,"stats":\{"timings":\{.*\},"samples":\{.*\}\}\}/, "stats=$stats");
+    is($r =~ /"warnings":(.*)\}$/ ? $1 : '', $stats =~ /^(?:true|all)$/ ? ''
+        : "[\"value \\\"$shown\\\" for parameter \\\"stats\\\" is deprecated and "
+        . 'will be rejected in the next major release, use \"true\" or '
+        . '\"all\""]', 'its warning');
+}
+
 # ---- query_range ----
 
 my $no_stamp = sub { invalid($_[0], "cannot parse \"$_[1]\" to a valid "

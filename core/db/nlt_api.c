@@ -9,8 +9,9 @@
 /* Beside the evaluation: parameters, quoted texts, the plan. */
 #define POOL_EXTRA (1u << 20)
 
-/* Texts of one answer. */
-#define TEXT_MAX (1u << 20)
+/* Texts of one answer; and of those that grow with the store or the query. */
+#define TEXT_MAX      (1u << 20)
+#define LONG_TEXT_MAX (64u << 20)
 
 #define GET_POST (NLT_API_M_GET | NLT_API_M_POST)
 #define GET_HEAD (NLT_API_M_GET | NLT_API_M_HEAD)
@@ -42,7 +43,16 @@ static const nlt_api_route_t routes[] = {
     {NLT_API_QUERY, "rules", GET, 0, nlt_api_run_rules},
     {NLT_API_QUERY, "alerts", GET, QUICK, nlt_api_run_alerts},
     {NLT_API_QUERY, "notifications", GET, QUICK, nlt_api_run_notifications},
+    {NLT_API_QUERY, "features", GET, QUICK, nlt_api_run_features},
     {NLT_API_QUERY, "status/buildinfo", GET, QUICK, nlt_api_run_buildinfo},
+    {NLT_API_QUERY, "status/config", GET, QUICK, nlt_api_run_config},
+    {NLT_API_QUERY, "status/flags", GET, QUICK, nlt_api_run_flags},
+    {NLT_API_QUERY, "status/runtimeinfo", GET, QUICK, nlt_api_run_runtimeinfo},
+    {NLT_API_QUERY, "status/walreplay", GET, QUICK, nlt_api_run_walreplay},
+    {NLT_API_QUERY, "status/self_metrics", GET, QUICK,
+     nlt_api_run_self_metrics},
+    {NLT_API_QUERY, "status/tsdb", GET, 0, nlt_api_run_tsdb},
+    {NLT_API_QUERY, "status/tsdb/blocks", GET, 0, nlt_api_run_blocks},
     {NLT_API_STATUS, "healthy", GET_HEAD, QUICK | PLAIN, nlt_api_run_healthy},
     {NLT_API_STATUS, "ready", GET_HEAD, QUICK | PLAIN, nlt_api_run_ready},
     {NLT_API_STATUS, "flush", POST_PUT, QUICK | PLAIN, nlt_api_run_flush},
@@ -348,6 +358,24 @@ nlt_api_data(nlt_api_t *a, const char *json)
     nlt_buf_add_c(&a->text, "{\"status\":\"success\",\"data\":");
     nlt_buf_add_c(&a->text, json);
     nlt_buf_add_byte(&a->text, '}');
+    nlt_api_text(a, 200, "application/json");
+}
+
+nlt_buf_t *
+nlt_api_begin_text(nlt_api_t *a)
+{
+    nlt_buf_reset(&a->text);
+    a->text.max = LONG_TEXT_MAX;
+    return &a->text;
+}
+
+void
+nlt_api_end_text(nlt_api_t *a)
+{
+    if (a->text.rc != NLT_OK) {
+        nlt_api_fail(a, "execution", 422, "the answer would be too long");
+        return;
+    }
     nlt_api_text(a, 200, "application/json");
 }
 

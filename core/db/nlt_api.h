@@ -9,9 +9,10 @@
  *   nlt_api_meta.c   series, labels, label/<name>/values
  *   nlt_api_parse.c  format_query, parse_query
  *   nlt_api_rules.c  targets, rules, alerts and other lists that are empty
- *   nlt_api_admin.c  tsdb/snapshot
- *   nlt_api_delete.c tsdb/delete_series, tsdb/clean_tombstones
- *   nlt_api_text.c   healthy, ready, metrics, buildinfo and other fixed ones
+ *   nlt_api_status.c status/config, flags, runtimeinfo and others of their
+ * kind nlt_api_tsdb.c   status/tsdb, status/tsdb/blocks nlt_api_admin.c
+ * tsdb/snapshot nlt_api_delete.c tsdb/delete_series, tsdb/clean_tombstones
+ *   nlt_api_text.c   healthy, ready, metrics and other fixed ones
  *   nlt_self.c       the list of own metrics, as text and as samples
  *
  * A handler fills a->answer and a->json; it cannot fail, because an error is
@@ -68,7 +69,8 @@ typedef void (*nlt_api_handler_t)(nlt_api_t *a);
 #define NLT_API_M_PUT  8u
 
 /* Of a route. */
-#define NLT_API_QUICK 1u /* no samples, no locks: may run in the event loop   \
+#define NLT_API_QUICK                                                         \
+    1u                   /* no samples, no locks: may run in the event loop   \
                           */
 #define NLT_API_PLAIN 2u /* no JSON, and nothing for browsers: no CORS */
 
@@ -102,6 +104,11 @@ void nlt_api_json(nlt_api_t *a);
 /* 200 and {"status":"success","data":json}. */
 void nlt_api_data(nlt_api_t *a, const char *json);
 
+/* a->text, empty, with room for much; end makes it the body of JSON, 200. */
+nlt_buf_t *nlt_api_begin_text(nlt_api_t *a);
+/* 422 when it did not fit. */
+void nlt_api_end_text(nlt_api_t *a);
+
 /*
  * Opens a->view and has eval() answer from it.  A code other than NLT_OK
  * becomes the answer, with the text of err.  When a block turns out damaged,
@@ -122,6 +129,9 @@ bool nlt_api_parse_params(nlt_api_t *a);
 
 /* The first value of a parameter; data NULL when it is missing. */
 nlt_str_t nlt_api_param(const nlt_api_t *a, const char *name);
+
+/* The same, empty when it is missing. */
+nlt_str_t nlt_api_param_text(const nlt_api_t *a, const char *name);
 
 /* The limit parameter: 0 none.  false: answered (H11). */
 bool nlt_api_param_limit(nlt_api_t *a, size_t *limit);
@@ -151,6 +161,13 @@ const char *nlt_api_integer_error(nlt_str_t s);
  */
 bool nlt_api_check_matches(nlt_api_t *a);
 
+/*
+ * A label name as it may stand in a path: of U__ names "__" is "_" and "_2e_"
+ * is '.'; anything else that is not valid in the scheme leaves the name as it
+ * is.  In the pool, or s.
+ */
+nlt_str_t nlt_api_unescape_name(nlt_pool_t *pool, nlt_str_t s);
+
 /* Handlers: each computes the whole answer of its route, see above. */
 void nlt_api_run_query(nlt_api_t *a);
 void nlt_api_run_query_range(nlt_api_t *a);
@@ -158,6 +175,14 @@ void nlt_api_run_series(nlt_api_t *a);
 void nlt_api_run_labels(nlt_api_t *a);
 void nlt_api_run_label_values(nlt_api_t *a);
 void nlt_api_run_buildinfo(nlt_api_t *a);
+void nlt_api_run_config(nlt_api_t *a);
+void nlt_api_run_flags(nlt_api_t *a);
+void nlt_api_run_runtimeinfo(nlt_api_t *a);
+void nlt_api_run_walreplay(nlt_api_t *a);
+void nlt_api_run_features(nlt_api_t *a);
+void nlt_api_run_self_metrics(nlt_api_t *a);
+void nlt_api_run_tsdb(nlt_api_t *a);
+void nlt_api_run_blocks(nlt_api_t *a);
 void nlt_api_run_empty_list(nlt_api_t *a);
 void nlt_api_run_empty_map(nlt_api_t *a);
 void nlt_api_run_parse_query(nlt_api_t *a);

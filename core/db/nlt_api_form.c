@@ -181,6 +181,14 @@ nlt_api_param(const nlt_api_t *a, const char *name)
 }
 
 nlt_str_t
+nlt_api_param_text(const nlt_api_t *a, const char *name)
+{
+    nlt_str_t s = nlt_api_param(a, name);
+
+    return s.data != NULL ? s : NLT_STR("");
+}
+
+nlt_str_t
 nlt_api_cut(nlt_str_t s)
 {
     return (nlt_str_t){s.len < 500 ? s.len : 500, s.data};
@@ -265,4 +273,46 @@ nlt_api_param_time(nlt_api_t *a, const char *name, int64_t def, int64_t *out)
                       "valid timestamp",
                       name, NLT_FMT(nlt_api_quote(a, s)));
     return false;
+}
+
+nlt_str_t
+nlt_api_unescape_name(nlt_pool_t *pool, nlt_str_t s)
+{
+    char *out = nlt_pool_alloc(pool, s.len + 4);
+    size_t n = 0;
+
+    if (out == NULL || s.len < 3 || memcmp(s.data, "U__", 3) != 0) {
+        return s;
+    }
+    for (size_t i = 3; i < s.len; i++) {
+        uint32_t rune = 0;
+        size_t j;
+
+        if (s.data[i] != '_') {
+            out[n++] = s.data[i];
+            continue;
+        }
+        if (i + 1 < s.len && s.data[i + 1] == '_') {
+            out[n++] = '_';
+            i++;
+            continue;
+        }
+        for (j = i + 1; j < s.len && j - i < 8 && s.data[j] != '_'; j++) {
+            char c = (char) (s.data[j] | 0x20);
+            uint32_t d = c >= '0' && c <= '9'   ? (uint32_t) (c - '0')
+                         : c >= 'a' && c <= 'f' ? (uint32_t) (c - 'a' + 10)
+                                                : 99;
+
+            if (d == 99) {
+                return s;
+            }
+            rune = rune * 16 + d;
+        }
+        if (j >= s.len || s.data[j] != '_' || j == i + 1 || rune > 0x10ffff) {
+            return s;
+        }
+        n += nlt_utf8_encode(out + n, rune);
+        i = j;
+    }
+    return (nlt_str_t){n, out};
 }

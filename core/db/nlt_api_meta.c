@@ -418,56 +418,10 @@ nlt_api_run_labels(nlt_api_t *a)
     run_label_api(a, (nlt_str_t){0, NULL});
 }
 
-/*
- * U__ names: "__" is "_", "_2e_" is '.'; anything else that is not valid in
- * the scheme leaves the name as it is.
- */
-static nlt_str_t
-unescape_name(nlt_api_t *a, nlt_str_t s)
-{
-    char *out = nlt_pool_alloc(&a->pool, s.len + 4);
-    size_t n = 0;
-
-    if (out == NULL || s.len < 3 || memcmp(s.data, "U__", 3) != 0) {
-        return s;
-    }
-    for (size_t i = 3; i < s.len; i++) {
-        uint32_t rune = 0;
-        size_t j;
-
-        if (s.data[i] != '_') {
-            out[n++] = s.data[i];
-            continue;
-        }
-        if (i + 1 < s.len && s.data[i + 1] == '_') {
-            out[n++] = '_';
-            i++;
-            continue;
-        }
-        for (j = i + 1; j < s.len && j - i < 8 && s.data[j] != '_'; j++) {
-            char c = (char) (s.data[j] | 0x20);
-            uint32_t d = c >= '0' && c <= '9'   ? (uint32_t) (c - '0')
-                         : c >= 'a' && c <= 'f' ? (uint32_t) (c - 'a' + 10)
-                                                : 99;
-
-            if (d == 99) {
-                return s;
-            }
-            rune = rune * 16 + d;
-        }
-        if (j >= s.len || s.data[j] != '_' || j == i + 1 || rune > 0x10ffff) {
-            return s;
-        }
-        n += nlt_utf8_encode(out + n, rune);
-        i = j;
-    }
-    return (nlt_str_t){n, out};
-}
-
 void
 nlt_api_run_label_values(nlt_api_t *a)
 {
-    nlt_str_t name = unescape_name(a, a->path_arg);
+    nlt_str_t name = nlt_api_unescape_name(&a->pool, a->path_arg);
 
     if (name.len == 0 || !nlt_utf8_valid(name)) {
         nlt_api_fail(a, "bad_data", 400, "invalid label name: %.*s",

@@ -9,9 +9,6 @@
 #include "nlt_num.h"
 #include "nlt_pql_func.h"
 
-/* As much as the longest text that is all matchers can become. */
-#define ANSWER_MAX (64u << 20)
-
 static void add_node(nlt_buf_t *b, const nlt_pql_node_t *node);
 
 /* "name":value, where name comes with its comma and colon. */
@@ -91,18 +88,13 @@ add_at(nlt_buf_t *b, const nlt_pql_shift_t *shift)
 static void
 add_matchers(nlt_buf_t *b, const nlt_pql_vector_t *v)
 {
-    static const char *const ops[] = {[NLT_MATCH_EQ] = "=",
-                                      [NLT_MATCH_NE] = "!=",
-                                      [NLT_MATCH_RE] = "=~",
-                                      [NLT_MATCH_NRE] = "!~"};
-
     nlt_buf_add_c(b, "\"matchers\":[");
     for (size_t i = 0; i < v->n_matchers; i++) {
         if (i > 0) {
             nlt_buf_add_byte(b, ',');
         }
         add_text(b, "{\"name\":", v->matchers[i].name);
-        add_c(b, ",\"type\":", ops[v->matchers[i].op]);
+        add_c(b, ",\"type\":", nlt_match_op_text(v->matchers[i].op));
         add_text(b, ",\"value\":", v->matchers[i].value);
         nlt_buf_add_byte(b, '}');
     }
@@ -305,7 +297,7 @@ add_node(nlt_buf_t *b, const nlt_pql_node_t *node)
 static nlt_pql_node_t *
 parse(nlt_api_t *a)
 {
-    nlt_str_t text = nlt_api_param(a, "query");
+    nlt_str_t text = nlt_api_param_text(a, "query");
     nlt_pql_node_t *tree = NULL;
     nlt_err_t err;
     nlt_rc_t rc = nlt_pql_parse(&a->pool, text, a->conf.features, &tree, &err);
@@ -321,50 +313,40 @@ parse(nlt_api_t *a)
     return NULL;
 }
 
-/* An answer that may be longer than other short ones. */
-static void
-answer(nlt_api_t *a)
-{
-    if (a->text.rc != NLT_OK) {
-        nlt_api_fail(a, "execution", 422, "the answer would be too long");
-        return;
-    }
-    nlt_api_text(a, 200, "application/json");
-}
-
 void
 nlt_api_run_parse_query(nlt_api_t *a)
 {
     const nlt_pql_node_t *tree = parse(a);
+    nlt_buf_t *b;
 
     if (tree == NULL) {
         return;
     }
-    a->text.max = ANSWER_MAX;
-    nlt_buf_add_c(&a->text, "{\"status\":\"success\",\"data\":");
-    add_node(&a->text, tree);
-    nlt_buf_add_byte(&a->text, '}');
-    answer(a);
+    b = nlt_api_begin_text(a);
+    nlt_buf_add_c(b, "{\"status\":\"success\",\"data\":");
+    add_node(b, tree);
+    nlt_buf_add_byte(b, '}');
+    nlt_api_end_text(a);
 }
 
 void
 nlt_api_run_format_query(nlt_api_t *a)
 {
     const nlt_pql_node_t *tree = parse(a);
-    nlt_buf_t text;
+    nlt_buf_t text, *b;
 
     if (tree == NULL) {
         return;
     }
-    a->text.max = ANSWER_MAX;
-    nlt_buf_init(&text, a->env->mem, ANSWER_MAX);
+    b = nlt_api_begin_text(a);
+    nlt_buf_init(&text, a->env->mem, b->max);
     nlt_pql_pretty(&text, tree);
-    nlt_buf_add_c(&a->text, "{\"status\":\"success\",\"data\":");
-    nlt_json_string(&a->text, nlt_buf_str(&text), true);
-    nlt_buf_add_byte(&a->text, '}');
+    nlt_buf_add_c(b, "{\"status\":\"success\",\"data\":");
+    nlt_json_string(b, nlt_buf_str(&text), true);
+    nlt_buf_add_byte(b, '}');
     if (text.rc != NLT_OK) {
-        a->text.rc = text.rc;
+        b->rc = text.rc;
     }
     nlt_buf_deinit(&text);
-    answer(a);
+    nlt_api_end_text(a);
 }

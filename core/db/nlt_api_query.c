@@ -16,7 +16,7 @@
 static bool
 param_duration(nlt_api_t *a, const char *name, int64_t *out_ns)
 {
-    nlt_str_t s = nlt_api_param(a, name);
+    nlt_str_t s = nlt_api_param_text(a, name);
     nlt_rc_t rc = nlt_time_parse_step(s, out_ns);
 
     if (rc == NLT_OK) {
@@ -151,19 +151,42 @@ name_limit(const nlt_api_t *a, const nlt_pql_query_t *q, nlt_rc_t rc,
     return rc;
 }
 
-/* Adds "results truncated due to limit" in front of the warnings. */
+/* Adds a text in front of the warnings. */
 static bool
-warn_truncated(nlt_api_t *a)
+warn(nlt_api_t *a, nlt_str_t text)
 {
     nlt_annot_t *w = nlt_pool_alloc(&a->pool, sizeof(*w));
 
     if (w == NULL) {
         return false;
     }
-    w->text = NLT_STR("results truncated due to limit");
+    w->text = text;
     w->next = a->annots.warnings;
     a->annots.warnings = w;
     return true;
+}
+
+/* Any value of `stats` asks for them; two are meant to. */
+static bool
+warn_stats(nlt_api_t *a)
+{
+    nlt_str_t s = nlt_api_param(a, "stats");
+    nlt_buf_t b;
+    nlt_str_t text;
+
+    if (s.len == 0 || nlt_str_eq(s, NLT_STR("true"))
+        || nlt_str_eq(s, NLT_STR("all"))) {
+        return true;
+    }
+    nlt_buf_init(&b, a->env->mem, 8192);
+    nlt_buf_addf(&b,
+                 "value %.*s for parameter \"stats\" is deprecated and will "
+                 "be rejected in the next major release, use \"true\" or "
+                 "\"all\"",
+                 NLT_FMT(nlt_api_quote(a, s)));
+    text = nlt_pool_str(&a->pool, nlt_buf_str(&b));
+    nlt_buf_deinit(&b);
+    return text.data != NULL && warn(a, text);
 }
 
 typedef struct {
@@ -196,9 +219,12 @@ run_eval(nlt_api_t *a, void *ctx, nlt_err_t *err)
     if (r->limit > 0 && value->n_series > r->limit
         && value->type != NLT_VALUE_SCALAR) {
         value->n_series = r->limit;
-        if (!warn_truncated(a)) {
+        if (!warn(a, NLT_STR("results truncated due to limit"))) {
             return NLT_ENOMEM;
         }
+    }
+    if (!warn_stats(a)) {
+        return NLT_ENOMEM;
     }
     a->json.kind = NLT_JSON_VALUE;
     a->json.value = value;
@@ -213,7 +239,7 @@ run(nlt_api_t *a, nlt_pql_query_t *q, size_t limit)
 {
     run_t r = {q, limit};
 
-    q->text = nlt_api_param(a, "query");
+    q->text = nlt_api_param_text(a, "query");
     q->subquery_step_ms = 60 * 1000;
     q->samples_max = a->conf.samples_max;
     q->series_max = a->conf.series_max;
@@ -242,7 +268,7 @@ nlt_api_run_query(nlt_api_t *a)
 static bool
 required_time(nlt_api_t *a, const char *name, int64_t *out)
 {
-    nlt_str_t s = nlt_api_param(a, name);
+    nlt_str_t s = nlt_api_param_text(a, name);
 
     if (s.len > 0 && nlt_time_parse_instant(s, out) == NLT_OK) {
         return true;

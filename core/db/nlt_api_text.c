@@ -4,21 +4,6 @@
 #include "nlt_api.h"
 #include "nlt_num.h"
 
-/*
- * The version whose API this is: clients gate features on it (Grafana sends
- * match[] to labels from 2.24 on).  Which program answers stands in branch.
- */
-#define API_VERSION "3.5.0"
-
-void
-nlt_api_run_buildinfo(nlt_api_t *a)
-{
-    nlt_api_data(a, "{\"version\":\"" API_VERSION "\",\"revision\":\"\","
-                    "\"branch\":\"nightlight-" NLT_VERSION "\","
-                    "\"buildUser\":\"\",\"buildDate\":\"\","
-                    "\"goVersion\":\"\"}");
-}
-
 void
 nlt_api_run_empty_list(nlt_api_t *a)
 {

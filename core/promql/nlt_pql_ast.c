@@ -1,8 +1,9 @@
 /*
- * nlt_pql_ast.c - names of operators, aggregations and types.
+ * nlt_pql_ast.c - names of operators, aggregations, types and features.
  */
 #include "nlt_pql_ast.h"
 #include "nlt_pql_lex.h"
+#include "nlt_pql_parse.h"
 
 const char *
 nlt_pql_op_text(nlt_pql_op_t op)
@@ -56,4 +57,19 @@ nlt_pql_unparen(nlt_pql_node_t *node)
         node = node->u.paren;
     }
     return node;
+}
+
+const nlt_pql_feature_t *
+nlt_pql_feature_table(size_t *n)
+{
+    static const nlt_pql_feature_t table[] = {
+        {"binop-fill-modifiers", NLT_PQL_F_FILL},
+        {"delayed-name-removal", NLT_PQL_F_DELAYED_NAME},
+        {"duration-expr", NLT_PQL_F_DURATION_EXPR},
+        {"experimental-functions", NLT_PQL_F_FUNCTIONS},
+        {"extended-range-selectors", NLT_PQL_F_EXTENDED},
+    };
+
+    *n = NLT_COUNT(table);
+    return table;
 }

@@ -24,6 +24,15 @@ typedef enum {
     NLT_PQL_F_ALL = 31
 } nlt_pql_features_t;
 
+/* Their names, as Prometheus has them behind "promql-"; sorted. */
+typedef struct {
+    const char *name;
+    unsigned bit;
+} nlt_pql_feature_t;
+
+/* All of them. */
+const nlt_pql_feature_t *nlt_pql_feature_table(size_t *n);
+
 /* Prometheus's defaults: duration expressions on, the rest off. */
 #define NLT_PQL_F_DEFAULT NLT_PQL_F_DURATION_EXPR
 

@@ -330,6 +330,12 @@ show_progress(const char *trouble, nlt_store_status_t *st)
     }
 }
 
+const nlt_store_conf_t *
+nlt_store_conf(const nlt_store_t *s)
+{
+    return &s->conf;
+}
+
 void
 nlt_store_status(nlt_store_t *s, nlt_store_status_t *out)
 {

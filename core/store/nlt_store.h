@@ -125,6 +125,9 @@ nlt_ingest_t *nlt_store_ingest(nlt_store_t *s);
 /* The control page, or NULL while not ready: counters. */
 nlt_head_ctl_t *nlt_store_ctl(nlt_store_t *s);
 
+/* What it was opened with; its strings live as long as the store.  [any] */
+const nlt_store_conf_t *nlt_store_conf(const nlt_store_t *s);
+
 /* Gauges for /metrics; cheap. */
 typedef struct {
     uint64_t head_bytes;   /* reserved head files */
@@ -250,6 +253,12 @@ bool nlt_view_again(nlt_view_t *v);
 NLT_CHECKED nlt_rc_t nlt_view_warnings(const nlt_view_t *v, nlt_pool_t *pool,
                                        nlt_str_t **out, size_t *n,
                                        nlt_err_t *err);
+
+/* Blocks of the view, those that are left out included. */
+size_t nlt_view_n_blocks(const nlt_view_t *v);
+
+/* What block i says of itself; NULL when it is left out. */
+const nlt_block_meta_t *nlt_view_block_meta(const nlt_view_t *v, size_t i);
 
 /* Lets go of arenas and blocks.  All sets are closed.  [any thread] */
 void nlt_view_close(nlt_view_t *v);

@@ -140,6 +140,20 @@ nlt_view_misses(nlt_view_t *v, int64_t t_min, int64_t t_max)
     }
 }
 
+size_t
+nlt_view_n_blocks(const nlt_view_t *v)
+{
+    return list_of(v)->n;
+}
+
+const nlt_block_meta_t *
+nlt_view_block_meta(const nlt_view_t *v, size_t i)
+{
+    return v->marks[i] & NLT_VIEW_OUT
+               ? NULL
+               : nlt_block_meta(list_of(v)->v[i]->block);
+}
+
 /* ---- damage ---- */
 
 nlt_rc_t

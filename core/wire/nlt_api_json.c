@@ -53,12 +53,14 @@ html_rune(nlt_buf_t *b, nlt_str_t rest)
 }
 
 void
-nlt_json_string(nlt_buf_t *b, nlt_str_t s, bool html)
+nlt_json_chars(nlt_buf_t *b, nlt_str_t s, bool html)
 {
     size_t run = 0; /* start of bytes that need no escape */
     size_t i = 0;
 
-    nlt_buf_add_byte(b, '"');
+    if (s.len == 0) {
+        return;
+    }
     while (i < s.len) {
         unsigned char c = (unsigned char) s.data[i];
         bool plain = c >= 0x20 && c != '"' && c != '\\';
@@ -80,6 +82,13 @@ nlt_json_string(nlt_buf_t *b, nlt_str_t s, bool html)
         run = i;
     }
     nlt_buf_add(b, s.data + run, i - run);
+}
+
+void
+nlt_json_string(nlt_buf_t *b, nlt_str_t s, bool html)
+{
+    nlt_buf_add_byte(b, '"');
+    nlt_json_chars(b, s, html);
     nlt_buf_add_byte(b, '"');
 }
 

@@ -70,6 +70,9 @@ NLT_CHECKED nlt_rc_t nlt_json_stream_take(nlt_json_stream_t *s, char *out,
  * UTF-8, as Go's encoding/json. */
 void nlt_json_string(nlt_buf_t *b, nlt_str_t s, bool html);
 
+/* The same without the quotes. */
+void nlt_json_chars(nlt_buf_t *b, nlt_str_t s, bool html);
+
 /* Appends {"a":"b",...}. */
 void nlt_json_labels(nlt_buf_t *b, nlt_labels_t labels);
 
