@@ -23,6 +23,7 @@ typedef struct {
     nlt_ingest_req_t                *ingest;
     ngx_event_t                      event;
     ngx_http_nightlight_waiter_t     waiter;     /* for a sync */
+    int                              version;    /* of remote_write */
 
     /* of a body that lies in a file */
     ngx_thread_task_t               *task;
@@ -36,6 +37,8 @@ typedef struct {
 
 
 static void ngx_http_nightlight_write_body(ngx_http_request_t *r);
+static ngx_int_t ngx_http_nightlight_write_stats(ngx_http_request_t *r,
+    nlt_ingest_result_t *res);
 static void ngx_http_nightlight_write_read(void *data, ngx_log_t *log);
 static void ngx_http_nightlight_write_read_done(ngx_event_t *ev);
 static void ngx_http_nightlight_write_begin(
@@ -45,8 +48,8 @@ static void ngx_http_nightlight_write_step(
 static void ngx_http_nightlight_write_timer(ngx_event_t *ev);
 static void ngx_http_nightlight_write_wake(void *data);
 static void ngx_http_nightlight_write_expire(void *data, const char *why);
-static void ngx_http_nightlight_write_finish(ngx_http_request_t *r,
-    nlt_ingest_result_t *res);
+static void ngx_http_nightlight_write_finish(
+    ngx_http_nightlight_write_ctx_t *ctx, nlt_ingest_result_t *res);
 static void ngx_http_nightlight_write_cleanup(void *data);
 
 
@@ -87,10 +90,12 @@ ngx_http_nightlight_header(ngx_http_request_t *r, const char *name)
 ngx_int_t
 ngx_http_nightlight_write_handler(ngx_http_request_t *r)
 {
-    int        version;
-    nlt_err_t  err;
-    ngx_int_t  rc;
-    ngx_str_t  type, encoding;
+    int                               version;
+    nlt_err_t                         err;
+    ngx_int_t                         rc;
+    ngx_str_t                         type, encoding;
+    nlt_ingest_result_t               none;
+    ngx_http_nightlight_write_ctx_t  *ctx;
 
     if (r != r->main) {
         return ngx_http_nightlight_subrequest(r);
@@ -118,11 +123,27 @@ ngx_http_nightlight_write_handler(ngx_http_request_t *r)
                          &version, &err)
         != NLT_OK)
     {
+        ngx_memzero(&none, sizeof(nlt_ingest_result_t));
+
+        if (version == 2
+            && ngx_http_nightlight_write_stats(r, &none) != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
         return ngx_http_nightlight_send_text(r,
                                           NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
                                           (nlt_str_t) { err.len, err.text },
                                           0);
     }
+
+    ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_nightlight_write_ctx_t));
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->version = version;
+    ngx_http_set_ctx(r, ctx, ngx_http_nightlight_module);
 
     rc = ngx_http_read_client_request_body(r, ngx_http_nightlight_write_body);
 
@@ -140,10 +161,10 @@ ngx_http_nightlight_write_body(ngx_http_request_t *r)
     ngx_http_nightlight_write_ctx_t  *ctx;
     ngx_http_nightlight_main_conf_t  *nmcf;
 
-    ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_nightlight_write_ctx_t));
+    ctx = ngx_http_get_module_ctx(r, ngx_http_nightlight_module);
     cln = ngx_http_cleanup_add(r, 0);
 
-    if (ctx == NULL || cln == NULL) {
+    if (cln == NULL) {
         ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return;
     }
@@ -161,8 +182,6 @@ ngx_http_nightlight_write_body(ngx_http_request_t *r)
 
     cln->handler = ngx_http_nightlight_write_cleanup;
     cln->data = ctx;
-
-    ngx_http_set_ctx(r, ctx, ngx_http_nightlight_module);
 
     rc = ngx_http_nightlight_body(r, &body, &size);
 
@@ -298,7 +317,7 @@ ngx_http_nightlight_write_begin(ngx_http_nightlight_write_ctx_t *ctx,
                                "the store cannot be opened");
         }
 
-        ngx_http_nightlight_write_finish(ctx->request, &res);
+        ngx_http_nightlight_write_finish(ctx, &res);
         return;
     }
 
@@ -308,6 +327,7 @@ ngx_http_nightlight_write_begin(ngx_http_nightlight_write_ctx_t *ctx,
     conf.decoded_max = ctx->conf->decoded_max;
     conf.tenant = 0;
     conf.sync = ctx->conf->store->wal_sync == NLT_WAL_SYNC_ALWAYS;
+    conf.version = ctx->version;
 
     ctx->owner = ingest;
 
@@ -322,7 +342,7 @@ ngx_http_nightlight_write_begin(ngx_http_nightlight_write_ctx_t *ctx,
         res.retry_after_s = 1;
         (void) nlt_err_set(&res.err, rc, "%s", nlt_rc_text(rc));
 
-        ngx_http_nightlight_write_finish(ctx->request, &res);
+        ngx_http_nightlight_write_finish(ctx, &res);
         return;
     }
 
@@ -398,7 +418,7 @@ ngx_http_nightlight_write_step(ngx_http_nightlight_write_ctx_t *ctx)
 
     ctx->ingest = NULL;
 
-    ngx_http_nightlight_write_finish(ctx->request, &res);
+    ngx_http_nightlight_write_finish(ctx, &res);
 }
 
 
@@ -440,18 +460,64 @@ ngx_http_nightlight_write_expire(void *data, const char *why)
     nlt_ingest_expire(ctx->ingest, why, &res);
     ctx->ingest = NULL;
 
-    ngx_http_nightlight_write_finish(ctx->request, &res);
+    ngx_http_nightlight_write_finish(ctx, &res);
 
     ngx_http_run_posted_requests(c);
 }
 
 
-static void
-ngx_http_nightlight_write_finish(ngx_http_request_t *r,
+/* What was written, to a 2.0 sender. */
+
+static ngx_int_t
+ngx_http_nightlight_write_stats(ngx_http_request_t *r,
     nlt_ingest_result_t *res)
 {
-    ngx_int_t   rc;
-    ngx_uint_t  level;
+    size_t        i;
+    u_char        value[NGX_INT64_LEN + 1];
+    const char   *names[] = { "X-Prometheus-Remote-Write-Samples-Written",
+                              "X-Prometheus-Remote-Write-Histograms-Written",
+                              "X-Prometheus-Remote-Write-Exemplars-Written" };
+    uint64_t      values[] = { res->written_samples, res->written_histograms,
+                               res->written_exemplars };
+
+    for (i = 0; i < 3; i++) {
+
+        *ngx_sprintf(value, "%uL", values[i]) = '\0';
+
+        if (ngx_http_nightlight_add_header(r, names[i], (char *) value)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_nightlight_write_finish(ngx_http_nightlight_write_ctx_t *ctx,
+    nlt_ingest_result_t *res)
+{
+    nlt_str_t            text;
+    ngx_int_t            rc;
+    ngx_uint_t           level;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    if (res->skipped_histograms) {
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "nightlight: %uL native histograms of a remote_write "
+                      "request are not stored yet", res->skipped_histograms);
+    }
+
+    if (ctx->version == 2
+        && ngx_http_nightlight_write_stats(r, res) != NGX_OK)
+    {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
 
     if (res->status == NGX_HTTP_NO_CONTENT) {
         r->headers_out.status = NGX_HTTP_NO_CONTENT;
@@ -464,13 +530,26 @@ ngx_http_nightlight_write_finish(ngx_http_request_t *r,
 
     level = res->status < 500 ? NGX_LOG_INFO : NGX_LOG_ERR;
 
-    ngx_log_error(level, r->connection->log, 0,
-                  "nightlight: remote_write refused with %d: %s", res->status,
-                  res->err.text);
+    if (res->written_samples) {
+        ngx_log_error(level, r->connection->log, 0,
+                      "nightlight: remote_write refused in part, %uL samples "
+                      "were taken: %s", res->written_samples, res->err.text);
 
-    rc = ngx_http_nightlight_send_text(r, res->status,
-                            (nlt_str_t) { res->err.len, res->err.text },
-                            res->retry_after_s);
+    } else {
+        ngx_log_error(level, r->connection->log, 0,
+                      "nightlight: remote_write refused with %d: %s",
+                      res->status, res->err.text);
+    }
+
+    text.len = res->err.len;
+    text.data = res->err.text;
+
+    if (res->text.len) {
+        text = res->text;
+    }
+
+    rc = ngx_http_nightlight_send_text(r, res->status, text,
+                                       res->retry_after_s);
     ngx_http_finalize_request(r, rc);
 }
 

@@ -82,9 +82,6 @@ for my $case (
         . 'application/x-protobuf;proto content-type'],
     ['application/x-protobuf;proto=no.such', undef,
         qr/unknown type for remote write protobuf message no\.such/],
-    ['application/x-protobuf;proto=io.prometheus.write.v2.Request', undef,
-        'io.prometheus.write.v2.Request protobuf message is not accepted by '
-        . 'this server; only accepts prometheus.WriteRequest'],
     [undef, 'gzip', 'gzip encoding (compression) is not accepted by this '
         . 'server; only snappy is acceptable'],
     [undef, 'deflate', 'deflate encoding (compression) is not accepted by '

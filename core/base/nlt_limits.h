@@ -14,6 +14,10 @@
 #define NLT_WRITE_BODY_MAX    (32u << 20)
 #define NLT_WRITE_DECODED_MAX (32u << 20)
 
+/* Symbols of one remote_write 2.0 request: each costs 24 bytes while it is
+ * worked on, and may come in two. */
+#define NLT_RW2_SYMBOLS_MAX (1u << 20)
+
 /* Labels of one series and bytes of one label: defaults of directives. */
 #define NLT_LABELS_PER_SERIES_DEFAULT 64u
 #define NLT_LABEL_NAME_BYTES_DEFAULT  1024u

@@ -56,12 +56,24 @@ add(list_t *l, bool counter, const char *name, double value, const char *help)
 #define SELF_aliases_created                                                  \
     "nightlight_series_aliases_total",                                        \
         "Other spellings of known label sets remembered.", 1
+#define SELF_series_invalid                                                   \
+    "nightlight_series_invalid_total",                                        \
+        "Series in requests whose labels are not valid.", 1
+#define SELF_histograms_not_stored                                            \
+    "nightlight_histograms_not_stored_total",                                 \
+        "Valid native histograms received, which are not stored yet.", 1
+#define SELF_histograms_invalid                                               \
+    "nightlight_histograms_invalid_total",                                    \
+        "Native histograms refused because they are not valid.", 1
 #define SELF_requests_ok                                                      \
     "nightlight_write_requests_ok_total",                                     \
         "remote_write requests acknowledged.", 1
 #define SELF_requests_refused                                                 \
     "nightlight_write_requests_refused_total",                                \
         "remote_write requests refused with 4xx.", 1
+#define SELF_requests_partial                                                 \
+    "nightlight_write_requests_partial_total",                                \
+        "remote_write 2.0 requests of which a part was refused with 400.", 1
 #define SELF_requests_failed                                                  \
     "nightlight_write_requests_failed_total",                                 \
         "remote_write requests answered with 5xx.", 1

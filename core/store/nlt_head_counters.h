@@ -26,8 +26,12 @@
     X(series_carried) /* taken over from the previous arena */                \
     X(series_refused)                                                         \
     X(aliases_created)                                                        \
+    X(series_invalid)        /* in requests: with labels that are not */      \
+    X(histograms_not_stored) /* native ones, valid */                         \
+    X(histograms_invalid)                                                     \
     X(requests_ok)                                                            \
     X(requests_refused)                                                       \
+    X(requests_partial) /* 2.0: some of it refused */                         \
     X(requests_failed)                                                        \
     X(bytes_received) /* compressed bodies */                                 \
     X(bytes_decoded)                                                          \

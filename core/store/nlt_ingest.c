@@ -1,16 +1,14 @@
 /*
- * nlt_ingest.c - the request as a state machine, and its answer.
+ * nlt_ingest.c - the request as a state machine.
  *
- *   BEGUN --decode--> LOADING --batch--> REGISTERING --append, log--> ...
- *                                                  last one: [SYNCING] 204
+ *   BEGUN --decode--> [SCANNING] LOADING --batch--> REGISTERING --append,
+ *                      2.0                          log--> ...
+ *                                                  last one: [SYNCING] answer
  *
  * First walk: batches are loaded and checked, nothing else.  If the first
  * batch is the whole request it is applied as it is; otherwise the walk
  * begins again, and each batch is loaded and applied.
  */
-#include <stdarg.h>
-#include <stdio.h>
-
 #include "nlt_ingest_priv.h"
 
 /* How long a request waits for an arena while one is being sealed. */
@@ -19,14 +17,6 @@
 /* The helper looks every second at least. */
 #define ROOM_WAIT_NS  INT64_C(1500000000)
 #define ROOM_PAUSE_MS 5
-
-#define RETRY_SOON_S  1
-#define RETRY_LATER_S 5
-
-/* Labels and bytes of each that a message about a series shows. */
-#define SHOWN_LABELS 24
-#define SHOWN_BYTES  128
-#define SHOWN_TEXT   600
 
 /* Decoding this much took long enough for one call. */
 #define DECODE_SLICE (4u << 20)
@@ -53,6 +43,19 @@ nlt_ingest_scratch_take(nlt_ingest_t *in)
 }
 
 static void
+free_symbols(nlt_ingest_t *in, nlt_ingest_scratch_t *s)
+{
+    const nlt_mem_t *mem = in->env->mem;
+
+    nlt_mem_free(mem, s->symbol_v, s->symbols_cap * sizeof(*s->symbol_v));
+    nlt_mem_free(mem, s->symbol_keys,
+                 s->symbols_cap * sizeof(*s->symbol_keys));
+    s->symbol_v = NULL;
+    s->symbol_keys = NULL;
+    s->symbols_cap = 0;
+}
+
+static void
 scratch_free(nlt_ingest_t *in, nlt_ingest_scratch_t *s)
 {
     const nlt_mem_t *mem = in->env->mem;
@@ -64,6 +67,9 @@ scratch_free(nlt_ingest_t *in, nlt_ingest_scratch_t *s)
     nlt_mem_free(mem, s->samples, s->samples_cap * sizeof(*s->samples));
     nlt_mem_free(mem, s->labels, s->labels_cap * sizeof(*s->labels));
     nlt_mem_free(mem, s->decoded, s->decoded_cap);
+    free_symbols(in, s);
+    nlt_mem_free(mem, s->refs, s->refs_cap * sizeof(*s->refs));
+    nlt_mem_free(mem, s->ref_keys, s->refs_cap * sizeof(*s->ref_keys));
     nlt_buf_deinit(&s->canonical);
     nlt_mem_free(mem, s, sizeof(*s));
 }
@@ -80,13 +86,15 @@ nlt_ingest_scratch_give(nlt_ingest_t *in, nlt_ingest_scratch_t *s)
         s->decoded = NULL;
         s->decoded_cap = 0;
     }
+    if (s->symbols_cap > NLT_INGEST_KEEP_SYMBOLS) {
+        free_symbols(in, s);
+    }
     in->spare = s;
 }
 
-/* An array of at least `need` elements, doubled up to NLT_INGEST_BATCH. */
-static bool
-grow(nlt_ingest_t *in, void **p, size_t *cap, size_t used, size_t need,
-     size_t size)
+bool
+nlt_ingest_grow(nlt_ingest_t *in, void **p, size_t *cap, size_t used,
+                size_t need, size_t size)
 {
     size_t to = *cap ? *cap : 1024;
     void *bigger;
@@ -115,16 +123,16 @@ nlt_ingest_room(nlt_ingest_t *in, nlt_ingest_scratch_t *s, size_t n_series,
 
     if (nlt_unlikely(s->n_series + n_series > s->series_cap)) {
         p = s->series;
-        if (!grow(in, &p, &s->series_cap, s->n_series, s->n_series + n_series,
-                  sizeof(*s->series))) {
+        if (!nlt_ingest_grow(in, &p, &s->series_cap, s->n_series,
+                             s->n_series + n_series, sizeof(*s->series))) {
             return false;
         }
         s->series = p;
     }
     if (nlt_unlikely(s->n_samples + n_samples > s->samples_cap)) {
         p = s->samples;
-        if (!grow(in, &p, &s->samples_cap, s->n_samples,
-                  s->n_samples + n_samples, sizeof(*s->samples))) {
+        if (!nlt_ingest_grow(in, &p, &s->samples_cap, s->n_samples,
+                             s->n_samples + n_samples, sizeof(*s->samples))) {
             return false;
         }
         s->samples = p;
@@ -140,7 +148,7 @@ nlt_ingest_label_room(nlt_ingest_t *in, nlt_ingest_scratch_t *s, size_t n)
     if (nlt_likely(n <= s->labels_cap)) {
         return true;
     }
-    if (!grow(in, &p, &s->labels_cap, 0, n, sizeof(*s->labels))) {
+    if (!nlt_ingest_grow(in, &p, &s->labels_cap, 0, n, sizeof(*s->labels))) {
         return false;
     }
     s->labels = p;
@@ -148,72 +156,6 @@ nlt_ingest_label_room(nlt_ingest_t *in, nlt_ingest_scratch_t *s, size_t n)
 }
 
 /* ---- answers ---- */
-
-/* Labels of a series as {a="b"}, cut to SHOWN_TEXT bytes. */
-static void
-describe(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
-         char text[SHOWN_TEXT + 4])
-{
-    nlt_label_t v[SHOWN_LABELS];
-    nlt_rw_series_t series;
-    bool cut = false;
-    nlt_buf_t b;
-    nlt_str_t dup;
-    size_t n;
-
-    text[0] = '\0';
-    if (nlt_rw_series_parse((nlt_str_t){e->body_len, e->body}, r->s->gather,
-                            sizeof(r->s->gather), &series, NULL)
-        != NLT_OK) {
-        return;
-    }
-    n = nlt_rw_labels_peek(&series, v, SHOWN_LABELS);
-    cut = n < series.n_labels;
-    for (size_t i = 0; i < n; i++) {
-        if (v[i].name.len > SHOWN_BYTES || v[i].value.len > SHOWN_BYTES) {
-            v[i].name.len =
-                v[i].name.len < SHOWN_BYTES ? v[i].name.len : SHOWN_BYTES;
-            v[i].value.len =
-                v[i].value.len < SHOWN_BYTES ? v[i].value.len : SHOWN_BYTES;
-            cut = true;
-        }
-    }
-    n = nlt_labels_normalize(v, n, &dup);
-    nlt_buf_init(&b, r->in->env->mem, 64u << 10);
-    nlt_labels_print(&b, (nlt_labels_t){v, n});
-    (void) snprintf(text, SHOWN_TEXT, "%.*s", NLT_FMT(nlt_buf_str(&b)));
-    if (cut || b.len >= SHOWN_TEXT) {
-        memcpy(text + strlen(text), "...", 4);
-    }
-    nlt_buf_deinit(&b);
-}
-
-nlt_rc_t
-nlt_ingest_refuse(nlt_ingest_req_t *r, int status, nlt_rc_t rc,
-                  const nlt_ingest_series_t *about, const char *fmt, ...)
-{
-    nlt_head_counters_t *c = &r->in->ctl->counters;
-    char what[400], series[SHOWN_TEXT + 4];
-    va_list ap;
-
-    va_start(ap, fmt);
-    (void) vsnprintf(what, sizeof(what), fmt, ap);
-    va_end(ap);
-    if (about != NULL) {
-        describe(r, about, series);
-        (void) nlt_err_set(&r->res.err, rc, "%s for series %s", what, series);
-    } else {
-        (void) nlt_err_set(&r->res.err, rc, "%s", what);
-    }
-    r->res.status = status;
-    r->res.retry_after_s = status != 503         ? 0
-                           : rc == NLT_ENOTREADY ? RETRY_SOON_S
-                                                 : RETRY_LATER_S;
-    nlt_ingest_count(status < 500 ? &c->requests_refused : &c->requests_failed,
-                     1);
-    r->phase = NLT_INGEST_FINISHED;
-    return NLT_ECANCELED;
-}
 
 static nlt_rc_t
 refuse_not_ready(nlt_ingest_req_t *r)
@@ -249,6 +191,42 @@ head_is_open(const nlt_ingest_t *in)
     return atomic_load_explicit(&in->ctl->state, memory_order_acquire)
                == NLT_HEAD_OPEN
            && !nlt_head_is_dead(in->head);
+}
+
+/* The batch is empty and begins where the walk is. */
+static void
+begin_batch(nlt_ingest_req_t *r)
+{
+    r->s->n_series = 0;
+    r->s->n_samples = 0;
+    r->registered = 0;
+    r->done = 0;
+    r->checked = false;
+    if (nlt_unlikely(r->s->any_bad)) {
+        memset(r->s->bad, 0, sizeof(r->s->bad));
+        r->s->any_bad = false;
+    }
+    r->batch = r->at;
+    r->phase = NLT_INGEST_LOADING;
+}
+
+/* The walk begins, or begins again. */
+static void
+begin_walk(nlt_ingest_req_t *r)
+{
+    nlt_str_t request = {r->res.decoded_bytes, r->s->decoded};
+
+    r->at = (nlt_ingest_cursor_t){.left = 0};
+    r->eof = false;
+    r->checked = false;
+    r->faults.len = 0;
+    if (r->conf.version == 2) {
+        nlt_rw2_walk_init(&r->at.walk2, request, r->s->refs,
+                          (uint32_t) r->s->refs_cap);
+    } else {
+        nlt_rw_walk_init(&r->at.walk, request, r->s->gather,
+                         sizeof(r->s->gather));
+    }
 }
 
 static nlt_rc_t
@@ -289,36 +267,41 @@ decode(nlt_ingest_req_t *r)
     }
     nlt_ingest_count(&in->ctl->counters.bytes_decoded, n);
     r->res.decoded_bytes = n;
-    nlt_rw_walk_init(&r->at.walk, (nlt_str_t){n, s->decoded}, s->gather,
-                     sizeof(s->gather));
-    r->batch = r->at;
-    r->phase = NLT_INGEST_LOADING;
+    if (r->conf.version == 2) {
+        nlt_rw2_scan_init(&r->scan, (nlt_str_t){n, s->decoded});
+        r->phase = NLT_INGEST_SCANNING;
+    } else {
+        begin_walk(r);
+        begin_batch(r);
+    }
     return n > DECODE_SLICE ? NLT_AGAIN : NLT_OK;
 }
 
-/* The batch is empty and begins where the walk is. */
-static void
-begin_batch(nlt_ingest_req_t *r)
-{
-    r->s->n_series = 0;
-    r->s->n_samples = 0;
-    r->registered = 0;
-    r->done = 0;
-    r->batch = r->at;
-    r->phase = NLT_INGEST_LOADING;
-}
-
-/* The batch is loaded again; what was appended of it stays appended. */
+/*
+ * The batch is loaded again; what was appended of it stays appended, and what
+ * a whole check has found stays found.
+ */
 static void
 reload_batch(nlt_ingest_req_t *r)
 {
-    size_t done = r->done;
+    nlt_ingest_found_t found = r->at.found;
 
     r->at = r->batch;
+    if (r->checked) {
+        r->at.found = found;
+    } else {
+        r->faults.len = r->at.found.faults_size;
+        if (r->s->any_bad) {
+            memset(r->s->bad, 0, sizeof(r->s->bad));
+            r->s->any_bad = false;
+        }
+    }
     r->eof = false;
     r->arena_no = 0;
-    begin_batch(r);
-    r->done = done;
+    r->s->n_series = 0;
+    r->s->n_samples = 0;
+    r->registered = 0;
+    r->phase = NLT_INGEST_LOADING;
 }
 
 /*
@@ -372,6 +355,7 @@ load(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev)
     if (rc != NLT_OK) {
         return rc;
     }
+    r->checked = r->conf.version == 2;
     if (r->applying || (r->eof && r->n_batches == 0)) {
         r->applying = true;
         r->phase = NLT_INGEST_REGISTERING;
@@ -380,23 +364,10 @@ load(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev)
     r->n_batches++;
     if (r->eof) {
         /* All is well: once more from the start, and apply. */
-        r->at = (nlt_ingest_cursor_t){.left = 0};
-        nlt_rw_walk_init(&r->at.walk,
-                         (nlt_str_t){r->res.decoded_bytes, r->s->decoded},
-                         r->s->gather, sizeof(r->s->gather));
-        r->eof = false;
+        begin_walk(r);
         r->applying = true;
     }
     begin_batch(r);
-    return NLT_OK;
-}
-
-static nlt_rc_t
-accept(nlt_ingest_req_t *r)
-{
-    r->res.status = 204;
-    nlt_ingest_count(&r->in->ctl->counters.requests_ok, 1);
-    r->phase = NLT_INGEST_FINISHED;
     return NLT_OK;
 }
 
@@ -405,9 +376,8 @@ finish(nlt_ingest_req_t *r)
 {
     nlt_ingest_t *in = r->in;
 
-    r->res.series = r->at.walk.n_series;
-    r->res.skipped_series = r->at.n_skipped;
-    r->res.skipped_histograms = r->at.n_histograms;
+    r->res.series =
+        r->conf.version == 2 ? r->at.walk2.n_series : r->at.walk.n_series;
     if (!head_is_open(in)) {
         /* The log may have been replayed before we wrote to it. */
         return refuse_not_ready(r);
@@ -421,7 +391,7 @@ finish(nlt_ingest_req_t *r)
         return refuse_failed_log(r);
     }
     if (r->last_write == 0) {
-        return accept(r);
+        return nlt_ingest_accept(r);
     }
     nlt_ingest_count(&in->ctl->counters.wal_sync_waits, 1);
     nlt_ingest_scratch_give(in, r->s);
@@ -452,7 +422,7 @@ settle(nlt_ingest_req_t *r)
                          "it",
                          (unsigned long long) r->logged_no);
     }
-    return rc == NLT_OK ? accept(r)
+    return rc == NLT_OK ? nlt_ingest_accept(r)
                         : nlt_ingest_refuse(r, 500, rc, NULL, "%s", err.text);
 }
 
@@ -534,6 +504,14 @@ step(nlt_ingest_req_t *r)
     if (r->phase == NLT_INGEST_BEGUN) {
         return decode(r);
     }
+    if (r->phase == NLT_INGEST_SCANNING) {
+        rc = nlt_ingest_scan(r);
+        if (rc == NLT_OK) {
+            begin_walk(r);
+            begin_batch(r);
+        }
+        return rc;
+    }
     if (r->phase == NLT_INGEST_SYNCING) {
         return settle(r);
     }
@@ -599,6 +577,7 @@ nlt_ingest_cancel(nlt_ingest_req_t *r)
     if (r->s != NULL) {
         nlt_ingest_scratch_give(in, r->s);
     }
+    nlt_buf_deinit(&r->faults);
     nlt_mem_free(in->env->mem, r, sizeof(*r));
 }
 
@@ -617,6 +596,8 @@ nlt_ingest_begin(nlt_ingest_t *in, const nlt_ingest_conf_t *conf,
     if (r->conf.labels.labels_max > NLT_INGEST_LABELS_MAX) {
         r->conf.labels.labels_max = NLT_INGEST_LABELS_MAX;
     }
+    r->conf.version = conf->version == 2 ? 2 : 1;
+    nlt_buf_init(&r->faults, in->env->mem, NLT_INGEST_FAULTS_BYTES + 2048);
     r->body = body;
     r->t_min_ms =
         atomic_load_explicit(&in->ctl->t_oldest_ms, memory_order_relaxed);
@@ -647,6 +628,7 @@ nlt_ingest_create(const nlt_env_t *env, nlt_head_t *head, int wal_dir_fd,
     in->head = head;
     in->ctl = nlt_head_ctl(head);
     in->wal_dir_fd = wal_dir_fd;
+    nlt_buf_init(&in->told, env->mem, 0);
     return NLT_OK;
 }
 
@@ -657,6 +639,7 @@ nlt_ingest_destroy(nlt_ingest_t *in)
         return;
     }
     nlt_ingest_close_logs(in);
+    nlt_buf_deinit(&in->told);
     scratch_free(in, in->spare);
     nlt_mem_free(in->env->mem, in, sizeof(*in));
 }

@@ -7,17 +7,24 @@
  *
  *   body (snappy) --decode--> request --walk--> keys, samples    (all checked)
  *     keys --find--> series numbers      miss: carry over, or parse+register
- *     check: any sample that conflicts refuses the whole request (1.0)
+ *     check: a conflict refuses the request (1.0) or drops its sample (2.0)
  *     append to the active arena         sealed meanwhile: resolve again
  *     log: unlogged series records and all samples, one write
  *     wal_sync=always: wait for a sync that began after it   (see below)
  *     answer 204
  *
- * Time bounds and labels are checked for the whole request before anything
- * is applied, so a refused request leaves no sample behind, as in
+ * 1.0.  Time bounds and labels are checked for the whole request before
+ * anything is applied, so a refused request leaves no sample behind, as in
  * Prometheus; what can still fail afterwards is memory and disk (503, 500),
  * where the sender sends again, and a repeated sample changes nothing.
  * Every accepted sample is logged, also one that was already there (D5).
+ *
+ * 2.0.  Only broken bytes refuse a whole request.  What is wrong with a series
+ * or a sample drops that and is noted; the good rest is applied, and the
+ * answer is 400 with the notes, one a line, and with the exact numbers of what
+ * was written.  The label key of a series is made of keyed hashes of its
+ * symbols, each hashed once a request, so a series that was seen is found
+ * without a look at its labels however its symbols are numbered.
  *
  * A request is worked on in slices, so that a 32 MiB body does not hold the
  * event loop: run() returns NLT_AGAIN after about 20000 samples or 2000 new
@@ -27,7 +34,8 @@
  * NLT_INGEST_BATCH of each.  A request that fits is decoded once: check the
  * batch, then apply it.  A larger one is walked twice, first to check all of
  * it, then to apply it, so that no request needs memory beyond its decoded
- * body and one batch.  Between requests the ingester keeps about 2 MiB.
+ * body and one batch; in 2.0 also 24 bytes for each symbol, of which there may
+ * be NLT_RW2_SYMBOLS_MAX.  Between requests the ingester keeps about 2 MiB.
  *
  * Group commit (wal_sync=always).  A request that has logged its samples
  * waits; the process has one sync under way at a time, in a thread, and each
@@ -67,17 +75,24 @@ typedef struct {
     size_t decoded_max; /* bytes of a decompressed request */
     uint32_t tenant;    /* number; 0 for the only one */
     bool sync;          /* 204 only when the log is synced */
+    int version;        /* of remote_write: 1 or 2; 0 is 1 */
 } nlt_ingest_conf_t;
 
 typedef struct {
-    int status;              /* HTTP: 204, 400, 413, 415, 500, 503 */
+    int status;              /* HTTP: 204, 400, 500, 503 */
     int retry_after_s;       /* of 503, else 0 */
     uint64_t samples;        /* accepted, also those that were there already */
     uint64_t series;         /* time series in the request */
     uint64_t skipped_series; /* with invalid labels (1.0 skips them) */
-    uint64_t skipped_histograms; /* native histograms are not kept yet */
+    uint64_t skipped_histograms; /* native, valid: they are not kept yet */
     uint64_t decoded_bytes;
-    nlt_err_t err; /* text of the answer when status >= 400 */
+    /* 2.0: what its three headers say; 0 unless status is 204 or 400 */
+    uint64_t written_samples;
+    uint64_t written_histograms;
+    uint64_t written_exemplars;
+    nlt_err_t err;  /* text of the answer when status >= 400, */
+    nlt_str_t text; /* or this if it is not empty: one fault a line; borrowed
+                       from the ingester until another request is finished */
 } nlt_ingest_result_t;
 
 /*

@@ -41,7 +41,7 @@ register_one(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev,
         rc = nlt_ingest_labels(r, e, &labels);
         if (rc == NLT_EINVAL) {
             e->n = 0;
-            r->at.n_skipped++;
+            r->at.found.n_skipped++;
             return NLT_OK;
         }
         if (rc != NLT_OK) {
@@ -137,19 +137,6 @@ place_of(const nlt_ingest_req_t *r, size_t n)
     return s->n_samples;
 }
 
-static nlt_rc_t
-refuse_log(nlt_ingest_req_t *r, const nlt_err_t *err)
-{
-    switch (err->rc) {
-    case NLT_EFULL:
-    case NLT_ENOMEM:
-    case NLT_ENOENT:
-        return nlt_ingest_refuse(r, 503, err->rc, NULL, "%s", err->text);
-    default:
-        return nlt_ingest_refuse(r, 500, err->rc, NULL, "%s", err->text);
-    }
-}
-
 /* Notes what was written to the log of a, and that it is to be synced. */
 static void
 await(nlt_ingest_req_t *r, const nlt_arena_t *a)
@@ -185,11 +172,13 @@ nlt_ingest_append(nlt_ingest_req_t *r, nlt_arena_t *a)
 
         if (logged != NLT_OK) {
             err.rc = logged;
-            return refuse_log(r, &err);
+            return nlt_ingest_refuse_log(r, &err);
         }
         await(r, a);
     }
     r->res.samples += accepted;
+    /* As Prometheus counts: also one that another value was before. */
+    r->res.written_samples += done;
     switch (rc) {
     case NLT_OK:
         return NLT_OK;

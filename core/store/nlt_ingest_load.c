@@ -7,18 +7,18 @@
  */
 #include "nlt_ingest_priv.h"
 #include "nlt_num.h"
+#include "nlt_rw_histogram.h"
 
 #define GROUP 64
 
 /* ---- walk ---- */
 
-/* The next series that has samples becomes the current one. */
+/* 1.0: the next series that has something to look at. */
 static nlt_rc_t
-next_series(nlt_ingest_req_t *r)
+next1(nlt_ingest_req_t *r, nlt_err_t *err)
 {
     nlt_ingest_cursor_t *c = &r->at;
-    nlt_rw_series_t *s = &c->series;
-    nlt_err_t err;
+    nlt_rw_series_t *s = &c->series.s;
     nlt_rc_t rc;
 
     do {
@@ -26,19 +26,49 @@ next_series(nlt_ingest_req_t *r)
             return NLT_AGAIN;
         }
         r->budget--;
-        rc = nlt_rw_walk_next(&c->walk, s, &err);
-        if (rc == NLT_EOF) {
-            r->eof = true;
-            return NLT_EOF;
-        }
+        rc = nlt_rw_walk_next(&c->walk, s, err);
         if (nlt_unlikely(rc != NLT_OK)) {
-            return nlt_ingest_refuse(r, 400, rc, NULL, "%s", err.text);
+            return rc;
         }
-        c->n_histograms += s->n_histograms;
-    } while (s->n_samples == 0);
+        c->found.n_histograms += s->n_histograms;
+    } while (s->n_samples == 0 && (s->n_histograms == 0 || r->applying));
 
     c->key = nlt_head_key(r->in->ctl, r->conf.tenant, s->labels.data,
                           s->labels.len);
+    c->side = 0;
+    return NLT_OK;
+}
+
+/* The next series becomes the current one. */
+static nlt_rc_t
+next_series(nlt_ingest_req_t *r)
+{
+    nlt_ingest_cursor_t *c = &r->at;
+    const nlt_rw_series_t *s = &c->series.s;
+    nlt_err_t err;
+    nlt_rc_t rc;
+
+    if (r->conf.version == 2) {
+        if (r->budget <= 0) {
+            return NLT_AGAIN;
+        }
+        r->budget--;
+        rc = nlt_ingest_next2(r, &err);
+    } else {
+        rc = next1(r, &err);
+    }
+    if (nlt_unlikely(rc != NLT_OK)) {
+        if (rc == NLT_EOF) {
+            r->eof = true;
+        }
+        return rc == NLT_EOF || rc == NLT_AGAIN
+                   ? rc
+                   : nlt_ingest_refuse(r, 400, rc, NULL, "%s", err.text);
+    }
+    if (nlt_unlikely((s->n_exemplars | s->n_histograms) != 0)) {
+        c->side |= s->n_exemplars ? NLT_INGEST_EXEMPLARS : 0;
+        c->side |= s->n_histograms ? NLT_INGEST_HISTOGRAMS : 0;
+    }
     c->left = s->n_samples;
     nlt_rw_samples_init(&c->samples, s);
     return NLT_OK;
@@ -59,14 +89,16 @@ take_series(nlt_ingest_req_t *r)
     }
     s->series[s->n_series++] = (nlt_ingest_series_t){
         .key = c->key,
-        .body = c->series.body.data,
-        .body_len = (uint32_t) c->series.body.len,
+        .body = c->series.s.body.data,
+        .body_len = (uint32_t) c->series.s.body.len,
         .first = (uint32_t) s->n_samples,
         .n = (uint32_t) n,
+        .side = c->side,
     };
+    c->side &= NLT_INGEST_BAD_REFS;
     to = s->samples + s->n_samples;
-    if (nlt_likely(c->series.n_samples == 1)) {
-        *to = (nlt_head_sample_t){0, 0, c->series.t_ms, c->series.v_bits};
+    if (nlt_likely(c->series.s.n_samples == 1)) {
+        *to = (nlt_head_sample_t){0, 0, c->series.s.t_ms, c->series.s.v_bits};
     } else {
         for (size_t i = 0; i < n; i++) {
             to[i].series = 0;
@@ -109,34 +141,74 @@ load_group(nlt_ingest_req_t *r, const nlt_arena_t *a)
 
 /* ---- labels ---- */
 
+/* 1.0: labels of a series into s->labels. */
+static nlt_rw_labels_t
+labels1(nlt_ingest_req_t *r, const nlt_ingest_series_t *e, size_t *n,
+        nlt_err_t *err)
+{
+    nlt_ingest_scratch_t *s = r->s;
+    nlt_rw_series_t series;
+
+    if (nlt_rw_series_parse((nlt_str_t){e->body_len, e->body}, s->gather,
+                            sizeof(s->gather), &series, err)
+        != NLT_OK) {
+        return NLT_RW_LABELS_BROKEN;
+    }
+    return nlt_rw_labels(&series, &r->conf.labels, s->labels, n, err);
+}
+
+/* Invalid labels: 1.0 skips the series without a word. */
+static nlt_rc_t
+fault_labels(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
+             nlt_rw_labels_t verdict, size_t n)
+{
+    char text[NLT_INGEST_SHOWN_BYTES];
+    nlt_rc_t rc;
+
+    if (r->conf.version != 2) {
+        return NLT_EINVAL;
+    }
+    nlt_ingest_describe(r, e, text);
+    if (verdict == NLT_RW_LABELS_DUPLICATE) {
+        nlt_str_t name = r->s->labels[n].name;
+
+        name.len = name.len < 64 ? name.len : 64;
+        rc = nlt_ingest_fault(r, NLT_EINVAL, NULL,
+                              "invalid labels for series, labels %s, "
+                              "duplicated label %.*s",
+                              text, NLT_FMT(name));
+    } else {
+        rc = nlt_ingest_fault(r, NLT_EINVAL, NULL,
+                              "invalid metric name or labels, got %s", text);
+    }
+    return rc == NLT_OK ? NLT_EINVAL : rc;
+}
+
 nlt_rc_t
 nlt_ingest_labels(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
                   nlt_labels_t *out)
 {
     nlt_ingest_scratch_t *s = r->s;
-    nlt_rw_series_t series;
+    size_t n = 0;
     nlt_rw_labels_t verdict;
     nlt_err_t err;
     nlt_rc_t rc;
-    size_t n;
 
     r->budget -= NLT_INGEST_PARSE_COST;
     if (!nlt_ingest_label_room(r->in, s, r->conf.labels.labels_max)) {
         return nlt_ingest_refuse(r, 503, NLT_ENOMEM, NULL, "out of memory");
     }
-    rc = nlt_rw_series_parse((nlt_str_t){e->body_len, e->body}, s->gather,
-                             sizeof(s->gather), &series, &err);
-    if (rc != NLT_OK) {
-        return nlt_ingest_refuse(r, 400, rc, NULL, "%s", err.text);
-    }
-    verdict = nlt_rw_labels(&series, &r->conf.labels, s->labels, &n, &err);
+    verdict = r->conf.version == 2 ? nlt_ingest_labels2(r, e, &n, &err)
+                                   : labels1(r, e, &n, &err);
     switch (verdict) {
     case NLT_RW_LABELS_OK:
         break;
     case NLT_RW_LABELS_INVALID:
-        return NLT_EINVAL;
+    case NLT_RW_LABELS_DUPLICATE:
+        return fault_labels(r, e, verdict, n);
     case NLT_RW_LABELS_LIMIT:
-        return nlt_ingest_refuse(r, 400, NLT_ELIMIT, e, "%s", err.text);
+        rc = nlt_ingest_fault(r, NLT_ELIMIT, e, "%s", err.text);
+        return rc == NLT_OK ? NLT_EINVAL : rc;
     default:
         return nlt_ingest_refuse(r, 400, NLT_EINVAL, NULL, "%s", err.text);
     }
@@ -151,57 +223,106 @@ nlt_ingest_labels(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
 
 /* ---- checks ---- */
 
-static nlt_rc_t
-refuse_time(nlt_ingest_req_t *r, const nlt_ingest_series_t *e, int64_t t_ms)
+static inline bool
+is_bad(const nlt_ingest_req_t *r, size_t place)
 {
-    nlt_head_counters_t *c = &r->in->ctl->counters;
+    return (r->s->bad[place / 64] >> (place % 64) & 1) != 0;
+}
 
-    if (t_ms > r->t_max_ms) {
-        nlt_ingest_count(&c->samples_too_new, 1);
-        return nlt_ingest_refuse(r, 400, NLT_EORDER, e,
-                                 "out of bounds: timestamp is too far in the "
-                                 "future");
+/* 2.0: sample `place` of the batch, one of e, is dropped. */
+static void
+drop_sample(nlt_ingest_req_t *r, nlt_ingest_series_t *e, size_t place)
+{
+    r->s->bad[place / 64] |= UINT64_C(1) << (place % 64);
+    r->s->any_bad = true;
+    e->side |= NLT_INGEST_HAS_BAD;
+    r->s->samples[place].series = 0;
+}
+
+/* A series is dropped; in 2.0 for good, should the batch be loaded again. */
+static void
+drop_series(nlt_ingest_req_t *r, nlt_ingest_series_t *e)
+{
+    for (uint32_t k = 0; r->conf.version == 2 && k < e->n; k++) {
+        drop_sample(r, e, e->first + k);
     }
-    nlt_ingest_count(&c->samples_too_old, 1);
-    return nlt_ingest_refuse(r, 400, NLT_EORDER, e, "too old sample");
+    e->n = 0;
+    e->side = 0;
+}
+
+/* Closes the gaps that dropped samples of a series leave. */
+static void
+close_gaps(nlt_ingest_req_t *r, nlt_ingest_series_t *e)
+{
+    nlt_head_sample_t *s = r->s->samples + e->first;
+    uint32_t n = 0;
+
+    for (uint32_t k = 0; k < e->n; k++) {
+        if (!is_bad(r, e->first + k)) {
+            s[n++] = s[k];
+        }
+    }
+    for (uint32_t k = n; k < e->n; k++) {
+        s[k].series = 0;
+    }
+    e->n = n;
 }
 
 static nlt_rc_t
-refuse_conflict(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
-                const nlt_head_sample_t *s, uint64_t existing)
+fault_time(nlt_ingest_req_t *r, const nlt_ingest_series_t *e, int64_t t_ms)
+{
+    if (t_ms > r->t_max_ms) {
+        r->at.found.n_too_new++;
+        return nlt_ingest_fault(r, NLT_EORDER, e,
+                                "out of bounds: timestamp is too far in the "
+                                "future");
+    }
+    r->at.found.n_too_old++;
+    return nlt_ingest_fault(r, NLT_EORDER, e, "too old sample");
+}
+
+static nlt_rc_t
+fault_conflict(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
+               const nlt_head_sample_t *s, uint64_t existing)
 {
     char was[NLT_NUM_TEXT_MAX], is[NLT_NUM_TEXT_MAX];
     size_t was_n = nlt_num_g(was, nlt_double_of(existing));
     size_t is_n = nlt_num_g(is, nlt_double_of(s->v_bits));
 
-    nlt_ingest_count(&r->in->ctl->counters.samples_conflict, 1);
+    r->at.found.n_conflicts++;
     if (s->t_ms == 0) {
-        return nlt_ingest_refuse(r, 400, NLT_EDUP, e,
-                                 "duplicate sample for timestamp");
+        return nlt_ingest_fault(r, NLT_EDUP, e,
+                                "duplicate sample for timestamp");
     }
-    return nlt_ingest_refuse(r, 400, NLT_EDUP, e,
-                             "duplicate sample for timestamp %lld; overrides "
-                             "not allowed: existing %.*s, new value %.*s",
-                             (long long) s->t_ms, (int) was_n, was, (int) is_n,
-                             is);
+    return nlt_ingest_fault(r, NLT_EDUP, e,
+                            "duplicate sample for timestamp %lld; overrides "
+                            "not allowed: existing %.*s, new value %.*s",
+                            (long long) s->t_ms, (int) was_n, was, (int) is_n,
+                            is);
 }
 
 /* Do samples of series `no` of arena a, those of e, agree with what is in
  * it?  Leaves them without a number. */
 static nlt_rc_t
-check_in(nlt_ingest_req_t *r, const nlt_arena_t *a,
-         const nlt_ingest_series_t *e, uint32_t no)
+check_in(nlt_ingest_req_t *r, const nlt_arena_t *a, nlt_ingest_series_t *e,
+         uint32_t no)
 {
     nlt_head_sample_t *s = r->s->samples + e->first;
     uint64_t existing;
-    size_t bad;
+    nlt_rc_t rc;
 
     for (uint32_t k = 0; k < e->n; k++) {
         s[k].series = no;
     }
-    bad = nlt_arena_check(a, s, e->n, &existing);
-    if (bad < e->n) {
-        return refuse_conflict(r, e, &s[bad], existing);
+    for (uint32_t k = 0; k < e->n; k++) {
+        k += (uint32_t) nlt_arena_check(a, s + k, e->n - k, &existing);
+        if (k < e->n) {
+            rc = fault_conflict(r, e, &s[k], existing);
+            if (rc != NLT_OK) {
+                return rc;
+            }
+            drop_sample(r, e, e->first + k);
+        }
     }
     for (uint32_t k = 0; k < e->n; k++) {
         s[k].series = 0;
@@ -231,9 +352,9 @@ check_miss(nlt_ingest_req_t *r, const nlt_arena_t *a, const nlt_arena_t *prev,
     }
     rc = nlt_ingest_labels(r, e, &labels);
     if (rc == NLT_EINVAL) {
-        e->n = 0;
-        r->at.n_skipped++;
-        return NLT_OK;
+        drop_series(r, e);
+        r->at.found.n_skipped++;
+        return rc;
     }
     if (rc != NLT_OK) {
         return rc;
@@ -249,15 +370,118 @@ check_miss(nlt_ingest_req_t *r, const nlt_arena_t *a, const nlt_arena_t *prev,
 }
 
 static nlt_rc_t
-check_times(nlt_ingest_req_t *r, const nlt_ingest_series_t *e)
+check_times(nlt_ingest_req_t *r, nlt_ingest_series_t *e)
 {
     nlt_head_sample_t *s = r->s->samples + e->first;
+    nlt_rc_t rc;
 
     for (uint32_t k = 0; k < e->n; k++) {
         s[k].series = e->no;
         if (nlt_unlikely(s[k].t_ms > r->t_max_ms || s[k].t_ms < r->t_min_ms)) {
-            return refuse_time(r, e, s[k].t_ms);
+            if (is_bad(r, e->first + k)) {
+                continue;
+            }
+            rc = fault_time(r, e, s[k].t_ms);
+            if (rc != NLT_OK) {
+                return rc;
+            }
+            drop_sample(r, e, e->first + k);
         }
+    }
+    return NLT_OK;
+}
+
+/*
+ * Native histograms of a series with valid labels.  They are not stored yet:
+ * a 2.0 sender is told, a 1.0 sender cannot be.
+ */
+static nlt_rc_t
+check_histograms(nlt_ingest_req_t *r, const nlt_ingest_series_t *e)
+{
+    nlt_str_t body = {e->body_len, e->body};
+    nlt_ingest_found_t *f = &r->at.found;
+    nlt_rw_histograms_t it;
+    nlt_rw_histogram_t h;
+    uint64_t n = 0;
+    nlt_err_t err;
+    nlt_rc_t rc = NLT_OK;
+
+    nlt_rw_histograms_init(&it, body, r->conf.version);
+    while (rc == NLT_OK && nlt_rw_histograms_next(&it, &h)) {
+        r->budget -= (int) (h.msg.len / 64);
+        if (nlt_rw_histogram_validate(&h, &err) != NLT_OK) {
+            f->n_bad_histograms++;
+            rc = nlt_ingest_fault(r, NLT_EINVAL, e, "%s", err.text);
+        } else if (h.t_ms > r->t_max_ms || h.t_ms < r->t_min_ms) {
+            rc = fault_time(r, e, h.t_ms);
+        } else {
+            n++;
+        }
+    }
+    if (rc == NLT_OK && n && r->conf.version == 2) {
+        f->n_histograms += n;
+        rc = nlt_ingest_fault(r, NLT_EINVAL, e,
+                              "native histograms are not stored yet, %llu "
+                              "not taken",
+                              (unsigned long long) n);
+    }
+    return rc;
+}
+
+/* One series of the batch, but for conflicts of one that is known. */
+static nlt_rc_t
+check_series(nlt_ingest_req_t *r, const nlt_arena_t *a,
+             const nlt_arena_t *prev, nlt_ingest_series_t *e)
+{
+    nlt_rc_t rc;
+
+    if (nlt_unlikely(e->no == 0 || (e->side & NLT_INGEST_BAD_REFS))) {
+        if (e->side & NLT_INGEST_BAD_REFS) {
+            rc = nlt_ingest_fault_refs(r, e);
+            drop_series(r, e);
+            r->at.found.n_skipped++;
+            return rc;
+        }
+        rc = check_miss(r, a, prev, e);
+        if (rc != NLT_OK) {
+            return rc == NLT_EINVAL ? NLT_OK : rc;
+        }
+    }
+    rc = check_times(r, e);
+    if (nlt_likely((e->side & NLT_INGEST_HISTOGRAMS) == 0)) {
+        if (nlt_likely(e->n != 0) || rc != NLT_OK) {
+            return rc;
+        }
+        return nlt_ingest_fault(r, NLT_EINVAL, e,
+                                "TimeSeries must contain at least one sample "
+                                "or histogram");
+    }
+    return rc == NLT_OK ? check_histograms(r, e) : rc;
+}
+
+/* Do known series of the batch, from series `from` on, agree with a? */
+static nlt_rc_t
+check_conflicts(nlt_ingest_req_t *r, const nlt_arena_t *a, size_t from)
+{
+    nlt_ingest_scratch_t *s = r->s;
+    size_t at = s->series[from].first, i = from;
+    uint64_t existing;
+    nlt_rc_t rc;
+
+    for (;;) {
+        at +=
+            nlt_arena_check(a, s->samples + at, s->n_samples - at, &existing);
+        if (nlt_likely(at == s->n_samples)) {
+            break;
+        }
+        while (at >= (size_t) s->series[i].first + s->series[i].n) {
+            i++;
+        }
+        rc = fault_conflict(r, &s->series[i], &s->samples[at], existing);
+        if (rc != NLT_OK) {
+            return rc;
+        }
+        drop_sample(r, &s->series[i], at++);
     }
     return NLT_OK;
 }
@@ -268,36 +492,25 @@ check_group(nlt_ingest_req_t *r, const nlt_arena_t *a, const nlt_arena_t *prev,
             size_t from)
 {
     nlt_ingest_scratch_t *s = r->s;
-    size_t first, n, bad;
-    uint64_t existing;
-    nlt_rc_t rc;
+    nlt_rc_t rc = NLT_OK;
 
-    for (size_t i = from; i < s->n_series; i++) {
-        if (nlt_unlikely(s->series[i].no == 0)) {
-            rc = check_miss(r, a, prev, &s->series[i]);
-            if (rc != NLT_OK) {
-                return rc;
-            }
-        }
-        rc = check_times(r, &s->series[i]);
-        if (nlt_unlikely(rc != NLT_OK)) {
-            return rc;
-        }
-    }
     if (from == s->n_series) {
         return NLT_OK;
     }
-    first = s->series[from].first;
-    n = s->n_samples - first;
-    bad = nlt_arena_check(a, s->samples + first, n, &existing);
-    if (nlt_likely(bad == n)) {
-        return NLT_OK;
+    if (nlt_likely(!r->checked)) {
+        for (size_t i = from; i < s->n_series; i++) {
+            rc = check_series(r, a, prev, &s->series[i]);
+            if (nlt_unlikely(rc != NLT_OK)) {
+                return rc;
+            }
+        }
+        rc = check_conflicts(r, a, from);
     }
-    bad += first;
-    while (bad >= (size_t) s->series[from].first + s->series[from].n) {
-        from++;
+    for (size_t i = from; nlt_unlikely(r->s->any_bad) && i < s->n_series;
+         i++) {
+        close_gaps(r, &s->series[i]);
     }
-    return refuse_conflict(r, &s->series[from], &s->samples[bad], existing);
+    return rc;
 }
 
 /* ---- batch ---- */
@@ -321,7 +534,7 @@ nlt_ingest_load(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev)
             e->no = nlt_arena_find(a, e->key);
             nlt_arena_prefetch_series(a, e->no);
         }
-        if (!r->applying) {
+        if (!r->applying || r->conf.version == 2) {
             rc = check_group(r, a, prev, from);
             if (rc != NLT_OK) {
                 return rc;

@@ -3,10 +3,16 @@
  *
  * Floor 3 (store); uses nlt_ingest.h and what it uses.
  *
- *   nlt_ingest.c          the request as a state machine; its answer
+ *   nlt_ingest.c          the request as a state machine
+ *   nlt_ingest_answer.c   its answer; what is wrong with it
+ *   nlt_ingest_v2.c       2.0: symbols and their hashes, series, labels
  *   nlt_ingest_load.c     decoded bytes -> batch: walk, hash, find, check
  *   nlt_ingest_apply.c    batch -> arena and log: register, append
  *   nlt_ingest_log.c      which logs are open; log; sync
+ *
+ * 1.0 and 2.0 differ in how bytes are read, and in what a fault does: in 1.0
+ * it refuses the request, in 2.0 it is noted, its sample or series is dropped,
+ * and the rest goes on.  Everything else is the same for both.
  *
  * A batch is two arrays.  Samples lie in the order of the request; a series
  * entry says which of them are its own:
@@ -18,12 +24,18 @@
  * numbers are only good for the arena they were found in, so each call looks
  * at the active arena first, and when it is another one than the batch was
  * resolved in, the batch is loaded again from where it began.
+ *
+ * What a check of 2.0 has dropped of a batch stays dropped when the batch is
+ * loaded again, and is not looked at again: samples that were appended already
+ * would be found in conflict with themselves.  A bit for each sample of the
+ * batch, by its place in the request, says so.
  */
 #ifndef NLT_STORE_INGEST_PRIV_H
 #define NLT_STORE_INGEST_PRIV_H
 
 #include "nlt_ingest.h"
 #include "nlt_limits.h"
+#include "nlt_rw2.h"
 
 /* Label sets of more labels than this cannot be logged anyway. */
 #define NLT_INGEST_LABELS_MAX (NLT_SERIES_BYTES_MAX / 6)
@@ -35,6 +47,26 @@
 /* Decode buffers up to this size are kept between requests. */
 #define NLT_INGEST_KEEP_BYTES (1u << 20)
 
+/* Symbols of 2.0 that are kept room for between requests. */
+#define NLT_INGEST_KEEP_SYMBOLS 16384
+
+/* Text of the faults of a 2.0 request; more of them are only counted. */
+#define NLT_INGEST_FAULTS_BYTES 8192
+
+/* Labels of a series in a message. */
+#define NLT_INGEST_SHOWN_BYTES 604
+
+/*
+ * nlt_ingest_series_t.side: what the series has beside samples.  The rest of
+ * its bits are a hash of 2.0's metadata (type, help, unit), 0 if it has none:
+ * the same metadata has the same hash in every request.
+ */
+#define NLT_INGEST_EXEMPLARS  (1u << 31)
+#define NLT_INGEST_HISTOGRAMS (1u << 30)
+#define NLT_INGEST_BAD_REFS   (1u << 29) /* 2.0: no labels to be had */
+#define NLT_INGEST_HAS_BAD    (1u << 28) /* some samples are dropped */
+#define NLT_INGEST_META_MASK  ((1u << 28) - 1)
+
 typedef struct {
     nlt_hash128_t key; /* of the label bytes as they came */
     const char *body;  /* the TimeSeries message */
@@ -43,6 +75,7 @@ typedef struct {
     uint32_t n;     /* samples; 0: the series was dropped */
     uint32_t no;    /* number in the arena; 0: not known there */
     uint32_t prev;  /* number in the arena before, if not known here */
+    uint32_t side;  /* see above; in the first entry of a series only */
 } nlt_ingest_series_t;
 
 /* Buffers of one request; kept by the ingester when it is over. */
@@ -58,6 +91,16 @@ typedef struct nlt_ingest_scratch_s {
     nlt_label_t *labels; /* labels_cap of them, for one series at a time */
     size_t labels_cap;
     nlt_buf_t canonical;
+    /* of 2.0 */
+    nlt_rw2_symbols_t symbols;
+    nlt_rw2_symbol_t *symbol_v;
+    nlt_hash128_t *symbol_keys; /* of their bytes */
+    size_t symbols_cap;         /* of both */
+    uint32_t *refs;             /* labels_refs of one series */
+    nlt_hash128_t *ref_keys;
+    size_t refs_cap; /* of both */
+    bool any_bad;    /* one of these is set, perhaps by the request before */
+    uint64_t bad[NLT_INGEST_BATCH / 64];
     char gather[NLT_SERIES_BYTES_MAX + 4096]; /* labels that are scattered */
 } nlt_ingest_scratch_t;
 
@@ -92,23 +135,40 @@ struct nlt_ingest_s {
     nlt_ingest_job_t jobs[NLT_HEAD_ARENAS];
     size_t n_jobs;
     nlt_ingest_scratch_t *spare;
+    nlt_buf_t told;    /* faults of the request that was finished last */
     size_t n_requests; /* begun, not yet finished or cancelled */
     uint64_t crowded;  /* arena for whose end nobody waits any more, or 0 */
 };
 
+/* What was found in the request so far. */
+typedef struct {
+    uint64_t n_skipped;    /* series with invalid labels */
+    uint64_t n_histograms; /* valid ones */
+    /* of 2.0, where they do not end the request */
+    uint64_t n_bad_histograms;
+    uint64_t n_too_old;
+    uint64_t n_too_new;
+    uint64_t n_conflicts;
+    uint64_t n_faults;
+    uint64_t n_untold;  /* of them, those that are not in the text */
+    size_t faults_size; /* of the text */
+} nlt_ingest_found_t;
+
 /* Where in the request the next batch begins. */
 typedef struct {
     nlt_rw_walk_t walk;
-    nlt_rw_series_t series; /* the one whose samples did not all fit */
+    nlt_rw2_walk_t walk2;    /* the one of the two that is used */
+    nlt_rw2_series_t series; /* the one whose samples did not all fit */
     nlt_rw_samples_t samples;
     uint32_t left; /* samples of it that are to come */
+    uint32_t side; /* for its entry */
     nlt_hash128_t key;
-    uint64_t n_skipped; /* series so far, for the result */
-    uint64_t n_histograms;
+    nlt_ingest_found_t found;
 } nlt_ingest_cursor_t;
 
 typedef enum {
     NLT_INGEST_BEGUN,
+    NLT_INGEST_SCANNING, /* 2.0: for symbols */
     NLT_INGEST_LOADING,
     NLT_INGEST_REGISTERING,
     NLT_INGEST_SYNCING, /* all is logged; waits for a sync */
@@ -124,6 +184,9 @@ struct nlt_ingest_req_s {
     bool applying; /* second walk, or a batch that is the whole request */
     bool eof;      /* the batch reaches the end of the request */
     bool no_room;  /* a series or sample found no memory: 503 at the end */
+    bool checked;  /* 2.0: the batch is, and s->bad says what was dropped */
+    nlt_rw2_scan_t scan;
+    nlt_buf_t faults; /* lines of the answer, 2.0 */
     nlt_ingest_cursor_t at;
     nlt_ingest_cursor_t batch; /* where the batch began */
     uint64_t n_batches;        /* before this one, in this walk */
@@ -161,9 +224,18 @@ void nlt_ingest_scratch_give(nlt_ingest_t *in, nlt_ingest_scratch_t *s);
 NLT_CHECKED bool nlt_ingest_room(nlt_ingest_t *in, nlt_ingest_scratch_t *s,
                                  size_t n_series, size_t n_samples);
 
+/*
+ * An array of at least `need` elements of `size` bytes, doubled; the `used`
+ * first ones are kept.  false: out of memory.
+ */
+NLT_CHECKED bool nlt_ingest_grow(nlt_ingest_t *in, void **p, size_t *cap,
+                                 size_t used, size_t need, size_t size);
+
 /* s->labels has room for conf->labels.labels_max; false: out of memory. */
 NLT_CHECKED bool
 nlt_ingest_label_room(nlt_ingest_t *in, nlt_ingest_scratch_t *s, size_t n);
+
+/* ---- nlt_ingest_answer.c ---- */
 
 /*
  * Ends the request with an answer; `about` (or NULL) is the series that the
@@ -173,6 +245,52 @@ nlt_rc_t nlt_ingest_refuse(nlt_ingest_req_t *r, int status, nlt_rc_t rc,
                            const nlt_ingest_series_t *about, const char *fmt,
                            ...) NLT_PRINTF(5, 6);
 
+/*
+ * A part of the request is wrong.  1.0: refuses it all with 400, returns
+ * NLT_ECANCELED.  2.0: notes it for the answer, returns NLT_OK, and the
+ * caller drops the part.
+ */
+nlt_rc_t nlt_ingest_fault(nlt_ingest_req_t *r, nlt_rc_t rc,
+                          const nlt_ingest_series_t *about, const char *fmt,
+                          ...) NLT_PRINTF(4, 5);
+
+/* Labels of a series of the batch as {a="b"}, cut to fit. */
+void nlt_ingest_describe(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
+                         char text[NLT_INGEST_SHOWN_BYTES]);
+
+/* All is done: 204, or 400 with what was noted (2.0).  NLT_OK. */
+nlt_rc_t nlt_ingest_accept(nlt_ingest_req_t *r);
+
+/* Refuses with what nlt_ingest_log() said. */
+nlt_rc_t nlt_ingest_refuse_log(nlt_ingest_req_t *r, const nlt_err_t *err);
+
+/* ---- nlt_ingest_v2.c ---- */
+
+/*
+ * Notes and hashes the symbols.  NLT_OK: all; NLT_AGAIN: the budget is used;
+ * NLT_ECANCELED: refused.
+ */
+NLT_CHECKED nlt_rc_t nlt_ingest_scan(nlt_ingest_req_t *r);
+
+/* The next series becomes the current one, as nlt_rw_walk_next(): its key and
+ * what is beside its samples too. */
+NLT_CHECKED nlt_rc_t nlt_ingest_next2(nlt_ingest_req_t *r, nlt_err_t *err);
+
+/*
+ * Labels of a series into s->labels, checked; *n is their number.  What
+ * nlt_rw_labels() says, and BROKEN if a reference is bad: *err has the text.
+ */
+nlt_rw_labels_t
+nlt_ingest_labels2(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
+                   size_t *n, nlt_err_t *err);
+
+/* Labels of a series as they came, unchecked, at most max; their number. */
+size_t nlt_ingest_peek2(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
+                        nlt_label_t *out, size_t max, bool *cut);
+
+/* A series whose references are bad (NLT_INGEST_BAD_REFS) is a fault. */
+nlt_rc_t
+nlt_ingest_fault_refs(nlt_ingest_req_t *r, const nlt_ingest_series_t *e);
 
 /* ---- nlt_ingest_load.c ---- */
 
@@ -188,7 +306,7 @@ NLT_CHECKED nlt_rc_t nlt_ingest_load(nlt_ingest_req_t *r, nlt_arena_t *a,
 /*
  * Parses the labels of a series of the batch into r->s->labels and their
  * canonical bytes into r->s->canonical.  NLT_OK; NLT_EINVAL: invalid, to be
- * skipped; NLT_ECANCELED: refused.
+ * dropped (2.0: noted); NLT_ECANCELED: refused.
  */
 NLT_CHECKED nlt_rc_t nlt_ingest_labels(nlt_ingest_req_t *r,
                                        const nlt_ingest_series_t *e,

@@ -435,10 +435,6 @@ nlt_rw_negotiate(nlt_str_t content_type, nlt_str_t content_encoding,
         }
         if (nlt_str_eq(proto, NLT_STR(PROTO_V2))) {
             *version = 2;
-            return nlt_err_set(err, NLT_ETYPE,
-                               PROTO_V2
-                               " protobuf message is not accepted "
-                               "by this server; only accepts " PROTO_V1);
         } else if (proto.data != NULL
                    && !nlt_str_eq(proto, NLT_STR(PROTO_V1))) {
             return nlt_err_set(err, NLT_ETYPE,

@@ -101,16 +101,18 @@ typedef struct {
 
 typedef enum {
     NLT_RW_LABELS_OK,
-    NLT_RW_LABELS_INVALID, /* no or invalid name, UTF-8, duplicate: 1.0
-                              answers 204 and skips the series */
-    NLT_RW_LABELS_LIMIT,   /* over one of the limits: 400 */
-    NLT_RW_LABELS_BROKEN   /* a Label message is broken protobuf: 400 */
+    NLT_RW_LABELS_INVALID,   /* no or invalid name, UTF-8: 1.0 answers 204
+                                and skips the series */
+    NLT_RW_LABELS_DUPLICATE, /* a name twice, else all well: the same */
+    NLT_RW_LABELS_LIMIT,     /* over one of the limits: 400 */
+    NLT_RW_LABELS_BROKEN     /* a Label message is broken protobuf: 400 */
 } nlt_rw_labels_t;
 
 /*
  * Parses, checks and sorts the labels of a series into out[] (room for
  * limits->labels_max); empty values are dropped.  *n is the count.  err says
  * what is wrong with which label ("label name \"a\" is not unique").
+ * DUPLICATE leaves the sorted labels in out and *n at the second of the two.
  * Sets of more than NLT_SERIES_BYTES_MAX canonical bytes are over the limit,
  * whatever *limits says.  Labels with an empty value count for labels_max
  * and for uniqueness.  Strings of out borrow from s.  About 20 ns a label.
@@ -118,6 +120,13 @@ typedef enum {
 nlt_rw_labels_t
 nlt_rw_labels(const nlt_rw_series_t *s, const nlt_rw_limits_t *limits,
               nlt_label_t *out, size_t *n, nlt_err_t *err);
+
+/*
+ * Checks and sorts *n labels that lie in v already, as nlt_rw_labels() does,
+ * but for the limit of their number; never BROKEN.
+ */
+nlt_rw_labels_t nlt_rw_labels_check(const nlt_rw_limits_t *limits,
+                                    nlt_label_t *v, size_t *n, nlt_err_t *err);
 
 /*
  * The first labels of a series, at most max, as they came: for messages about

@@ -99,7 +99,7 @@ check_limits(const nlt_label_t *v, const nlt_rw_limits_t *limits,
 static nlt_rw_labels_t
 check_sorted(nlt_label_t *v, size_t n, size_t *n_out, nlt_err_t *err)
 {
-    size_t kept = 0;
+    size_t kept = 0, twice = 0;
     bool named = false;
 
     for (size_t i = 0; i < n; i++) {
@@ -110,8 +110,8 @@ check_sorted(nlt_label_t *v, size_t n, size_t *n_out, nlt_err_t *err)
         if (!nlt_utf8_valid(v[i].name)) {
             return invalid(err, "is not valid UTF-8", v[i].name);
         }
-        if (i && nlt_str_eq(v[i].name, v[i - 1].name)) {
-            return invalid(err, "is not unique", v[i].name);
+        if (i && twice == 0 && nlt_str_eq(v[i].name, v[i - 1].name)) {
+            twice = i;
         }
         if (!nlt_utf8_valid(v[i].value)) {
             return invalid(err, "has a value that is not valid UTF-8",
@@ -123,6 +123,11 @@ check_sorted(nlt_label_t *v, size_t n, size_t *n_out, nlt_err_t *err)
         (void) nlt_err_set(err, NLT_EINVAL, "no metric name");
         return NLT_RW_LABELS_INVALID;
     }
+    if (twice) {
+        (void) invalid(err, "is not unique", v[twice].name);
+        *n_out = twice;
+        return NLT_RW_LABELS_DUPLICATE;
+    }
     for (size_t i = 0; i < n; i++) {
         if (v[i].value.len) {
             v[kept++] = v[i];
@@ -130,6 +135,46 @@ check_sorted(nlt_label_t *v, size_t n, size_t *n_out, nlt_err_t *err)
     }
     *n_out = kept;
     return NLT_RW_LABELS_OK;
+}
+
+/* Of `count` labels, each within its limits. */
+static nlt_rw_labels_t
+check_set(nlt_label_t *v, size_t count, bool sorted, size_t *n, nlt_err_t *err)
+{
+    nlt_rw_labels_t verdict;
+
+    if (!sorted) {
+        nlt_labels_sort(v, count);
+    }
+    verdict = check_sorted(v, count, n, err);
+    if (verdict == NLT_RW_LABELS_OK
+        && nlt_rw_canonical_len((nlt_labels_t){v, *n})
+               > NLT_SERIES_BYTES_MAX) {
+        (void) nlt_err_set(err, NLT_ELIMIT,
+                           "labels have more than %u bytes in all",
+                           NLT_SERIES_BYTES_MAX);
+        return NLT_RW_LABELS_LIMIT;
+    }
+    return verdict;
+}
+
+nlt_rw_labels_t
+nlt_rw_labels_check(const nlt_rw_limits_t *limits, nlt_label_t *v, size_t *n,
+                    nlt_err_t *err)
+{
+    size_t count = *n, bytes = 0;
+    nlt_rw_labels_t verdict;
+    bool sorted = true;
+
+    *n = 0;
+    for (size_t i = 0; i < count; i++) {
+        verdict = check_limits(&v[i], limits, &bytes, err);
+        if (verdict != NLT_RW_LABELS_OK) {
+            return verdict;
+        }
+        sorted &= i == 0 || nlt_str_cmp(v[i - 1].name, v[i].name) < 0;
+    }
+    return check_set(v, count, sorted, n, err);
 }
 
 nlt_rw_labels_t
@@ -175,19 +220,7 @@ nlt_rw_labels(const nlt_rw_series_t *s, const nlt_rw_limits_t *limits,
                   || nlt_str_cmp(out[count - 1].name, out[count].name) < 0;
         count++;
     }
-    if (!sorted) {
-        nlt_labels_sort(out, count);
-    }
-    verdict = check_sorted(out, count, n, err);
-    if (verdict == NLT_RW_LABELS_OK
-        && nlt_rw_canonical_len((nlt_labels_t){out, *n})
-               > NLT_SERIES_BYTES_MAX) {
-        (void) nlt_err_set(err, NLT_ELIMIT,
-                           "labels have more than %u bytes in all",
-                           NLT_SERIES_BYTES_MAX);
-        return NLT_RW_LABELS_LIMIT;
-    }
-    return verdict;
+    return check_set(out, count, sorted, n, err);
 }
 
 size_t

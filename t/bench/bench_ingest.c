@@ -1,12 +1,14 @@
 /*
  * bench_ingest.c - what a remote_write sample costs from body to log.
  *
- *   bench_ingest [targets] [rounds] [series a request]
- *                default 40 targets of 500 series, 60 rounds, 500 a request
+ *   bench_ingest [targets] [rounds] [series a request] [version]
+ *                default 40 targets of 500 series, 60 rounds, 500 a request,
+ *                both versions of remote_write
  *
  * Bodies look like those of Prometheus scraping node exporters: 500 series a
  * target, 11 labels, one sample each, every 15 s; half counters, a quarter
- * gauges of three digits, a quarter constant.  Bodies are made before the
+ * gauges of three digits, a quarter constant.  Those of 2.0 carry metadata
+ * with each series, as senders do.  Bodies are made before the
  * clock runs.  The log goes to the directory of the head (tmpfs), so that
  * the processor is measured and not the disk.  One thread.
  */
@@ -18,6 +20,7 @@
 #include <unistd.h>
 
 #include "nlt_ingest.h"
+#include "nlt_rw2_build.h"
 #include "nlt_rw_build.h"
 
 #define PER_TARGET 500
@@ -48,9 +51,43 @@ die(const char *what)
     exit(1);
 }
 
+/* A request of either version. */
+typedef struct {
+    int version;
+    rwb_t v1;
+    rw2b_t v2;
+} builder_t;
+
+static void
+label(builder_t *b, const char *name, const char *value)
+{
+    if (b->version == 2) {
+        rw2b_label(&b->v2, name, value);
+    } else {
+        rwb_label(&b->v1, name, value);
+    }
+}
+
+static void
+end_series(builder_t *b, unsigned k, int64_t t_ms, double v)
+{
+    char help[64];
+
+    if (b->version != 2) {
+        rwb_sample(&b->v1, t_ms, v);
+        rwb_end(&b->v1);
+        return;
+    }
+    snprintf(help, sizeof(help), "What node_metric_%u_seconds_total says.",
+             k / 16);
+    rw2b_sample(&b->v2, t_ms, v);
+    rw2b_metadata(&b->v2, 1, help, "");
+    rw2b_end(&b->v2);
+}
+
 /* Series i at round `round`, with its labels in the order of senders. */
 static void
-add_series(rwb_t *b, unsigned i, unsigned round)
+add_series(builder_t *b, unsigned i, unsigned round)
 {
     static const char *const modes[] = {"idle",    "iowait", "irq",    "nice",
                                         "softirq", "steal",  "system", "user"};
@@ -59,21 +96,21 @@ add_series(rwb_t *b, unsigned i, unsigned round)
     double v;
 
     snprintf(text, sizeof(text), "node_metric_%u_seconds_total", k / 16);
-    rwb_label(b, "__name__", text);
-    rwb_label(b, "cluster", "production-eu-west-1");
+    label(b, "__name__", text);
+    label(b, "cluster", "production-eu-west-1");
     snprintf(text, sizeof(text), "%u", k / 8 % 64);
-    rwb_label(b, "cpu", text);
-    rwb_label(b, "datacenter", "dc1");
-    rwb_label(b, "env", "prod");
+    label(b, "cpu", text);
+    label(b, "datacenter", "dc1");
+    label(b, "env", "prod");
     snprintf(text, sizeof(text), "10.%u.%u.7:9100", target / 256,
              target % 256);
-    rwb_label(b, "instance", text);
-    rwb_label(b, "job", "node");
-    rwb_label(b, "mode", modes[k % 8]);
+    label(b, "instance", text);
+    label(b, "job", "node");
+    label(b, "mode", modes[k % 8]);
     snprintf(text, sizeof(text), "rack-%u", target / 20);
-    rwb_label(b, "rack", text);
-    rwb_label(b, "region", "eu-west-1");
-    rwb_label(b, "team", "infrastructure");
+    label(b, "rack", text);
+    label(b, "region", "eu-west-1");
+    label(b, "team", "infrastructure");
     switch (k % 4) {
     case 0:
         v = k * 1e6 + round * 15.0 * (1 + k % 7);
@@ -87,8 +124,7 @@ add_series(rwb_t *b, unsigned i, unsigned round)
     default:
         v = k;
     }
-    rwb_sample(b, T0 + round * 15000, v);
-    rwb_end(b);
+    end_series(b, k, T0 + round * 15000, v);
 }
 
 typedef struct {
@@ -98,21 +134,21 @@ typedef struct {
 
 /* The bodies of one round. */
 static size_t
-make_bodies(body_t *bodies, unsigned n_series, unsigned per_request,
-            unsigned round)
+make_bodies(builder_t *b, body_t *bodies, unsigned n_series,
+            unsigned per_request, unsigned round)
 {
     size_t n = 0;
-    rwb_t b;
 
-    rwb_init(&b);
     for (unsigned i = 0; i < n_series;) {
         unsigned end = i + per_request < n_series ? i + per_request : n_series;
 
-        rwb_reset(&b);
+        rwb_reset(&b->v1);
+        rw2b_reset(&b->v2);
         for (; i < end; i++) {
-            add_series(&b, i, round);
+            add_series(b, i, round);
         }
-        nlt_str_t s = rwb_snappy(&b);
+        nlt_str_t s =
+            b->version == 2 ? rw2b_snappy(&b->v2) : rwb_snappy(&b->v1);
         bodies[n].p = malloc(s.len);
         bodies[n].n = s.len;
         if (bodies[n].p == NULL) {
@@ -120,14 +156,14 @@ make_bodies(body_t *bodies, unsigned n_series, unsigned per_request,
         }
         memcpy(bodies[n++].p, s.data, s.len);
     }
-    rwb_free(&b);
     return n;
 }
 
 static void
-send_bodies(nlt_ingest_t *in, const body_t *bodies, size_t n)
+send_bodies(nlt_ingest_t *in, const body_t *bodies, size_t n, int version)
 {
-    const nlt_ingest_conf_t conf = {{64, 1024, 4096}, 32u << 20, 0, false};
+    const nlt_ingest_conf_t conf = {
+        {64, 1024, 4096}, 32u << 20, 0, false, version};
     nlt_ingest_result_t res;
     nlt_ingest_req_t *r;
 
@@ -146,35 +182,40 @@ send_bodies(nlt_ingest_t *in, const body_t *bodies, size_t n)
 }
 
 static void
-emit(const char *what, unsigned n_series, double value, const char *unit)
+emit(int version, const char *what, unsigned n_series, double value,
+     const char *unit)
 {
-    printf("{\"bench\":\"ingest\",\"what\":\"%s\",\"series\":%u,"
-           "\"value\":%.1f,\"unit\":\"%s\"}\n",
-           what, n_series, value, unit);
+    printf("{\"bench\":\"ingest\",\"version\":%d,\"what\":\"%s\","
+           "\"series\":%u,\"value\":%.1f,\"unit\":\"%s\"}\n",
+           version, what, n_series, value, unit);
     fflush(stdout);
 }
 
 static void
 run(nlt_ingest_t *in, nlt_head_t *head, unsigned n_series, unsigned rounds,
-    unsigned per_request)
+    unsigned per_request, int version)
 {
     nlt_head_counters_t *c = &nlt_head_ctl(head)->counters;
     body_t *bodies = calloc(n_series, sizeof(*bodies));
     double start, spent = 0;
     uint64_t wal = 0;
+    builder_t b = {.version = version};
 
     if (bodies == NULL) {
         die("no memory");
     }
+    rwb_init(&b.v1);
+    rw2b_init(&b.v2);
     for (unsigned round = 0; round < rounds; round++) {
-        size_t n = make_bodies(bodies, n_series, per_request, round);
+        size_t n = make_bodies(&b, bodies, n_series, per_request, round);
 
         clock_ms = T0 + round * 15000;
         start = now_ns();
-        send_bodies(in, bodies, n);
+        send_bodies(in, bodies, n, version);
         if (round == 0) {
-            emit("new series", n_series, (now_ns() - start) / n_series, "ns");
-            emit("log of new series", n_series,
+            emit(version, "new series", n_series,
+                 (now_ns() - start) / n_series, "ns");
+            emit(version, "log of new series", n_series,
                  (double) atomic_load(&c->wal_bytes) / n_series, "B/series");
             wal = atomic_load(&c->wal_bytes);
         } else {
@@ -186,18 +227,18 @@ run(nlt_ingest_t *in, nlt_head_t *head, unsigned n_series, unsigned rounds,
     }
     double samples = (double) n_series * (rounds - 1);
 
-    emit("sample", n_series, spent / samples, "ns");
-    emit("log of a sample", n_series,
+    emit(version, "sample", n_series, spent / samples, "ns");
+    emit(version, "log of a sample", n_series,
          (double) (atomic_load(&c->wal_bytes) - wal) / samples, "B/sample");
     free(bodies);
+    rwb_free(&b.v1);
+    rw2b_free(&b.v2);
 }
 
-int
-main(int argc, char **argv)
+/* A store of its own for a version. */
+static void
+bench(unsigned targets, unsigned rounds, unsigned per_request, int version)
 {
-    unsigned targets = argc > 1 ? (unsigned) atoi(argv[1]) : 40;
-    unsigned rounds = argc > 2 ? (unsigned) atoi(argv[2]) : 60;
-    unsigned per_request = argc > 3 ? (unsigned) atoi(argv[3]) : 500;
     char path[] = "/dev/shm/nlt-bench-XXXXXX", cmd[64];
     nlt_env_t env = nlt_env_posix;
     nlt_head_conf_t conf = {.env = &env,
@@ -208,9 +249,8 @@ main(int argc, char **argv)
     nlt_err_t err;
 
     env.now_ms = test_now;
-    if (targets == 0 || rounds < 2 || per_request == 0
-        || mkdtemp(path) == NULL) {
-        die("bad arguments");
+    if (mkdtemp(path) == NULL) {
+        die("no directory");
     }
     conf.dir_fd = open(path, O_RDONLY | O_DIRECTORY);
     if (nlt_head_create(&conf, 1, &head, &err) != NLT_OK
@@ -220,9 +260,30 @@ main(int argc, char **argv)
         die(err.text);
     }
     nlt_head_set_state(head, NLT_HEAD_OPEN);
-    run(in, head, targets * PER_TARGET, rounds, per_request);
+    run(in, head, targets * PER_TARGET, rounds, per_request, version);
     nlt_ingest_destroy(in);
     nlt_head_detach(head);
     snprintf(cmd, sizeof(cmd), "rm -rf %s", path);
-    return system(cmd) != 0;
+    if (system(cmd) != 0) {
+        die("cannot remove the directory");
+    }
+}
+
+int
+main(int argc, char **argv)
+{
+    unsigned targets = argc > 1 ? (unsigned) atoi(argv[1]) : 40;
+    unsigned rounds = argc > 2 ? (unsigned) atoi(argv[2]) : 60;
+    unsigned per_request = argc > 3 ? (unsigned) atoi(argv[3]) : 500;
+    int version = argc > 4 ? atoi(argv[4]) : 0;
+
+    if (targets == 0 || rounds < 2 || per_request == 0) {
+        die("bad arguments");
+    }
+    for (int v = 1; v <= 2; v++) {
+        if (version == 0 || version == v) {
+            bench(targets, rounds, per_request, v);
+        }
+    }
+    return 0;
 }

@@ -489,6 +489,21 @@ full_memory_refuses_new_series_only(void)
     bed_close(&t);
 }
 
+/* A histogram without buckets into the series: valid when zero == count. */
+static void
+add_histogram(bed_t *t, uint64_t count, uint64_t zero)
+{
+    nlt_buf_t *b = &t->b.series;
+
+    nlt_buf_add_str(b, NLT_STR("\x22\x0b\x78"));
+    nlt_buf_add_uvarint(b, NOW);
+    nlt_buf_add_byte(b, 0x08);
+    nlt_buf_add_byte(b, (uint8_t) count);
+    nlt_buf_add_byte(b, 0x30);
+    nlt_buf_add_byte(b, (uint8_t) zero);
+    nlt_buf_add_str(b, NLT_STR("\x1a\x00")); /* an exemplar too */
+}
+
 static void
 histograms_and_exemplars_are_passed_over(void)
 {
@@ -496,13 +511,42 @@ histograms_and_exemplars_are_passed_over(void)
 
     bed_open(&t, NLT_HEAD_MEMORY_MIN);
     rwb_label(&t.b, "__name__", "h");
-    nlt_buf_add_str(&t.b.series, NLT_STR("\x22\x02\x08\x05\x1a\x00"));
+    add_histogram(&t, 5, 5);
     rwb_end(&t.b);
     add(&t, "m", NOW, 1);
     NLT_CHECK_INT(send(&t), 204);
     NLT_CHECK_INT(t.res.skipped_histograms, 1);
     NLT_CHECK_INT(t.res.samples, 1);
     NLT_CHECK_INT(nlt_arena_header(nlt_head_active(t.head))->n_series, 1);
+    NLT_CHECK_INT(
+        atomic_load(&nlt_head_ctl(t.head)->counters.histograms_not_stored), 1);
+    bed_close(&t);
+}
+
+/* As in Prometheus; one of a series with invalid labels is not looked at. */
+static void
+an_invalid_histogram_refuses_a_1_0_request(void)
+{
+    bed_t t;
+
+    bed_open(&t, NLT_HEAD_MEMORY_MIN);
+    add(&t, "m", NOW, 1);
+    rwb_label(&t.b, "no", "name");
+    add_histogram(&t, 5, 4);
+    rwb_end(&t.b);
+    NLT_CHECK_INT(send(&t), 204);
+    add(&t, "m", NOW + 1, 1);
+    rwb_label(&t.b, "__name__", "h");
+    add_histogram(&t, 5, 4);
+    rwb_end(&t.b);
+    NLT_CHECK_INT(send(&t), 400);
+    NLT_CHECK(says(&t, "4 observations found in buckets, but the Count field "
+                       "is 5: histogram's observation count should equal the "
+                       "number of observations found in the buckets (in "
+                       "absence of NaN) for series {__name__=\"h\"}"));
+    NLT_CHECK_INT(count_rows(&t), 1);
+    NLT_CHECK_INT(
+        atomic_load(&nlt_head_ctl(t.head)->counters.histograms_invalid), 1);
     bed_close(&t);
 }
 
@@ -648,6 +692,7 @@ main(void)
     NLT_TEST(a_head_that_is_not_open_is_503);
     NLT_TEST(full_memory_refuses_new_series_only);
     NLT_TEST(histograms_and_exemplars_are_passed_over);
+    NLT_TEST(an_invalid_histogram_refuses_a_1_0_request);
     NLT_TEST(own_samples_take_the_same_way);
     NLT_TEST(random_requests_match_a_list);
     NLT_TEST(replay_gives_the_same_head);

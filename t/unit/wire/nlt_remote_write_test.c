@@ -264,7 +264,10 @@ bad_label_sets_are_told_apart(void)
     LABEL(ts, "__name__", "m");
     LABEL(ts, "a", "x");
     LABEL(ts, "a", "");
-    EXPECT(NLT_RW_LABELS_INVALID, "label name \"a\" is not unique");
+    EXPECT(NLT_RW_LABELS_DUPLICATE, "label name \"a\" is not unique");
+    NLT_CHECK_STR(v[n].name, "a");
+    LABEL(ts, "b", "\xff"); /* what is invalid comes first */
+    EXPECT(NLT_RW_LABELS_INVALID, "\"b\" has a value that is not valid");
     ts = fresh();
     LABEL(ts, "__name__", "m");
     LABEL(ts, "a", "\xff");
@@ -438,9 +441,11 @@ headers_are_judged_as_prometheus_does(void)
          NLT_OK, 1, ""},
         {"application/x-protobuf;charset=x", "", NLT_OK, 1, ""},
         {"application/x-protobuf; proto=io.prometheus.write.v2.Request",
-         "snappy", NLT_ETYPE, 2,
-         "io.prometheus.write.v2.Request protobuf message is not accepted by "
-         "this server; only accepts prometheus.WriteRequest"},
+         "snappy", NLT_OK, 2, ""},
+        {"application/x-protobuf;proto=io.prometheus.write.v2.Request", "gzip",
+         NLT_ETYPE, 2,
+         "gzip encoding (compression) is not accepted by this server; only "
+         "snappy is acceptable"},
         {"application/json", "snappy", NLT_ETYPE, 1,
          "expected application/x-protobuf as the first (media) part, got "
          "application/json content-type"},

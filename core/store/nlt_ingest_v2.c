@@ -1,0 +1,301 @@
+/*
+ * nlt_ingest_v2.c - remote_write 2.0: symbols and their hashes, series and
+ * their keys, labels.
+ *
+ * The key of a series is a keyed hash of the keyed hashes of its symbols, in
+ * the order of its references.  Symbols may be numbered otherwise in the next
+ * request: the key stays the same, as it is made of bytes.  Two label sets
+ * with one key would need a collision in a hash of 128 bits whose secret
+ * nobody outside has, as in 1.0.
+ */
+#include "nlt_ingest_priv.h"
+#include "nlt_rw_side.h"
+
+/* Fields of the top level that are scanned before their symbols are hashed. */
+#define SCAN_RUN 512
+
+/* Scanned fields that cost as much as a sample. */
+#define FIELDS_PER_SAMPLE 8
+
+/* Keys of 2.0 are others than those of 1.0, whatever the bytes. */
+#define VERSION_LO UINT64_C(0x9e3779b97f4a7c15)
+#define VERSION_HI UINT64_C(0xc2b2ae3d27d4eb4f)
+
+/* References that a message shows. */
+#define SHOWN_REFS 32
+
+/* ---- symbols ---- */
+
+/* Room for more symbols than there are. */
+static nlt_rc_t
+more_symbols(nlt_ingest_req_t *r)
+{
+    nlt_ingest_scratch_t *s = r->s;
+    size_t cap = s->symbols_cap, used = r->scan.n;
+    void *p;
+
+    if (used == NLT_RW2_SYMBOLS_MAX) {
+        return nlt_ingest_refuse(r, 400, NLT_ELIMIT, NULL,
+                                 "more than %u symbols", NLT_RW2_SYMBOLS_MAX);
+    }
+    p = s->symbol_v;
+    if (!nlt_ingest_grow(r->in, &p, &cap, used, used + 1,
+                         sizeof(*s->symbol_v))) {
+        return nlt_ingest_refuse(r, 503, NLT_ENOMEM, NULL, "out of memory");
+    }
+    s->symbol_v = p;
+    p = s->symbol_keys;
+    if (!nlt_ingest_grow(r->in, &p, &s->symbols_cap, used, used + 1,
+                         sizeof(*s->symbol_keys))) {
+        /* Both have one capacity: the smaller one stays true for neither. */
+        nlt_mem_free(r->in->env->mem, s->symbol_v, cap * sizeof(*s->symbol_v));
+        nlt_mem_free(r->in->env->mem, s->symbol_keys,
+                     s->symbols_cap * sizeof(*s->symbol_keys));
+        s->symbol_v = NULL;
+        s->symbol_keys = NULL;
+        s->symbols_cap = 0;
+        return nlt_ingest_refuse(r, 503, NLT_ENOMEM, NULL, "out of memory");
+    }
+    s->symbol_keys = p;
+    r->scan.v = s->symbol_v;
+    r->scan.cap = (uint32_t) s->symbols_cap;
+    return NLT_OK;
+}
+
+/* Room for the references of one series. */
+static bool
+refs_room(nlt_ingest_req_t *r)
+{
+    nlt_ingest_scratch_t *s = r->s;
+    size_t need = 2 * (size_t) r->conf.labels.labels_max, cap = s->refs_cap;
+    void *p = s->refs;
+
+    if (need <= s->refs_cap) {
+        return true;
+    }
+    if (!nlt_ingest_grow(r->in, &p, &cap, 0, need, sizeof(*s->refs))) {
+        return false;
+    }
+    s->refs = p;
+    p = s->ref_keys;
+    if (!nlt_ingest_grow(r->in, &p, &s->refs_cap, 0, need,
+                         sizeof(*s->ref_keys))) {
+        nlt_mem_free(r->in->env->mem, s->refs, cap * sizeof(*s->refs));
+        nlt_mem_free(r->in->env->mem, s->ref_keys,
+                     s->refs_cap * sizeof(*s->ref_keys));
+        s->refs = NULL;
+        s->ref_keys = NULL;
+        s->refs_cap = 0;
+        return false;
+    }
+    s->ref_keys = p;
+    return true;
+}
+
+nlt_rc_t
+nlt_ingest_scan(nlt_ingest_req_t *r)
+{
+    nlt_ingest_scratch_t *s = r->s;
+    uint32_t from;
+    nlt_err_t err;
+    nlt_rc_t rc;
+
+    if (!refs_room(r)) {
+        return nlt_ingest_refuse(r, 503, NLT_ENOMEM, NULL, "out of memory");
+    }
+    r->scan.v = s->symbol_v;
+    r->scan.cap = (uint32_t) s->symbols_cap;
+    do {
+        from = r->scan.n;
+        rc = nlt_rw2_scan(&r->scan, SCAN_RUN, &err);
+        if (rc == NLT_EINVAL) {
+            return nlt_ingest_refuse(r, 400, rc, NULL, "%s", err.text);
+        }
+        for (uint32_t i = from; i < r->scan.n; i++) {
+            s->symbol_keys[i] = nlt_head_key(r->in->ctl, r->conf.tenant,
+                                             r->scan.base + s->symbol_v[i].off,
+                                             s->symbol_v[i].len);
+        }
+        r->budget -= SCAN_RUN / FIELDS_PER_SAMPLE;
+        if (rc == NLT_EFULL) {
+            rc = more_symbols(r);
+            if (rc != NLT_OK) {
+                return rc;
+            }
+            rc = NLT_AGAIN;
+        }
+    } while (rc == NLT_AGAIN && r->budget > 0);
+    s->symbols = (nlt_rw2_symbols_t){(const char *) r->scan.base, s->symbol_v,
+                                     r->scan.n};
+    return rc;
+}
+
+/* ---- series ---- */
+
+/* false: references are odd, too many, or not in the table. */
+static inline bool
+key_of(nlt_ingest_req_t *r, const nlt_rw2_series_t *series, nlt_hash128_t *key)
+{
+    nlt_ingest_scratch_t *s = r->s;
+    uint32_t n = series->n_refs, n_symbols = s->symbols.n;
+
+    if (nlt_unlikely(n > s->refs_cap || n % 2 != 0
+                     || series->help_ref >= n_symbols
+                     || series->unit_ref >= n_symbols)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t ref = s->refs[i];
+
+        if (nlt_unlikely(ref >= n_symbols)) {
+            return false;
+        }
+        s->ref_keys[i] = s->symbol_keys[ref];
+    }
+    *key = nlt_head_key(r->in->ctl, r->conf.tenant, s->ref_keys,
+                        n * sizeof(*s->ref_keys));
+    key->lo ^= VERSION_LO;
+    key->hi ^= VERSION_HI;
+    return true;
+}
+
+/* Hash of the metadata of a series, 0 if it has none. */
+static inline uint32_t
+metadata_of(const nlt_ingest_scratch_t *s, const nlt_rw2_series_t *series)
+{
+    uint64_t h;
+
+    if ((series->meta_type | series->help_ref | series->unit_ref) == 0) {
+        return 0;
+    }
+    h = s->symbol_keys[series->help_ref].lo
+        + 3 * s->symbol_keys[series->unit_ref].lo
+        + series->meta_type * VERSION_LO;
+    return ((uint32_t) (h >> 32) & NLT_INGEST_META_MASK) | 1;
+}
+
+nlt_rc_t
+nlt_ingest_next2(nlt_ingest_req_t *r, nlt_err_t *err)
+{
+    nlt_ingest_cursor_t *c = &r->at;
+    nlt_rw2_series_t *series = &c->series;
+    nlt_rc_t rc = nlt_rw2_walk_next(&c->walk2, series, err);
+
+    if (nlt_unlikely(rc != NLT_OK)) {
+        return rc;
+    }
+    if (nlt_likely(key_of(r, series, &c->key))) {
+        c->side = metadata_of(r->s, series);
+    } else {
+        c->key = (nlt_hash128_t){0, 0};
+        c->side = NLT_INGEST_BAD_REFS;
+    }
+    return NLT_OK;
+}
+
+/* ---- labels ---- */
+
+/* The series of an entry; its references are in s->refs then. */
+static nlt_rc_t
+parse(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
+      nlt_rw2_series_t *series, nlt_err_t *err)
+{
+    return nlt_rw2_series_parse((nlt_str_t){e->body_len, e->body}, r->s->refs,
+                                (uint32_t) r->s->refs_cap, series, err);
+}
+
+nlt_rw_labels_t
+nlt_ingest_labels2(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
+                   size_t *n, nlt_err_t *err)
+{
+    nlt_ingest_scratch_t *s = r->s;
+    nlt_rw2_series_t series;
+
+    *n = 0;
+    if (parse(r, e, &series, err) != NLT_OK) {
+        return NLT_RW_LABELS_BROKEN;
+    }
+    if (series.s.n_labels > r->conf.labels.labels_max) {
+        (void) nlt_err_set(err, NLT_ELIMIT, "%u labels, limit is %u",
+                           series.s.n_labels, r->conf.labels.labels_max);
+        return NLT_RW_LABELS_LIMIT;
+    }
+    if (nlt_rw2_labels(&s->symbols, s->refs, series.n_refs, s->labels, n, err)
+        != NLT_OK) {
+        return NLT_RW_LABELS_BROKEN;
+    }
+    return nlt_rw_labels_check(&r->conf.labels, s->labels, n, err);
+}
+
+size_t
+nlt_ingest_peek2(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
+                 nlt_label_t *out, size_t max, bool *cut)
+{
+    nlt_ingest_scratch_t *s = r->s;
+    nlt_rw2_series_t series;
+    nlt_rc_t rc;
+    size_t n;
+
+    if (parse(r, e, &series, NULL) != NLT_OK) {
+        return 0;
+    }
+    n = series.n_refs - series.n_refs % 2;
+    n = n < s->refs_cap ? n : s->refs_cap - s->refs_cap % 2;
+    n = n < 2 * max ? n : 2 * max;
+    *cut = n < series.n_refs;
+    /* Those before one that is bad are there too. */
+    rc = nlt_rw2_labels(&s->symbols, s->refs, n, out, &n, NULL);
+    *cut |= rc != NLT_OK;
+    return n;
+}
+
+/* References as Go prints a list of numbers. */
+static void
+print_refs(const nlt_ingest_scratch_t *s, uint32_t n, nlt_buf_t *b)
+{
+    uint32_t shown = n < SHOWN_REFS ? n : SHOWN_REFS;
+
+    shown = shown < s->refs_cap ? shown : (uint32_t) s->refs_cap;
+    nlt_buf_add_byte(b, '[');
+    for (uint32_t i = 0; i < shown; i++) {
+        nlt_buf_addf(b, "%s%u", i ? " " : "", s->refs[i]);
+    }
+    nlt_buf_add_c(b, shown < n ? "...]" : "]");
+}
+
+nlt_rc_t
+nlt_ingest_fault_refs(nlt_ingest_req_t *r, const nlt_ingest_series_t *e)
+{
+    nlt_ingest_scratch_t *s = r->s;
+    const char *what = "labels";
+    nlt_rw2_series_t series;
+    nlt_rw_labels_t verdict;
+    nlt_rw_metadata_t md;
+    nlt_err_t err;
+    nlt_buf_t refs;
+    nlt_rc_t rc;
+    size_t n;
+
+    if (r->at.found.n_untold) {
+        return nlt_ingest_fault(r, NLT_EINVAL, NULL, "not told");
+    }
+    if (!nlt_ingest_label_room(r->in, s, r->conf.labels.labels_max)) {
+        return nlt_ingest_refuse(r, 503, NLT_ENOMEM, NULL, "out of memory");
+    }
+    verdict = nlt_ingest_labels2(r, e, &n, &err);
+    if (verdict == NLT_RW_LABELS_LIMIT) {
+        return nlt_ingest_fault(r, NLT_ELIMIT, e, "%s", err.text);
+    }
+    rc = parse(r, e, &series, verdict == NLT_RW_LABELS_BROKEN ? NULL : &err);
+    if (rc == NLT_OK && verdict != NLT_RW_LABELS_BROKEN
+        && nlt_rw2_metadata(&s->symbols, &series, &md, &err) != NLT_OK) {
+        what = "metadata";
+    }
+    nlt_buf_init(&refs, r->in->env->mem, 1024);
+    print_refs(s, series.n_refs, &refs);
+    rc =
+        nlt_ingest_fault(r, NLT_EINVAL, NULL, "parsing %s for series %.*s: %s",
+                         what, NLT_FMT(nlt_buf_str(&refs)), err.text);
+    nlt_buf_deinit(&refs);
+    return rc;
+}
