@@ -65,7 +65,7 @@ $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: proto/%.proto
 	@mkdir -p $(GEN)
 	$(Q)protoc-c --c_out=$(GEN) -Iproto $<
 
-$(O)/gen/%.o: $(GEN)/%.c
+$(O)/gen/%.o: $(GEN)/%.c | $(GEN_H)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CSTD) $(OPT) $(SAN) -w -I$(GEN) -c $< -o $@
 

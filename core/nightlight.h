@@ -14,7 +14,7 @@
  *     nlt_db_write_begin/run (remote_write)
  *     nlt_api_create ---- post ------------>  nlt_api_run
  *     nlt_api_render  <--- completion ------
- *       ... until it says done
+ *       ... until it says done, or needs_work ->  nlt_api_more
  *     nlt_api_destroy
  *     nlt_db_close
  *
@@ -89,6 +89,7 @@ typedef struct {
     nlt_str_t args;         /* query string, still escaped */
     nlt_str_t content_type; /* of the body */
     nlt_str_t form;         /* body of a POST form */
+    nlt_str_t accept;       /* Accept header; may be empty */
 } nlt_api_request_t;
 
 /*
@@ -123,12 +124,13 @@ void nlt_api_expire(nlt_api_t *a);
 typedef struct {
     int status;
     nlt_str_t content_type;
-    nlt_str_t allow;       /* of 405, else empty */
-    int retry_after_s;     /* > 0: send the header */
-    bool has_body;         /* to HEAD as to GET: its length is sent */
-    bool cors;             /* browsers may have it: send their headers */
-    bool nosniff;          /* X-Content-Type-Options: nosniff */
-    uint64_t samples_read; /* for variables and metrics */
+    nlt_str_t content_encoding; /* of the body, else empty */
+    nlt_str_t allow;            /* of 405, else empty */
+    int retry_after_s;          /* > 0: send the header */
+    bool has_body;              /* to HEAD as to GET: its length is sent */
+    bool cors;                  /* browsers may have it: send their headers */
+    bool nosniff;               /* X-Content-Type-Options: nosniff */
+    uint64_t samples_read;      /* for variables and metrics */
     int64_t elapsed_ns;
 } nlt_api_answer_t;
 
@@ -137,11 +139,27 @@ const nlt_api_answer_t *nlt_api_answer(const nlt_api_t *a);
 
 /*
  * Writes the next part of the body into out (cap >= 4096): *len bytes.
- * NLT_AGAIN: there is more; NLT_OK: that was the last; NLT_EBUG: broken,
- * close the connection.  Work is bounded by cap, so the event loop may call
- * it.
+ * NLT_AGAIN: there is more; NLT_OK: that was the last; another code: broken,
+ * close the connection; the reason is in the log.  Work is bounded by cap, so
+ * the event loop may call it.
  */
 nlt_rc_t nlt_api_render(nlt_api_t *a, char *out, size_t cap, size_t *len);
+
+/*
+ * Is all that was made of the body rendered, and more has to be made?  Then
+ * nlt_api_more() has to run in a thread before render() goes on.
+ */
+bool nlt_api_needs_work(const nlt_api_t *a);
+
+/* Makes more of the body.  Any thread.  What goes wrong render() says. */
+void nlt_api_more(nlt_api_t *a);
+
+/*
+ * Nobody has taken anything for some seconds: lets go of arenas and blocks,
+ * to look for them again later.  Not while run() or more() is running; cheap,
+ * event loop.
+ */
+void nlt_api_idle(nlt_api_t *a);
 
 /* Memory that the job holds.  Not while run() is running. */
 size_t nlt_api_bytes(const nlt_api_t *a);

@@ -12,6 +12,7 @@
  *   body.c     a request body in one piece, whatever nginx made of it
  *   write.c    location handler of remote_write
  *   sync.c     group commit of writes: wal_sync=always
+ *   request.c  what core is told of a request
  *   query.c    location handlers of the HTTP API: jobs in the thread pool
  *   send.c     answers on their way out
  *   exit.c     ends running queries of a process that leaves at once
@@ -228,6 +229,18 @@ void ngx_http_nightlight_sync_leave(ngx_http_nightlight_waiter_t *w);
 ngx_int_t ngx_http_nightlight_write_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_nightlight_api_handler(ngx_http_request_t *r);
 
+/* What is left of the path behind the location's prefix. */
+ngx_str_t ngx_http_nightlight_suffix(ngx_http_request_t *r);
+
+/* The Accept header, or nothing. */
+nlt_str_t ngx_http_nightlight_accept(ngx_http_request_t *r);
+
+static ngx_inline nlt_str_t
+ngx_http_nightlight_str(ngx_str_t *s)
+{
+    return (nlt_str_t) { s->len, (char *) s->data };
+}
+
 /* Refuses a subrequest: says so in the log, returns 404. */
 ngx_int_t ngx_http_nightlight_subrequest(ngx_http_request_t *r);
 
@@ -240,7 +253,7 @@ void ngx_http_nightlight_api_exit(void);
 /*
  * The answer of a job that has run: header, then the body in parts as the
  * client takes them.  What the handler has to return; NGX_AGAIN: the write
- * handler goes on.
+ * handler goes on; NGX_DECLINED: ngx_http_nightlight_api_again() does.
  */
 typedef struct {
     ngx_http_request_t              *request;
@@ -250,6 +263,7 @@ typedef struct {
     ngx_chain_t                     *busy;
     ngx_uint_t                       parts;
     unsigned                         last:1; /* rendered to the end */
+    unsigned                         work:1; /* more has to be made */
     unsigned                         turn:1; /* it is the others' turn */
 } ngx_http_nightlight_out_t;
 
@@ -260,6 +274,12 @@ void ngx_http_nightlight_send_more(ngx_http_nightlight_out_t *out);
 
 /* The answer is rendered to its end: gives out->api back. */
 void ngx_http_nightlight_api_rendered(ngx_http_nightlight_out_t *out);
+
+/* It waits for the client. */
+void ngx_http_nightlight_api_waits(ngx_http_nightlight_out_t *out);
+
+/* All that was made is sent: has a thread make more. */
+void ngx_http_nightlight_api_again(ngx_http_nightlight_out_t *out);
 
 
 /* A short text/plain answer; returns what the handler has to return. */

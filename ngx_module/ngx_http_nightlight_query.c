@@ -8,6 +8,8 @@
  *   handler -> [body of a POST] -> job -> queue -> thread: nlt_api_run()
  *                                                      |
  *   output filters <- nlt_api_render() in parts <- event loop: done
+ *                                                      |
+ *   when they are taken, and it is not all: queue -> thread: nlt_api_more()
  *
  * Threads belong to nginx's pool "default", but no more jobs run at once
  * than the machine has cores; the rest wait in a queue of the worker, and
@@ -35,6 +37,7 @@
 #define NGX_HTTP_NIGHTLIGHT_NICE         5
 #define NGX_HTTP_NIGHTLIGHT_RETRY        100     /* ms */
 #define NGX_HTTP_NIGHTLIGHT_GRACE        50      /* ms */
+#define NGX_HTTP_NIGHTLIGHT_IDLE         3000    /* ms */
 
 
 typedef struct ngx_http_nightlight_job_s  ngx_http_nightlight_job_t;
@@ -52,6 +55,7 @@ struct ngx_http_nightlight_job_s {
     unsigned                         queued:1;
     unsigned                         running:1;  /* in a thread */
     unsigned                         held:1;     /* for its reader */
+    unsigned                         more:1;     /* not the first time */
     unsigned                         gone:1;     /* cleanup has run */
 };
 
@@ -60,11 +64,13 @@ static void ngx_http_nightlight_api_body(ngx_http_request_t *r);
 static ngx_int_t ngx_http_nightlight_api_start(ngx_http_request_t *r,
     ngx_str_t *form);
 static ngx_int_t ngx_http_nightlight_api_post(ngx_http_nightlight_job_t *job);
+static void ngx_http_nightlight_api_wait(ngx_http_nightlight_job_t *job);
 static void ngx_http_nightlight_api_next(void);
 static void ngx_http_nightlight_api_retry(ngx_event_t *ev);
 static void ngx_http_nightlight_api_thread(void *data, ngx_log_t *log);
 static void ngx_http_nightlight_api_done(ngx_event_t *ev);
 static void ngx_http_nightlight_api_hold(ngx_http_nightlight_job_t *job);
+static void ngx_http_nightlight_api_unhold(ngx_http_nightlight_job_t *job);
 static void ngx_http_nightlight_api_unqueue(ngx_http_nightlight_job_t *job);
 static void ngx_http_nightlight_api_timeout(ngx_event_t *ev);
 static void ngx_http_nightlight_api_cleanup(void *data);
@@ -185,73 +191,6 @@ ngx_http_nightlight_api_body(ngx_http_request_t *r)
 }
 
 
-/*
- * What follows the location's prefix.  Where there is none, because the
- * location is an exact one or the URI was rewritten inside of it: what
- * follows the last "/v1/", or else the last part.
- */
-
-static ngx_str_t
-ngx_http_nightlight_suffix(ngx_http_request_t *r)
-{
-    u_char                          *p, *start;
-    ngx_str_t                        suffix;
-    ngx_http_core_loc_conf_t        *clcf;
-    ngx_http_nightlight_loc_conf_t  *nlcf;
-
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-    nlcf = ngx_http_get_module_loc_conf(r, ngx_http_nightlight_module);
-
-    suffix = r->uri;
-
-    if (!nlcf->exact && suffix.len >= clcf->name.len
-        && ngx_strncmp(suffix.data, clcf->name.data, clcf->name.len) == 0)
-    {
-        suffix.data += clcf->name.len;
-        suffix.len -= clcf->name.len;
-
-        if (suffix.len && suffix.data[0] == '/') {
-            suffix.data++;
-            suffix.len--;
-        }
-
-        return suffix;
-    }
-
-    start = NULL;
-
-    for (p = suffix.data + suffix.len; p > suffix.data; p--) {
-
-        if (p[-1] != '/') {
-            continue;
-        }
-
-        if (start == NULL) {
-            start = p;
-        }
-
-        if (p - suffix.data >= 4 && ngx_strncmp(p - 4, "/v1/", 4) == 0) {
-            start = p;
-            break;
-        }
-    }
-
-    if (start) {
-        suffix.len -= start - suffix.data;
-        suffix.data = start;
-    }
-
-    return suffix;
-}
-
-
-static nlt_str_t
-ngx_http_nightlight_str(ngx_str_t *s)
-{
-    return (nlt_str_t) { s->len, (char *) s->data };
-}
-
-
 /* The reason is for those who look after it. */
 
 static ngx_int_t
@@ -341,6 +280,7 @@ ngx_http_nightlight_api_request(ngx_http_request_t *r, ngx_str_t *form,
     req->suffix = ngx_http_nightlight_str(&suffix);
     req->args = ngx_http_nightlight_str(&r->args);
     req->form = ngx_http_nightlight_str(form);
+    req->accept = ngx_http_nightlight_accept(r);
 
     if (r->headers_in.content_type) {
         req->content_type =
@@ -463,12 +403,28 @@ ngx_http_nightlight_api_post(ngx_http_nightlight_job_t *job)
                                              NLT_STR("too many queries"), 1);
     }
 
+    r->write_event_handler = ngx_http_nightlight_api_writer;
+
+    ngx_http_nightlight_api_wait(job);
+
+    return NGX_AGAIN;
+}
+
+
+/* Puts a job into the queue. */
+
+static void
+ngx_http_nightlight_api_wait(ngx_http_nightlight_job_t *job)
+{
+    ngx_http_request_t  *r;
+
+    r = job->out.request;
+
     job->queued = 1;
     ngx_queue_insert_tail(&ngx_http_nightlight_waiting, &job->queue);
     ngx_http_nightlight_n_waiting++;
     ngx_http_nightlight_waiting_size += job->size;
 
-    r->write_event_handler = ngx_http_nightlight_api_writer;
     r->read_event_handler = ngx_http_test_reading;
 
     if (r->connection->read->ready) {
@@ -481,8 +437,6 @@ ngx_http_nightlight_api_post(ngx_http_nightlight_job_t *job)
                   job->conf->timeout + NGX_HTTP_NIGHTLIGHT_GRACE);
 
     ngx_http_nightlight_api_next();
-
-    return NGX_AGAIN;
 }
 
 
@@ -578,7 +532,12 @@ ngx_http_nightlight_api_thread(void *data, ngx_log_t *log)
 
     (void) setpriority(PRIO_PROCESS, (id_t) tid, NGX_HTTP_NIGHTLIGHT_NICE);
 
-    nlt_api_run(job->out.api);
+    if (job->more) {
+        nlt_api_more(job->out.api);
+
+    } else {
+        nlt_api_run(job->out.api);
+    }
 }
 
 
@@ -616,10 +575,19 @@ ngx_http_nightlight_api_done(ngx_event_t *ev)
         return;
     }
 
+    if (job->more) {
+        ngx_http_nightlight_send_more(&job->out);
+        ngx_http_run_posted_requests(c);
+        return;
+    }
+
     rc = ngx_http_nightlight_send(&job->out);
 
     if (rc == NGX_AGAIN) {
-        ngx_http_nightlight_api_hold(job);
+        ngx_http_nightlight_api_waits(&job->out);
+
+    } else if (rc == NGX_DECLINED) {
+        ngx_http_nightlight_api_again(&job->out);
 
     } else {
         ngx_http_finalize_request(r, rc);
@@ -685,6 +653,53 @@ ngx_http_nightlight_api_hold(ngx_http_nightlight_job_t *job)
 }
 
 
+void
+ngx_http_nightlight_api_waits(ngx_http_nightlight_out_t *out)
+{
+    ngx_http_nightlight_job_t  *job;
+
+    job = (ngx_http_nightlight_job_t *)
+              ((u_char *) out - offsetof(ngx_http_nightlight_job_t, out));
+
+    if (!job->held) {
+        ngx_http_nightlight_api_hold(job);
+    }
+
+    ngx_add_timer(&job->timer, NGX_HTTP_NIGHTLIGHT_IDLE);
+}
+
+
+/* A job that is under way is never refused: there are as many as clients. */
+
+void
+ngx_http_nightlight_api_again(ngx_http_nightlight_out_t *out)
+{
+    ngx_http_nightlight_job_t  *job;
+
+    job = (ngx_http_nightlight_job_t *)
+              ((u_char *) out - offsetof(ngx_http_nightlight_job_t, out));
+
+    ngx_http_nightlight_api_unhold(job);
+
+    out->work = 0;
+    job->more = 1;
+    job->size = 0;
+
+    ngx_http_nightlight_api_wait(job);
+}
+
+
+static void
+ngx_http_nightlight_api_unhold(ngx_http_nightlight_job_t *job)
+{
+    if (job->held) {
+        ngx_queue_remove(&job->queue);
+        job->held = 0;
+        ngx_http_nightlight_held_size -= job->size;
+    }
+}
+
+
 /* Called once the last part is rendered, and when the job ends. */
 
 void
@@ -695,11 +710,11 @@ ngx_http_nightlight_api_rendered(ngx_http_nightlight_out_t *out)
     job = (ngx_http_nightlight_job_t *)
               ((u_char *) out - offsetof(ngx_http_nightlight_job_t, out));
 
-    if (job->held) {
-        ngx_queue_remove(&job->queue);
-        job->held = 0;
-        ngx_http_nightlight_held_size -= job->size;
+    if (job->timer.timer_set) {
+        ngx_del_timer(&job->timer);
     }
+
+    ngx_http_nightlight_api_unhold(job);
 
     nlt_api_destroy(out->api);
     out->api = NULL;
@@ -721,6 +736,10 @@ ngx_http_nightlight_api_timeout(ngx_event_t *ev)
     }
 
     if (!job->queued) {
+
+        /* the client sleeps */
+
+        nlt_api_idle(job->out.api);
         return;
     }
 
@@ -733,6 +752,15 @@ ngx_http_nightlight_api_timeout(ngx_event_t *ev)
 
     ngx_log_error(NGX_LOG_ERR, c->log, 0,
                   "nightlight: query waited for a thread until its timeout");
+
+    if (job->more) {
+
+        /* it is too late to say so to the client */
+
+        ngx_http_finalize_request(r, NGX_ERROR);
+        ngx_http_run_posted_requests(c);
+        return;
+    }
 
     ngx_http_finalize_request(r, ngx_http_nightlight_send_text(r,
                                  NGX_HTTP_SERVICE_UNAVAILABLE,
@@ -766,10 +794,6 @@ ngx_http_nightlight_api_cleanup(void *data)
 static void
 ngx_http_nightlight_api_free(ngx_http_nightlight_job_t *job)
 {
-    if (job->timer.timer_set) {
-        ngx_del_timer(&job->timer);
-    }
-
     ngx_http_nightlight_api_rendered(&job->out);
     ngx_free(job);
 }

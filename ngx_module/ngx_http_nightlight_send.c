@@ -4,7 +4,9 @@
  *
  * A long answer is rendered by core in parts of 64 KiB, at most four of them
  * in memory, as fast as the client takes them; a fast one has to wait after
- * some of them until other connections have had their turn.
+ * some of them until other connections have had their turn.  Where core makes
+ * the answer part by part, the next one is asked for when the client has taken
+ * all that was made.
  */
 
 
@@ -54,6 +56,32 @@ ngx_http_nightlight_add_header(ngx_http_request_t *r, const char *key,
     }
 
     ngx_memcpy(h->value.data, value, len + 1);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_nightlight_content_encoding(ngx_http_request_t *r, nlt_str_t value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->hash = 1;
+#if (nginx_version >= 1023000)
+    h->next = NULL;
+#endif
+    ngx_str_set(&h->key, "Content-Encoding");
+    h->value.len = value.len;
+    h->value.data = (u_char *) value.data;
+
+    /* and nobody compresses it once more */
+
+    r->headers_out.content_encoding = h;
 
     return NGX_OK;
 }
@@ -171,6 +199,13 @@ ngx_http_nightlight_send(ngx_http_nightlight_out_t *out)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    if (answer->content_encoding.len
+        && ngx_http_nightlight_content_encoding(r, answer->content_encoding)
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     if ((answer->allow.len
          && ngx_http_nightlight_add_header(r, "Allow", answer->allow.data)
             != NGX_OK)
@@ -273,12 +308,13 @@ ngx_http_nightlight_send_render(ngx_http_nightlight_out_t *out,
                         &len);
 
     if (rv != NLT_OK && rv != NLT_AGAIN) {
-        ngx_log_error(NGX_LOG_ALERT, out->request->connection->log, 0,
+        ngx_log_error(NGX_LOG_ERR, out->request->connection->log, 0,
                       "nightlight: answer broken off: %s", nlt_rc_text(rv));
         return NGX_ERROR;
     }
 
     out->last = (rv == NLT_OK);
+    out->work = !out->last && nlt_api_needs_work(out->api);
 
     b->last += len;
     b->temporary = (len != 0);  /* nothing at all is a special buffer */
@@ -290,7 +326,10 @@ ngx_http_nightlight_send_render(ngx_http_nightlight_out_t *out,
 }
 
 
-/* NGX_AGAIN: more when the client has taken what is on its way. */
+/*
+ * NGX_AGAIN: more when the client has taken what is on its way; NGX_DECLINED:
+ * it has, and more has to be made.
+ */
 
 static ngx_int_t
 ngx_http_nightlight_send_output(ngx_http_nightlight_out_t *out)
@@ -306,7 +345,7 @@ ngx_http_nightlight_send_output(ngx_http_nightlight_out_t *out)
         cl = out->ready;
         out->ready = NULL;
 
-        if (cl == NULL) {
+        if (cl == NULL && !out->work) {
             cl = ngx_http_nightlight_send_part(out);
 
             if (cl == NULL && out->parts == 0) {
@@ -338,6 +377,10 @@ ngx_http_nightlight_send_output(ngx_http_nightlight_out_t *out)
 
         if (rc == NGX_AGAIN || r->buffered || r->connection->buffered) {
             return NGX_AGAIN;
+        }
+
+        if (out->work) {
+            return NGX_DECLINED;
         }
 
         if (n == NGX_HTTP_NIGHTLIGHT_TURN) {
@@ -409,6 +452,7 @@ ngx_http_nightlight_send_more(ngx_http_nightlight_out_t *out)
         /* limit_rate: the timer is its own and says when to go on */
 
         ngx_http_nightlight_send_wait(out);
+        ngx_http_nightlight_api_waits(out);
         return;
     }
 
@@ -421,6 +465,12 @@ ngx_http_nightlight_send_more(ngx_http_nightlight_out_t *out)
 
     if (rc == NGX_AGAIN) {
         ngx_http_nightlight_send_wait(out);
+        ngx_http_nightlight_api_waits(out);
+        return;
+    }
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_nightlight_api_again(out);
         return;
     }
 

@@ -53,6 +53,8 @@ static const nlt_api_route_t routes[] = {
      nlt_api_run_self_metrics},
     {NLT_API_QUERY, "status/tsdb", GET, 0, nlt_api_run_tsdb},
     {NLT_API_QUERY, "status/tsdb/blocks", GET, 0, nlt_api_run_blocks},
+    {NLT_API_QUERY, "read", NLT_API_M_POST, PLAIN, nlt_api_run_read},
+    {NLT_API_QUERY, "federate", GET, PLAIN, nlt_api_run_federate},
     {NLT_API_STATUS, "healthy", GET_HEAD, QUICK | PLAIN, nlt_api_run_healthy},
     {NLT_API_STATUS, "ready", GET_HEAD, QUICK | PLAIN, nlt_api_run_ready},
     {NLT_API_STATUS, "flush", POST_PUT, QUICK | PLAIN, nlt_api_run_flush},
@@ -107,7 +109,7 @@ nlt_api_create(const nlt_env_t *env, nlt_store_t *s,
                nlt_api_t **out)
 {
     size_t bytes = req->suffix.len + req->args.len + req->form.len
-                   + req->content_type.len;
+                   + req->content_type.len + req->accept.len;
     nlt_api_t *a;
 
     if (bytes > NLT_API_REQUEST_MAX) {
@@ -129,7 +131,7 @@ nlt_api_create(const nlt_env_t *env, nlt_store_t *s,
     nlt_json_stream_init(&a->json, env->mem);
 
     nlt_str_t *copies[] = {&a->req.suffix, &a->req.args, &a->req.form,
-                           &a->req.content_type};
+                           &a->req.content_type, &a->req.accept};
 
     for (size_t i = 0; i < NLT_COUNT(copies); i++) {
         size_t len = copies[i]->len;
@@ -271,6 +273,8 @@ nlt_api_run(nlt_api_t *a)
     a->answer.elapsed_ns = nlt_mono_ns(a->env) - a->start_ns;
     if (a->view_open) {
         count_query(a);
+    }
+    if (a->view_open && (a->flow.ops == NULL || a->flow.done)) {
         /*
          * The answer is complete and lies in the pool: a client that takes
          * it slowly must not keep arenas and blocks.
@@ -306,12 +310,45 @@ nlt_api_answer(const nlt_api_t *a)
 size_t
 nlt_api_bytes(const nlt_api_t *a)
 {
-    return a->pool.used_bytes;
+    return a->pool.used_bytes + a->flow.buf.cap
+           + nlt_walk_bytes(&a->flow.walk);
+}
+
+static nlt_rc_t
+take_pieces(nlt_api_t *a, char *out, size_t cap, size_t *len)
+{
+    *len = 0;
+    while (a->pieces != NULL) {
+        const nlt_rr_piece_t *p = a->pieces;
+        size_t n = p->len - a->taken;
+
+        n = n < cap - *len ? n : cap - *len;
+        if (n > 0) {
+            memcpy(out + *len, p->data + a->taken, n);
+        }
+        *len += n;
+        a->taken += n;
+        if (a->taken < p->len) {
+            return NLT_AGAIN;
+        }
+        a->taken = 0;
+        if (p->next == NULL) {
+            return NLT_OK;
+        }
+        a->pieces = p->next;
+    }
+    return NLT_OK;
 }
 
 nlt_rc_t
 nlt_api_render(nlt_api_t *a, char *out, size_t cap, size_t *len)
 {
+    if (a->flow.ops != NULL) {
+        return nlt_api_flow_take(a, out, cap, len);
+    }
+    if (a->pieces != NULL) {
+        return take_pieces(a, out, cap, len);
+    }
     return nlt_json_stream_take(&a->json, out, cap, len);
 }
 
@@ -321,6 +358,7 @@ nlt_api_destroy(nlt_api_t *a)
     if (a == NULL) {
         return;
     }
+    nlt_api_flow_end(a);
     nlt_json_stream_deinit(&a->json);
     nlt_buf_deinit(&a->text);
     nlt_pool_deinit(&a->pool);
@@ -349,6 +387,15 @@ nlt_api_json(nlt_api_t *a)
     a->answer.status = 200;
     a->answer.content_type = NLT_STR("application/json");
     a->answer.has_body = true;
+}
+
+/* Go's http.Error(): what is no part of the JSON API. */
+static bool
+is_plain(const nlt_api_t *a)
+{
+    return a->route != NULL
+           && (a->route->run == nlt_api_run_read
+               || a->route->run == nlt_api_run_federate);
 }
 
 void
@@ -395,8 +442,15 @@ nlt_api_fail(nlt_api_t *a, const char *type, int status, const char *fmt, ...)
         n = (int) sizeof(text) - 1;
     }
     nlt_buf_reset(&a->text);
-    nlt_json_error(&a->text, type, (nlt_str_t){(size_t) n, text});
-    nlt_api_text(a, status, "application/json");
+    if (is_plain(a)) {
+        nlt_buf_add(&a->text, text, (size_t) n);
+        nlt_buf_add_byte(&a->text, '\n');
+        nlt_api_text(a, status, "text/plain; charset=utf-8");
+        a->answer.nosniff = true;
+    } else {
+        nlt_json_error(&a->text, type, (nlt_str_t){(size_t) n, text});
+        nlt_api_text(a, status, "application/json");
+    }
     if (status == 503) {
         a->answer.retry_after_s = 1;
     }

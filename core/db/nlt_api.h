@@ -9,9 +9,13 @@
  *   nlt_api_meta.c   series, labels, label/<name>/values
  *   nlt_api_parse.c  format_query, parse_query
  *   nlt_api_rules.c  targets, rules, alerts and other lists that are empty
- *   nlt_api_status.c status/config, flags, runtimeinfo and others of their
- * kind nlt_api_tsdb.c   status/tsdb, status/tsdb/blocks nlt_api_admin.c
- * tsdb/snapshot nlt_api_delete.c tsdb/delete_series, tsdb/clean_tombstones
+ *   nlt_api_status.c status/config, flags, runtimeinfo and others like them
+ *   nlt_api_tsdb.c   status/tsdb, status/tsdb/blocks
+ *   nlt_api_read*.c  read (remote_read)
+ *   nlt_api_federate.c  federate
+ *   nlt_api_flow.c   answers that are made while they are sent
+ *   nlt_api_admin.c  tsdb/snapshot
+ *   nlt_api_delete.c tsdb/delete_series, tsdb/clean_tombstones
  *   nlt_api_text.c   healthy, ready, metrics and other fixed ones
  *   nlt_self.c       the list of own metrics, as text and as samples
  *
@@ -22,8 +26,10 @@
 #define NLT_DB_API_H
 
 #include "nightlight.h"
+#include "nlt_api_flow.h"
 #include "nlt_api_json.h"
 #include "nlt_pql.h"
+#include "nlt_remote_read.h"
 
 /* One request may carry this many parameters. */
 #define NLT_API_PARAMS_MAX 10000
@@ -57,7 +63,10 @@ struct nlt_api_s {
     nlt_api_answer_t answer;
     nlt_annots_t annots;
     nlt_json_stream_t json;
-    nlt_buf_t text; /* of short answers */
+    const nlt_rr_piece_t *pieces; /* the body, if not NULL, in place of json */
+    size_t taken;                 /* of the first of them */
+    nlt_api_flow_t flow;          /* likewise, if it has ops */
+    nlt_buf_t text;               /* of short answers */
 };
 
 typedef void (*nlt_api_handler_t)(nlt_api_t *a);
@@ -84,7 +93,10 @@ struct nlt_api_route_s {
 
 /* ---- answers ---- */
 
-/* {"status":"error",...}; status as the type says (see docs/API.md). */
+/*
+ * {"status":"error",...}; status as the type says (see docs/API.md).  Plain
+ * text where Prometheus answers so.
+ */
 void nlt_api_fail(nlt_api_t *a, const char *type, int status, const char *fmt,
                   ...) NLT_PRINTF(4, 5);
 
@@ -203,6 +215,8 @@ void nlt_api_run_metrics(nlt_api_t *a);
 void nlt_api_run_snapshot(nlt_api_t *a);
 void nlt_api_run_delete_series(nlt_api_t *a);
 void nlt_api_run_clean_tombstones(nlt_api_t *a);
+void nlt_api_run_read(nlt_api_t *a);
+void nlt_api_run_federate(nlt_api_t *a);
 
 /* ---- own metrics ---- */
 
