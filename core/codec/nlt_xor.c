@@ -3,10 +3,10 @@
  *
  * The encoder collects one sample in three words and never looks at memory;
  * nlt_xor_put() stores them with whole-word writes.  The decoder keeps a bit
- * position and loads eight bytes at it, as often as it needs: no state is
- * carried from load to load, and loads of neighbouring samples overlap in the
- * pipeline.  It may read 32 bytes past a sample's first, so the last ones are
- * decoded from a zero-padded copy, by the same code.
+ * position and loads eight bytes at it, mostly once a sample: loads of
+ * neighbouring samples overlap in the pipeline.  It may read 32 bytes past a
+ * sample's first, so the last ones are decoded from a zero-padded copy, by the
+ * same code.
  */
 #include "nlt_xor.h"
 
@@ -264,16 +264,13 @@ signed_field(uint64_t w, unsigned n)
     return v > INT64_C(1) << (n - 1) ? v - (INT64_C(1) << n) : v;
 }
 
+/* A delta of delta that is not 0: its first bit is set. */
 static inline int64_t
-decode_dod(const uint8_t *p, uint64_t *pos)
+decode_dod(const uint8_t *p, uint64_t *pos, uint64_t w)
 {
-    uint64_t w = peek(p, *pos);
     int64_t dod;
 
-    if ((int64_t) w >= 0) {
-        *pos += 1;
-        dod = 0;
-    } else if ((w >> 62) == 2) {
+    if ((w >> 62) == 2) {
         dod = signed_field(w << 2, 14);
         *pos += 16;
     } else if ((w >> 61) == 6) {
@@ -289,45 +286,14 @@ decode_dod(const uint8_t *p, uint64_t *pos)
     return dod;
 }
 
-/* Moves s->v_bits on.  False: no window yet, or one that is none. */
-static inline bool
-decode_value(const uint8_t *p, uint64_t *pos, nlt_xor_state_t *s)
-{
-    uint64_t w = peek(p, *pos);
-
-    if ((int64_t) w >= 0) {
-        *pos += 1;
-        return true;
-    }
-    if ((w >> 62) == 3) {
-        unsigned leading = (unsigned) (w >> 57) & 31;
-        unsigned width = (unsigned) (w >> 51) & 63;
-
-        width = width ? width : 64;
-        if (nlt_unlikely(leading + width > 64)) {
-            return false;
-        }
-        s->leading = (uint8_t) leading;
-        s->trailing = (uint8_t) (64 - leading - width);
-        *pos += 13;
-    } else {
-        *pos += 2;
-    }
-    if (nlt_unlikely(s->leading == 0xff)) {
-        return false;
-    }
-
-    unsigned width = 64u - s->leading - s->trailing;
-
-    s->v_bits ^= peek64(p, *pos) >> (64 - width) << s->trailing;
-    *pos += width;
-    return true;
-}
+/* Steps that stay below this cannot make a time wrap around. */
+#define STEP_MAX (INT64_C(1) << 44)
 
 typedef struct {
     int64_t *t_ms;
     double *v;
     uint32_t i; /* samples decoded */
+    bool odd;   /* a step was not in (0, STEP_MAX) */
     nlt_xor_state_t s;
 } decoder_t;
 
@@ -335,68 +301,120 @@ typedef struct {
  * Decodes samples from bit position *pos of p until `count` are there or the
  * next one begins at or after bit `limit`; p must be readable for
  * DECODE_READ_MAX bytes from every byte before that.  False: corrupt.
+ *
+ * One load nearly always has a whole sample: 57 bits or more, of which `used`
+ * are gone.
  */
 static inline bool
 decode_run(decoder_t *d, const uint8_t *p, uint64_t *pos_io, uint64_t limit,
            uint32_t count)
 {
-    nlt_xor_state_t s = d->s;
-    uint64_t pos = *pos_io;
+    uint64_t pos = *pos_io, v_bits = d->s.v_bits;
+    int64_t t_ms = d->s.t_ms, delta = d->s.delta;
+    /* Of the window; none yet: 0, which no window has. */
+    unsigned width = 0, trailing = d->s.trailing;
     uint32_t i = d->i;
-    bool ok = true;
+    bool ok = true, odd = d->odd;
 
+    if (d->s.leading != 0xff) {
+        width = 64u - d->s.leading - d->s.trailing;
+    }
     while (i < count && pos < limit) {
+        uint64_t w = peek(p, pos);
+        unsigned used = 0;
+
         if (nlt_likely(i > 1)) {
-            s.delta = (int64_t) ((uint64_t) s.delta
-                                 + (uint64_t) decode_dod(p, &pos));
-            s.t_ms = (int64_t) ((uint64_t) s.t_ms + (uint64_t) s.delta);
+            if ((int64_t) w >= 0) {
+                w <<= 1;
+                used = 1;
+                pos += 1;
+            } else {
+                delta = (int64_t) ((uint64_t) delta
+                                   + (uint64_t) decode_dod(p, &pos, w));
+                odd |= delta <= 0 || delta >= STEP_MAX;
+                w = peek(p, pos);
+            }
+            t_ms = (int64_t) ((uint64_t) t_ms + (uint64_t) delta);
         }
-        if (nlt_unlikely(!decode_value(p, &pos, &s))) {
-            ok = false;
-            break;
+        d->t_ms[i] = t_ms;
+        if ((int64_t) w >= 0) {
+            pos += 1;
+        } else {
+            if ((w >> 62) == 3) {
+                unsigned leading = (unsigned) (w >> 57) & 31;
+
+                width = (unsigned) (w >> 51) & 63;
+                width = width ? width : 64;
+                if (nlt_unlikely(leading + width > 64)) {
+                    ok = false;
+                    break;
+                }
+                trailing = 64 - leading - width;
+                w <<= 13;
+                used += 13;
+                pos += 13;
+            } else {
+                w <<= 2;
+                used += 2;
+                pos += 2;
+            }
+            if (nlt_unlikely(used + width > 57)) {
+                w = peek64(p, pos);
+            } else if (nlt_unlikely(width == 0)) {
+                ok = false;
+                break;
+            }
+            v_bits ^= w >> (64 - width) << trailing;
+            pos += width;
         }
-        d->t_ms[i] = s.t_ms;
-        d->v[i] = nlt_double_of(s.v_bits);
+        d->v[i] = nlt_double_of(v_bits);
         i++;
     }
-    d->s = s;
+    d->s.t_ms = t_ms;
+    d->s.delta = delta;
+    d->s.v_bits = v_bits;
+    if (width) {
+        d->s.leading = (uint8_t) (64 - width - trailing);
+        d->s.trailing = (uint8_t) trailing;
+    }
     d->i = i;
+    d->odd = odd;
     *pos_io = pos;
     return ok;
 }
 
-nlt_rc_t
-nlt_xor_decode(const uint8_t *p, size_t len, uint32_t count, int64_t *t_ms,
-               double *v, nlt_xor_state_t *state, uint64_t *n_bits)
+static nlt_rc_t
+decode_all(decoder_t *d, const uint8_t *p, size_t len, uint32_t count,
+           uint64_t *n_bits)
 {
-    decoder_t d = {.t_ms = t_ms, .v = v};
     nlt_reader_t r = nlt_reader(p, len);
     uint64_t pos, end = (uint64_t) len * 8;
 
-    nlt_xor_state_init(&d.s);
+    nlt_xor_state_init(&d->s);
     if (count > 0) {
-        d.s.t_ms = nlt_read_varint(&r);
-        d.s.v_bits = nlt_read_be64(&r);
+        d->s.t_ms = nlt_read_varint(&r);
+        d->s.v_bits = nlt_read_be64(&r);
         if (r.failed) {
             return NLT_EDATA;
         }
-        t_ms[0] = d.s.t_ms;
-        v[0] = nlt_double_of(d.s.v_bits);
-        d.i = 1;
+        d->t_ms[0] = d->s.t_ms;
+        d->v[0] = nlt_double_of(d->s.v_bits);
+        d->i = 1;
     }
     if (count > 1) {
-        d.s.delta = (int64_t) nlt_read_uvarint(&r);
-        d.s.t_ms = (int64_t) ((uint64_t) d.s.t_ms + (uint64_t) d.s.delta);
+        d->s.delta = (int64_t) nlt_read_uvarint(&r);
+        d->s.t_ms = (int64_t) ((uint64_t) d->s.t_ms + (uint64_t) d->s.delta);
+        d->odd = d->s.delta <= 0 || d->s.delta >= STEP_MAX;
         if (r.failed) {
             return NLT_EDATA;
         }
     }
     pos = (uint64_t) (r.p - p) * 8;
     if (len >= DECODE_READ_MAX
-        && !decode_run(&d, p, &pos, (len - DECODE_READ_MAX + 1) * 8, count)) {
+        && !decode_run(d, p, &pos, (len - DECODE_READ_MAX + 1) * 8, count)) {
         return NLT_EDATA;
     }
-    if (d.i < count) {
+    if (d->i < count) {
         uint8_t tail[2 * DECODE_READ_MAX] = {0};
         size_t base = (size_t) (pos >> 3);
         uint64_t tail_pos = pos & 7;
@@ -405,15 +423,59 @@ nlt_xor_decode(const uint8_t *p, size_t len, uint32_t count, int64_t *t_ms,
             return NLT_EDATA;
         }
         memcpy(tail, p + base, len - base);
-        if (!decode_run(&d, tail, &tail_pos, (len - base) * 8, count)) {
+        if (!decode_run(d, tail, &tail_pos, (len - base) * 8, count)) {
             return NLT_EDATA;
         }
         pos = (uint64_t) base * 8 + tail_pos;
     }
-    if (d.i < count || pos > end) {
+    if (d->i < count || pos > end) {
         return NLT_EDATA;
     }
-    d.s.count = count;
+    d->s.count = count;
+    *n_bits = pos;
+    return NLT_OK;
+}
+
+nlt_rc_t
+nlt_xor_decode(const uint8_t *p, size_t len, uint32_t count, int64_t *t_ms,
+               double *v, nlt_xor_state_t *state, uint64_t *n_bits)
+{
+    decoder_t d = {.t_ms = t_ms, .v = v};
+    uint64_t pos;
+    nlt_rc_t rc = decode_all(&d, p, len, count, &pos);
+
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    if (state) {
+        *state = d.s;
+    }
+    if (n_bits) {
+        *n_bits = pos;
+    }
+    return NLT_OK;
+}
+
+nlt_rc_t
+nlt_xor_decode_rising(const uint8_t *p, size_t len, uint32_t count,
+                      int64_t *t_ms, double *v, nlt_xor_state_t *state,
+                      uint64_t *n_bits)
+{
+    decoder_t d = {.t_ms = t_ms, .v = v};
+    uint64_t pos;
+    nlt_rc_t rc = decode_all(&d, p, len, count, &pos);
+
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    /* The steps say it, unless the times could have wrapped around. */
+    if (nlt_unlikely(d.odd || (count > 0 && t_ms[0] > INT64_MAX / 2))) {
+        for (uint32_t i = 1; i < count; i++) {
+            if (t_ms[i] <= t_ms[i - 1]) {
+                return NLT_EORDER;
+            }
+        }
+    }
     if (state) {
         *state = d.s;
     }

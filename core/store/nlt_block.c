@@ -368,7 +368,7 @@ nlt_block_decode_state(const nlt_index_chunk_t *c,
     const char *fault = NULL;
     uint32_t n = view->data.len < 2 ? 0 : nlt_be16(view->data.data);
     int64_t *t;
-    bool rising = true;
+    nlt_rc_t rc;
 
     if (n > 0 && !nlt_samples_reserve(out, out->n + n)) {
         return nlt_err_set(err, NLT_ENOMEM, "out of memory for %u samples", n);
@@ -376,16 +376,14 @@ nlt_block_decode_state(const nlt_index_chunk_t *c,
     t = out->t_ms + out->n;
     if (n == 0) {
         fault = "is empty";
-    } else if (nlt_xor_decode((const uint8_t *) view->data.data + 2,
-                              view->data.len - 2, n, t, out->v + out->n, end,
-                              n_bits)
-               != NLT_OK) {
-        fault = "ends early";
     } else {
-        for (uint32_t i = 1; i < n; i++) {
-            rising &= t[i] > t[i - 1];
-        }
-        if (!rising || t[0] < c->t_min_ms || t[n - 1] > c->t_max_ms) {
+        rc = nlt_xor_decode_rising((const uint8_t *) view->data.data + 2,
+                                   view->data.len - 2, n, t, out->v + out->n,
+                                   end, n_bits);
+        if (rc != NLT_OK && rc != NLT_EORDER) {
+            fault = "ends early";
+        } else if (rc == NLT_EORDER || t[0] < c->t_min_ms
+                   || t[n - 1] > c->t_max_ms) {
             fault = "has samples where the index has none";
         }
     }

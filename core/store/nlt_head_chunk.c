@@ -95,7 +95,6 @@ nlt_chunk_decode(const nlt_arena_t *a, uint32_t off, nlt_chunk_pub_t pub,
 {
     size_t n_bytes = ((size_t) pub.n_bits + 7) / 8;
     const uint8_t *p;
-    nlt_rc_t rc;
 
     if (pub.n_samples == 0 || pub.n_samples > NLT_CHUNK_SAMPLES_MAX) {
         return NLT_EDATA;
@@ -104,16 +103,12 @@ nlt_chunk_decode(const nlt_arena_t *a, uint32_t off, nlt_chunk_pub_t pub,
     if (p == NULL) {
         return NLT_EDATA;
     }
-    rc = nlt_xor_decode(p, n_bytes, pub.n_samples, t_ms, v, state, n_bits);
-    if (rc != NLT_OK) {
-        return NLT_EDATA;
-    }
-    for (size_t i = 1; i < pub.n_samples; i++) {
-        if (nlt_unlikely(t_ms[i] <= t_ms[i - 1])) {
-            return NLT_EDATA;
-        }
-    }
-    return NLT_OK;
+    /* EDATA, or EORDER: one as bad as the other. */
+    return nlt_xor_decode_rising(p, n_bytes, pub.n_samples, t_ms, v, state,
+                                 n_bits)
+                   == NLT_OK
+               ? NLT_OK
+               : NLT_EDATA;
 }
 
 bool

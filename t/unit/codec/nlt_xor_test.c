@@ -399,6 +399,44 @@ look_ahead_narrows_windows_again(void)
     check_round_trip(t, v, 200, NLT_XOR_LOOKAHEAD_MAX + 1);
 }
 
+/* How a chunk of these times is taken by the one that demands an order. */
+static nlt_rc_t
+decode_times(const int64_t *t_ms, size_t n)
+{
+    uint8_t p[8 + 8 * NLT_XOR_SAMPLE_BYTES_MAX];
+    int64_t t2[8];
+    double v[8] = {1, 2, 2, 3}, v2[8];
+    size_t len = nlt_xor_encode_chunk(t_ms, v, n, 0, p);
+    nlt_rc_t rc = nlt_xor_decode_rising(p + 2, len - 2, (uint32_t) n, t2, v2,
+                                        NULL, NULL);
+
+    NLT_CHECK_INT(
+        nlt_xor_decode(p + 2, len - 2, (uint32_t) n, t2, v2, NULL, NULL),
+        NLT_OK);
+    NLT_CHECK(memcmp(t_ms, t2, n * sizeof(*t_ms)) == 0);
+    return rc;
+}
+
+#define TIMES(...)                                                            \
+    decode_times((const int64_t[]){__VA_ARGS__},                              \
+                 sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
+
+static void
+times_that_do_not_rise_are_refused_if_asked(void)
+{
+    NLT_CHECK_INT(TIMES(5), NLT_OK);
+    NLT_CHECK_INT(TIMES(5, 6, 7, 8), NLT_OK);
+    NLT_CHECK_INT(TIMES(-5, 6, 7, 9000, 9001), NLT_OK);
+    NLT_CHECK_INT(TIMES(INT64_MIN, 0, INT64_MAX), NLT_OK);
+    NLT_CHECK_INT(TIMES(INT64_MAX - 2, INT64_MAX - 1, INT64_MAX), NLT_OK);
+    NLT_CHECK_INT(TIMES(5, 5), NLT_EORDER);
+    NLT_CHECK_INT(TIMES(5, 4), NLT_EORDER);
+    NLT_CHECK_INT(TIMES(5, 6, 6), NLT_EORDER);
+    NLT_CHECK_INT(TIMES(5, 6, 5, 7), NLT_EORDER);
+    NLT_CHECK_INT(TIMES(INT64_MAX - 1, INT64_MAX, INT64_MIN), NLT_EORDER);
+    NLT_CHECK_INT(TIMES(0, INT64_MAX, -2, INT64_MAX), NLT_EORDER);
+}
+
 int
 main(void)
 {
@@ -416,5 +454,6 @@ main(void)
     NLT_TEST(cut_streams_are_refused);
     NLT_TEST(impossible_windows_are_refused);
     NLT_TEST(look_ahead_narrows_windows_again);
+    NLT_TEST(times_that_do_not_rise_are_refused_if_asked);
     return nlt_test_done();
 }
