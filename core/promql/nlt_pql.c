@@ -384,6 +384,8 @@ nlt_pql_run(nlt_pool_t *pool, const nlt_pql_query_t *q, nlt_value_t *out,
     (void) nlt_err_set(ctx.err, NLT_OK, "%s", "");
     nlt_pql_annots_init(&notes, pool);
     nlt_pool_init(&ctx.scratch, pool->mem, pool->budget_bytes / 4 + 65536);
+    /* A first page that no rewind gives back. */
+    (void) nlt_pool_alloc(&ctx.scratch, 1);
 
     rc = nlt_pql_parse(pool, q->text, q->features, &ast, ctx.err);
     if (rc == NLT_OK && !q->instant && ast->type != NLT_PQL_SCALAR

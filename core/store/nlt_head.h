@@ -365,6 +365,15 @@ NLT_CHECKED nlt_rc_t nlt_arena_read(const nlt_arena_t *a, uint32_t series,
                                     int64_t t_max_ms, nlt_samples_t *out,
                                     nlt_err_t *err);
 
+/*
+ * A hint: the first NLT_ARENA_AHEAD of these n series are going to be read, in
+ * a range that begins at t_min_ms.  Reading one series after another waits
+ * for memory at every step; this asks for what all of them need.  [any]
+ */
+#define NLT_ARENA_AHEAD 32
+void nlt_arena_read_ahead(const nlt_arena_t *a, const uint32_t *series,
+                          size_t n, int64_t t_min_ms);
+
 /* Names and values of labels of a tenant, unsorted, unique, in the pool. */
 NLT_CHECKED nlt_rc_t nlt_arena_label_names(const nlt_arena_t *a,
                                            nlt_pool_t *pool, uint32_t tenant,

@@ -115,6 +115,97 @@ note_chunks(const read_t *r, uint32_t off, nlt_chunk_pub_t pub, noted_t *noted,
     return NLT_OK;
 }
 
+/* Asks for memory that is going to be read. */
+static inline void
+fetch(const nlt_arena_t *a, uint32_t off, size_t size)
+{
+    uintptr_t p = (uintptr_t) a->base + ((uintptr_t) off << 3);
+
+    for (uintptr_t at = p & ~(uintptr_t) 63; at < p + size; at += 64) {
+        __builtin_prefetch((const void *) at);
+    }
+}
+
+/*
+ * Brings the bytes of chunks near, left[i] of the one at off[i]; both are
+ * used up.  A chunk is a chain of pieces far apart, so to follow it is to wait
+ * for memory at each piece; the chains are followed side by side, and the
+ * waits fall together.
+ */
+static void
+fetch_chains(const nlt_arena_t *a, uint32_t *off, uint32_t *left, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        off[i] += (uint32_t) (sizeof(nlt_arena_chunk_t) >> 3);
+    }
+    while (n > 0) {
+        size_t kept = 0;
+
+        for (size_t i = 0; i < n; i++) {
+            const nlt_arena_piece_t *p = nlt_arena_at(a, off[i], sizeof(*p));
+
+            if (p == NULL || p->cap == 0 || p->cap >= left[i]) {
+                continue;
+            }
+            left[kept] = left[i] - p->cap;
+            off[kept] = p->next.u;
+            /* The next one is at most a step larger, mostly. */
+            fetch(a, off[kept], p->cap + 16);
+            kept++;
+        }
+        n = kept;
+    }
+}
+
+static void
+fetch_noted(const read_t *r, const noted_t *noted, size_t n)
+{
+    uint32_t off[NOTED_MAX], left[NOTED_MAX];
+
+    for (size_t i = 0; i < n; i++) {
+        off[i] = noted[i].off;
+        left[i] = noted[i].pub.n_bits / 8 + 1;
+    }
+    fetch_chains(r->a, off, left, n);
+}
+
+void
+nlt_arena_read_ahead(const nlt_arena_t *a, const uint32_t *series, size_t n,
+                     int64_t t_min_ms)
+{
+    uint32_t off[NLT_ARENA_AHEAD], left[NLT_ARENA_AHEAD];
+    size_t k = 0, some = 0;
+
+    n = n < NLT_ARENA_AHEAD ? n : NLT_ARENA_AHEAD;
+    for (size_t i = 0; i < n; i++) {
+        __builtin_prefetch(nlt_arena_series(a, series[i]));
+    }
+    for (size_t i = 0; i < n; i++) {
+        const nlt_arena_series_t *e = nlt_arena_series(a, series[i]);
+
+        if (e) {
+            fetch(a, e->labels.u, 128);
+            off[some] = atomic_load_explicit(&e->chunk, ACQUIRE);
+            left[some] =
+                nlt_chunk_pub_unpack(atomic_load_explicit(&e->pub, RELAXED))
+                        .n_bits
+                    / 8
+                + 1;
+            fetch(a, off[some++], 64);
+        }
+    }
+    for (size_t i = 0; i < some; i++) {
+        const nlt_arena_chunk_t *c = nlt_chunk_at(a, off[i]);
+
+        /* Older ones are needed, too: they are fetched when read. */
+        if (c && c->t_min_ms <= t_min_ms) {
+            off[k] = off[i];
+            left[k++] = left[i];
+        }
+    }
+    fetch_chains(a, off, left, k);
+}
+
 static nlt_rc_t
 read_in_order(read_t *r, const nlt_arena_series_t *e)
 {
@@ -133,6 +224,9 @@ read_in_order(read_t *r, const nlt_arena_series_t *e)
             size_t again;
 
             rc = note_chunks(r, newest, pub, noted, &n, &again, from);
+        }
+        if (rc == NLT_OK) {
+            fetch_noted(r, noted, n > 1 ? n : 0);
         }
         while (rc == NLT_OK && n > 0) {
             n--;

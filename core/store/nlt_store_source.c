@@ -451,6 +451,37 @@ read_newest(const set_t *s, size_t idx, int64_t t_min, int64_t t_max,
     return NLT_OK;
 }
 
+/* Series are read in order, nearly always: begins with those from idx on. */
+static void
+read_ahead(const set_t *s, size_t idx, int64_t t_min)
+{
+    uint32_t id[NLT_ARENA_AHEAD];
+    size_t n = s->set.n - idx, k = 0;
+    const nlt_arena_t *a = NULL;
+
+    n = n < NLT_ARENA_AHEAD ? n : NLT_ARENA_AHEAD;
+    if (s->ref == NULL) {
+        a = s->part[0].arena;
+        if (a != NULL) {
+            nlt_arena_read_ahead(a, s->part[0].id + idx, n, t_min);
+        }
+        return;
+    }
+    /* Those of one arena, the newest that the first series is in. */
+    for (size_t i = idx; i < idx + n; i++) {
+        ref_t r = label_ref(s, i);
+
+        if (s->part[r.part].arena != NULL
+            && (a == NULL || a == s->part[r.part].arena)) {
+            a = s->part[r.part].arena;
+            id[k++] = r.id;
+        }
+    }
+    if (a != NULL) {
+        nlt_arena_read_ahead(a, id, k, t_min);
+    }
+}
+
 static nlt_rc_t
 source_read(const nlt_series_set_t *set, size_t idx, nlt_read_t what,
             int64_t t_min, int64_t t_max, nlt_samples_t *out, nlt_err_t *err)
@@ -467,6 +498,9 @@ source_read(const nlt_series_set_t *set, size_t idx, nlt_read_t what,
     t_min = nlt_max_i64(t_min, s->view->t_oldest_ms);
     if (t_min > t_max) {
         return NLT_OK;
+    }
+    if (idx % NLT_ARENA_AHEAD == 0) {
+        read_ahead(s, idx, t_min);
     }
     return what == NLT_READ_ALL ? read_all(s, idx, t_min, t_max, out, err)
                                 : read_newest(s, idx, t_min, t_max, out, err);

@@ -1,9 +1,10 @@
 /*
  * bench_query.c - what a query costs inside of core, from text to JSON.
  *
- *   bench_query [targets] [samples] [blocks] [only]
+ *   bench_query [targets] [samples] [blocks] [only] [runs]
  *               default 40 targets of 500 series, 240 samples of 15 s each;
- *               blocks: 1 flushes them to blocks first; only: one query
+ *               blocks: 1 flushes them to blocks first; only: one query,
+ *               run once, or as often as told (within a second)
  *
  * Series look like those of node exporters and HTTP services: counters of
  * seconds, integers and histograms, gauges; one scrape in ten is up to 5 ms
@@ -302,12 +303,12 @@ run_once(bench_t *x, const query_t *q, answer_t *answer)
 }
 
 static void
-run(bench_t *x, const query_t *q, bool once)
+run(bench_t *x, const query_t *q, int runs)
 {
     double best = 0, spent = 0;
     answer_t answer = {0, 0};
 
-    for (int i = 0; i < (once ? 1 : 400) && spent < 1e9; i++) {
+    for (int i = 0; i < runs && spent < 1e9; i++) {
         double ns = run_once(x, q, &answer);
 
         best = i == 0 || ns < best ? ns : best;
@@ -326,6 +327,7 @@ main(int argc, char **argv)
 {
     bench_t x = {.root = "/dev/shm/nlt-bench-XXXXXX"};
     const char *only = argc > 4 ? argv[4] : NULL;
+    int runs = argc > 5 ? atoi(argv[5]) : only ? 1 : 400;
     nlt_err_t err;
 
     x.n_series = (argc > 1 ? (unsigned) atoi(argv[1]) : 40) * PER_TARGET;
@@ -357,7 +359,7 @@ main(int argc, char **argv)
     }
     for (size_t i = 0; i < NLT_COUNT(queries); i++) {
         if (only == NULL || strcmp(only, queries[i].id) == 0) {
-            run(&x, &queries[i], only != NULL);
+            run(&x, &queries[i], runs);
         }
     }
     nlt_store_close(x.store);
