@@ -3,7 +3,8 @@
 # nginx: what it has is what we have, sample by sample.
 #
 # The Prometheus of PATH (Debian has 2.42; TEST_PROMETHEUS names another) and
-# that of TEST_PROMETHEUS35 take part at the same time.
+# that of TEST_PROMETHEUS35 take part at the same time, the latter once by
+# remote_write 1.0 and once by 2.0.
 use strict;
 use warnings;
 use JSON::PP;
@@ -28,30 +29,38 @@ sink($t, 'target', sub {
     my ($req) = @_;
     my $n = $req->{n} + 1;
     my $text = "# HELP seq Number of this scrape.\n# TYPE seq gauge\nseq $n\n"
-        . "# TYPE wave gauge\n# HELP wave Goes up and down.\n"
-        . "# TYPE done counter\n# HELP done Things done.\n";
-    $text =~ s/^(# (?:TYPE|HELP) )done /$1done_total /mg;
+        . "# TYPE wave gauge\n# HELP wave Goes up and down.\n";
     $text .= "wave{i=\"$_\"} " . sprintf('%.17g', sin($n / 9 + $_) * 10 ** $_)
         . "\n" for 0 .. 19;
     # a series that comes and goes: stale markers
     $text .= "blink $n\n" if $n % 4 < 2;
-    $text .= 'done_total ' . (1e6 + $n * 3) . "\n"
-        . "special{k=\"nan\"} NaN\nspecial{k=\"inf\"} +Inf\n"
-        . "special{k=\"caf\xc3\xa9\"} 5e-324\n";
-    return (200, $text, 'text/plain; version=0.0.4');
+    $text .= "# TYPE done_seconds counter\n# UNIT done_seconds seconds\n"
+        . "# HELP done_seconds Time \\\"spent\\\".\n"
+        . 'done_seconds_total ' . (1e6 + $n * 3) . " # {trace_id=\"t$n\","
+        . "where=\"caf\xc3\xa9\"} $n.5\n"
+        . "# TYPE special unknown\nspecial{k=\"nan\"} NaN\nspecial{k=\"inf\"} +Inf\n"
+        . "special{k=\"caf\xc3\xa9\"} 5e-324\n# EOF\n";
+    return (200, $text,
+        'application/openmetrics-text; version=1.0.0; charset=utf-8');
 });
 
 my @senders;
 for my $binary (@binary) {
     my $v = version($binary);
-    push @senders, { name => 'p' . @senders, binary => $binary, what => $v };
+    for my $proto ($v =~ /^2/ ? '1.0' : ('1.0', '2.0')) {
+        push @senders, { name => 'p' . @senders, binary => $binary,
+            what => "$v by $proto", proto => $proto,
+            features => '--enable-feature=exemplar-storage'
+                . ($proto eq '2.0' ? ',metadata-wal-records' : '') };
+    }
 }
 
 sub conf {
     my ($s, $scrape) = @_;
     my @targets = $scrape ? ("'127.0.0.1:%%PORT_target%%'",
         "'127.0.0.1:%%PORT_http%%'") : ('', '');
-    my $remote = snippet($t, 'remote-write');
+    my $remote = $s->{proto} eq '2.0' ? snippet($t, 'remote-write-2')
+        : snippet($t, 'remote-write') . "  send_exemplars: true\n";
     return <<"EOF2";
 global:
   scrape_interval: 200ms
@@ -70,8 +79,8 @@ EOF2
 }
 
 for my $s (@senders) {
-    $s->{pid} = prometheus($t, $s->{binary}, $s->{name}, conf($s, 1))
-        or BAIL_OUT("no Prometheus $s->{what}");
+    $s->{pid} = prometheus($t, $s->{binary}, $s->{name}, conf($s, 1),
+        $s->{features}) or BAIL_OUT("no Prometheus $s->{what}");
 }
 
 # Number of the newest scrape of a sender that we have; 0 while we are away.
@@ -178,10 +187,10 @@ special
 sum by (i) (wave)
 count({job="target"})
 count_over_time(blink[4s])
-rate(done_total[4s])
+rate(done_seconds_total[4s])
 min_over_time(wave{i="3"}[3s])
 quantile_over_time(0.3, wave[4s])
-max_over_time(rate(done_total[2s])[4s:700ms])
+max_over_time(rate(done_seconds_total[2s])[4s:700ms])
 changes(blink[5s])
 up
 scrape_samples_scraped
@@ -191,7 +200,7 @@ timestamp(seq)
 nightlight_samples_appended_total
 EOQ
 
-my $names = join '|', qw(seq blink special done_total wave up
+my $names = join '|', qw(seq blink special done_seconds_total wave up
     scrape_samples_scraped nightlight_samples_appended_total);
 
 sub without_sender {
@@ -221,6 +230,16 @@ for my $s (@senders) {
     cmp_ok($n, '>', 50, "$n answers are the same as those of $s->{what}");
 }
 
+# ---- what the senders themselves say of it ----
+
+for my $s (@senders) {
+    my $metrics = $t->http('GET', '/metrics', port => $s->{name})->{body};
+    for my $what (qw(samples_failed samples_dropped metadata_failed)) {
+        my @n = $metrics =~
+            /^prometheus_remote_storage_${what}_total\{.*\} (\S+)$/mg;
+        is(eval { join '+', grep { $_ } @n }, '', "$s->{what}: no $what");
+    }
+}
 is($t->metric('nightlight_write_requests_refused_total'), '0',
     'nothing was refused');
 $t->done();
