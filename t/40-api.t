@@ -376,6 +376,10 @@ fails('rules', 'exclude_alerts=X&group_limit=x', invalid('exclude_alerts',
 fails('rules', 'group_limit=x&group_next_token=y', invalid('group_limit',
     'group_limit needs to be a valid number: strconv.ParseInt: parsing "x": '
     . 'invalid syntax'), 0);
+fails('rules', "group_limit=$_", invalid('group_limit', 'group_limit needs to '
+    . "be a valid number: strconv.ParseInt: parsing \"$_\": value out of range"),
+    0) for '2147483648', '-2147483649', '9223372036854775808';
+data('rules', 'group_limit=2147483647', '{"groups":[]}', 0);
 fails('rules', 'group_limit=0&group_next_token=y', invalid('group_limit',
     'group_limit needs to be greater than 0'), 0);
 fails('rules', 'group_next_token=y', invalid('group_next_token',

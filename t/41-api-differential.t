@@ -7,6 +7,8 @@
 #   TEST_PROMETHEUS=...   the Prometheus to compare with, 3.0 at least
 #   NLT_DIFF_ONLY='re'    requests whose name matches, with both answers
 #   NLT_DIFF_FAILS=10     stops after so many differences
+#   NLT_DIFF_N=1000       random requests beside the table, made from
+#   NLT_TEST_SEED=7       the seed; and a third as many random expressions
 #
 # What may differ, and why: @decided.
 use strict;
@@ -14,6 +16,7 @@ use warnings;
 use JSON::PP;
 use Test::More;
 use Nightlight::Test;
+use Nightlight::Expr;
 
 binmode $_, ':utf8' for Test::More->builder->output,
     Test::More->builder->failure_output;
@@ -24,9 +27,12 @@ plan(skip_all => 'no prometheus') unless $prometheus;
 my ($version) = `$prometheus --version 2>&1` =~ /version (\d+\.\d+)/;
 plan(skip_all => "prometheus $version is older than 3")
     if !$version || $version < 3;
-note("prometheus $version");
+my $seed = $ENV{NLT_TEST_SEED} || 1;
+my $n_random = $ENV{NLT_DIFF_N} // 1000;
+note("NLT_TEST_SEED=$seed, prometheus $version");
 
-$t->write_conf(locations => <<'EOL');
+$t->write_conf(server => 'nightlight_promql_features duration-expr '
+    . 'experimental-functions;', locations => <<'EOL');
         location = /api/v1/write { nightlight_write main; }
         location /api/v1/        { nightlight_query main; }
         location /api/v1/admin/  { nightlight_admin main; }
@@ -39,7 +45,7 @@ $t->spawn($prometheus, '--config.file=' . $t->dir . '/prometheus.yml',
     '--storage.tsdb.path=' . $t->dir . '/prom', '--log.level=error',
     '--web.listen-address=127.0.0.1:' . $t->port('prom'),
     '--storage.tsdb.retention.time=100y', '--web.enable-admin-api',
-    '--enable-feature=promql-duration-expr',
+    '--enable-feature=promql-duration-expr,promql-experimental-functions',
     '--web.enable-remote-write-receiver');
 $t->wait_for(sub { my $r = eval { $t->http('GET', '/-/ready', port => 'prom') };
     $r && $r->{status} == 200 }, 'prometheus ready', 60)
@@ -70,7 +76,7 @@ my $ms = $now * 1000;
         for qw(http prom);
 }
 
-# ---- requests: [name, method, uri, headers, body] ----
+# ---- requests: [name, method, uri, headers, body, uri and body] ----
 
 my @requests;
 my %form = ('Content-Type' => 'application/x-www-form-urlencoded');
@@ -82,8 +88,8 @@ sub add {
     $uri = $path . (length $q ? "?$q" : '') if $path =~ m{^/};
     my $name = join ' ', $method, $uri, $p{note} // '';
     $name =~ s/[^\x20-\x7e]/?/g;
-    push @requests, [substr($name, 0, 200), $method, $uri, $p{headers},
-        $p{body}];
+    push @requests, [substr($name, 0, 250), $method, $uri, $p{headers},
+        $p{body}, $uri . ' ' . ($p{body} // '')];
 }
 
 sub get { add('GET', @_) }
@@ -190,6 +196,13 @@ for my $path ('series', 'labels', 'label/job/values', 'label/__name__/values') {
     get($path, ['match[]' => 'foo(', start => 'y', end => 'z']);
     get($path, ['match[]' => 'foo(', end => 'z']);
     get($path, ['match[]' => 'temp', start => $now + 10, end => $now]);
+    for my $r ([-45, -45], [-30, -30], [-31, -29], [1, 60], [-3600, -600],
+        [0, 0], [-270, -270], [-271, -271], [-3600, -270], [-60, -5])
+    {
+        my @r = (start => $now + $r->[0], end => $now + $r->[1]);
+        get($path, [@r, 'match[]' => '{__name__=~"temp|old"}']);
+        get($path, \@r);
+    }
     get($path, '');
     get($path, 'match[]');
     get($path, 'match%5B%5D=temp');
@@ -318,7 +331,8 @@ my @paths = qw(query query_range series labels label/job/values format_query
     labels/x label admin admin/tsdb admin/tsdb/nothing values rules/x query/x);
 for my $path (@paths) {
     my @methods = grep { $_ ne 'GET' || $path !~ /runtimeinfo|config|flags|tsdb$/ }
-        qw(GET PUT DELETE PATCH HEAD OPTIONS);
+        # a snapshot would empty the head
+        grep { $_ ne 'PUT' || $path !~ /snapshot/ } qw(GET PUT DELETE PATCH HEAD OPTIONS);
     add($_, $path, '') for @methods, 'FOO';
     add('POST', $path, '') if $path !~ /^admin/;
 }
@@ -354,6 +368,77 @@ for my $m (qw(POST PUT)) {
     add($m, 'admin/tsdb/clean_tombstones', '');
 }
 
+# ---- random requests: several mistakes at once ----
+
+srand($seed);
+sub one { return $_[rand @_] }
+
+my @endpoints = (qw(query query_range series labels format_query parse_query
+    label/job/values label/U__l_2e_x/values rules targets/metadata targets
+    status/tsdb), 'label/%ff/values');
+my %values = (query => \@queries, time => \@times, start => \@times,
+    end => \@times, step => \@durations, timeout => ['1m', '5x', 'x'],
+    lookback_delta => \@durations, limit => \@limits, 'match[]' => \@matches,
+    type => ['alert', 'x'], exclude_alerts => ['1', 'x'], group_limit =>
+    \@limits, group_next_token => ['', 'x'], match_target => \@matches,
+    state => ['active', 'x']);
+for (1 .. $n_random) {
+    my $path = one(@endpoints);
+    my @names = $path =~ /^query/ ? qw(query time start end step timeout
+            lookback_delta limit)
+        : $path =~ /series|label/ ? ('match[]', 'match[]', qw(start end limit))
+        : $path eq 'rules' ? ('match[]', qw(type exclude_alerts group_limit
+            group_next_token))
+        : $path =~ /format|parse/ ? qw(query query)
+        : $path =~ /targets/ ? qw(limit match_target state) : 'limit';
+    # most are right, so that the others are reached
+    my %good = (query => '1', 'match[]' => 'temp{job="db"}', limit => 5,
+        step => 30, time => $now, start => $now - 60, end => $now,
+        timeout => '1m', lookback_delta => '5m', match_target => 'a');
+    my @pairs;
+    for my $name (grep { $_ eq 'time' || rand() < 0.8 } @names) {
+        my $v = rand() < 0.7 && defined $good{$name} ? $good{$name}
+            : one(@{$values{$name}});
+        $v = 7 if $path =~ /tsdb/ && $v =~ /^\d{5}/; # more than 3.5 survives
+        $v = 5 if $name eq 'time' && $v eq '';        # now
+        push @pairs, Nightlight::Test::escape($name) . '='
+            . Nightlight::Test::escape($v);
+    }
+    push @pairs, one('%', 'x=%zz', 'a;b', '=', '&', 'x', '%71=1')
+        if rand() < 0.1;
+    @pairs = sort { rand() <=> 0.5 } @pairs;
+    my $post = rand() < 0.3 && $path !~ /label\/|rules|targets|status/;
+    my $cut = $post ? int(rand(@pairs + 1)) : @pairs;
+    my ($args, $body) = (join('&', @pairs[0 .. $cut - 1]),
+        join('&', @pairs[$cut .. $#pairs]));
+    add($post ? 'POST' : 'GET', $path, $args, note => "with $body",
+        ($post ? (headers => \%form, body => $body) : ()));
+}
+
+# ---- random expressions ----
+
+my %has = map { my $b = $t->http('GET', '/api/v1/parse_query?'
+        . Nightlight::Test::form(query => $_->[1]), port => 'prom')->{status};
+        ($_->[0] => $b == 200) }
+    map({ [$_, "$_(m[1m])"] } qw(first_over_time mad_over_time rate
+        ts_of_first_over_time ts_of_last_over_time ts_of_max_over_time
+        ts_of_min_over_time)), ['info', 'info(m)'],
+    ['double_exponential_smoothing', 'double_exponential_smoothing(m[1m], .1, .1)'],
+    ['sort_by_label', 'sort_by_label(m, "a")'], ['max_of', 'max_of(1, 2)'],
+    ['histogram_quantiles', 'histogram_quantiles(m, "q", .1)'];
+$has{$_} = 1 for qw(avg_over_time count_over_time last_over_time
+    max_over_time min_over_time present_over_time stddev_over_time
+    stdvar_over_time sum_over_time changes resets deriv delta idelta irate
+    increase absent_over_time histogram_avg);
+# t/85 has those that are damaged
+my $gen = Nightlight::Expr->new(seed => $seed, has => \%has, damage => 0);
+for my $i (0 .. $n_random / 3) {
+    my $query = Nightlight::Expr::text($gen->expr($i));
+    add('POST', $_, '', headers => \%form, note => "with $query",
+        body => Nightlight::Test::form(query => $query))
+        for qw(format_query parse_query);
+}
+
 # ---- what may differ ----
 
 # Each: name, reason, whether it explains the answers $p of Prometheus and $n of
@@ -378,11 +463,12 @@ sub same_but {
 my @decided = (
     ['order of equal counts', 'unspecified', sub {
         my ($p, $n, $q) = @_;
-        return if $q->[2] !~ m{status/tsdb} || $p->{status} != 200;
+        return if $q->[5] !~ m{status/tsdb} || $p->{status} != 200;
         my @counts = map { (my $b = $_->{body}) =~ s/"name":"(?:[^"\\]|\\.)*",//g; $b }
             $p, $n;
         return if $counts[0] ne $counts[1];
-        return 1 if $q->[2] =~ /limit=(?:$|&|1$|3$|5|%2B5)/; # others are cut off
+        # a short list has some of those that are equal
+        return 1 if ($q->[5] =~ /limit=(?:%2B|%20)*(\d+)/ ? $1 : 10) < 100;
         my ($x, $y) = map { my $d = JSON::PP->new->decode($_->{body})->{data};
             join "\n", map { my $k = $_; map { "$k $_" } sort map {
                 "$_->{name} $_->{value}" } @{$d->{$k}} }
@@ -396,7 +482,7 @@ my @decided = (
     ['order of series', 'here they are sorted, in Prometheus they are as they '
         . 'came', sub {
         my ($p, $n, $q) = @_;
-        return if $q->[2] !~ m{v1/series}i || $p->{status} != 200;
+        return if $q->[5] !~ m{v1/series}i || $p->{status} != 200;
         my ($x, $y) = map { join "\n", items($_->{body}) } $p, $n;
         return 1 if $x eq $y;
         # which ones a limit leaves
@@ -404,22 +490,35 @@ my @decided = (
         return $n[0] == $n[1] && $p->{body} =~ /"results truncated/
             && $n->{body} =~ /"results truncated/;
     }],
+    ['series between samples', 'here a series has a sample in the range, in '
+        . 'Prometheus a chunk', sub {
+        my ($p, $n, $q) = @_;
+        return if $q->[5] !~ m{v1/series.*(?:start|end)=};
+        my ($rest, @l) = items($n->{body});
+        my %there = map { $_ => 1 } items($p->{body});
+        return !grep { !$there{$_} } @l;
+    }],
     ['order of a vector', 'unspecified', sub {
         my ($p, $n) = @_;
         return if $p->{body} !~ /"resultType":"(?:vector|matrix)"/;
         my ($x, $y) = map { join "\n", items($_->{body}) } $p, $n;
-        return $x eq $y;
+        return 1 if $x eq $y;
+        my @n = map { my @l = items($_->{body}); scalar @l } $p, $n;
+        return $n[0] == $n[1] && $p->{body} =~ /"resultType":"vector"/
+            && !grep { $_->{body} !~ /"results truncated/ } $p, $n;
     }, 'M'],
     ['which values a limit leaves', 'the first ones here, some there', sub {
         my ($p, $n, $q) = @_;
-        return $q->[2] =~ m{/values\?.*limit=} && same_but($p, $n,
+        return $q->[5] =~ m{/values\?.*limit=} && same_but($p, $n,
             qr/(?<="data":)\["[^"]*"(?:,"[^"]*")*\](?=,"warnings":\["results t)/, '');
     }, 'M'],
     ['texts of 3.5', '3.14 words them otherwise', sub {
         my ($p, $n) = @_;
         return same_but($p, $n, qr/ for metric name \\"\w*\\"| ?\\"\\u003cItem \d+\\u003e\\"/, '')
+            || same_but($p, $n, qr/(?<=, expected )number.*?(?="\})|subquery (?:or range )?selector/, '')
             || same_but($p, $n, qr/(?<=operation: \[)\{.*\}(?=\];)/, '')
-            || same_but($p, $n, qr/,"warnings":\["PromQL warning: sort is ineffective[^\]]*\]/, '');
+            || same_but($p, $n, qr/,"PromQL\ warning:\ sort\ is[^"]*"
+                |,"warnings":\["PromQL\ warning:\ sort\ is[^"]*"\]/x, '');
     }, 'M'],
     ['fillValues', 'new in 3.14', sub {
         my ($p, $n) = @_;
@@ -431,24 +530,31 @@ my @decided = (
     }, 'M'],
     ['NaN as a time', 'refused here, the smallest number there', sub {
         my ($p, $n, $q) = @_;
-        return $q->[1] eq 'GET' && $q->[2] =~ /(?:time|start|end)=nan/i
-            && $n->{body} =~ /cannot parse \\"nan\\" to/i
-            || $q->[0] =~ /time=nan/i && $n->{body} =~ /cannot parse/;
+        return $q->[5] =~ /(?:time|start|end)=nan/i
+            && $n->{body} =~ /cannot parse \\"nan\\" to/i;
     }, 'H'],
-    ['times without end', 'the last ones here, by overflow the first ones '
-        . 'there', sub {
+    ['times without end', 'beyond the years 1677 and 2262 Prometheus counts '
+        . 'nanoseconds past the end of an integer', sub {
         my ($p, $n, $q) = @_;
-        return $q->[2] =~ /(?:start|end)=(?:(?:%2B)?inf|9223372036854775807)/i;
-    }],
-    ['no time at all', 'whether a query is done before a timeout of less than '
-        . 'a millisecond depends on the machine', sub {
+        return $q->[5] =~ /(?:time|start|end)=(?:(?:%2B|-)?inf|-?\d{13}
+            |-?29227|0000-|1677-|9999-|1e1[58])/xi;
+    }, 'H'],
+    ['text that reads back', 'format_query quotes labels that need it, and '
+        . 'leaves out a + that is no number', sub {
         my ($p, $n, $q) = @_;
-        return $q->[2] =~ /timeout=(?:0s?|-1|NaN|0\.0001|1e-10)(?:&|$)/
+        return $q->[2] =~ /format_query/ && same_but($p, $n,
+            # and a line that is longer may be broken
+            qr/\\"(?=os\.name)|(?<=os\.name)\\"|\+(?=Inf \^)|\\n|\ /, '');
+    }, 'M'],
+    ['no time at all', 'whether a query is done within a millisecond '
+        . 'depends on the machine', sub {
+        my ($p, $n, $q) = @_;
+        return $q->[5] =~ /timeout=(?:0s?|-1|NaN|0\.0001|1e-10|1ms)[ &]/
             && "$p->{status} $n->{status}" =~ /^(?:200|400|422|503) (?:200|400|503)$/;
     }, 'HM'],
     ['lookback below 1ms', 'what lies at the time itself is found', sub {
         my ($p, $n, $q) = @_;
-        return $q->[2] =~ /lookback_delta=0\.0001/ && $n->{status} == 200;
+        return $q->[5] =~ /lookback_delta=0\.0001/ && $n->{status} == 200;
     }],
     ['redirects', 'nginx has a path as the client meant it, and nothing is '
         . 'behind a slash', sub {
@@ -458,11 +564,11 @@ my @decided = (
     ['paths that nginx refuses', 'zero bytes and broken escapes', sub {
         my ($p, $n, $q) = @_;
         return $n->{status} == 400 && $n->{body} =~ /<html>/
-            && $q->[2] =~ /%00|%zz/;
+            && $q->[5] =~ /%00|%zz/;
     }, 'H'],
     ['a raw # in a request', 'no client sends it: nginx ends there', sub {
         my ($p, $n, $q) = @_;
-        return $q->[1] eq 'GET' && $q->[2] =~ /#/;
+        return $q->[1] eq 'GET' && $q->[5] =~ /#/;
     }],
     ['broken media types', 'of a form are taken here, others are no form', sub {
         my ($p, $n, $q) = @_;

@@ -162,12 +162,15 @@ check_pages(nlt_api_t *a)
                           "paginate over the groups");
         return false;
     }
-    if (limit.len > 0 && !nlt_num_parse_i64(limit, &n)) {
+    /* a number of 32 bits */
+    if (limit.len > 0
+        && (!nlt_num_parse_i64(limit, &n) || n != (int32_t) n)) {
         nlt_api_bad_param(
             a, "group_limit",
             "group_limit needs to be a valid number: strconv.ParseInt: "
             "parsing %.*s: %s",
-            NLT_FMT(nlt_api_quote(a, limit)), nlt_api_integer_error(limit));
+            NLT_FMT(nlt_api_quote(a, limit)),
+            n != 0 ? "value out of range" : nlt_api_integer_error(limit));
         return false;
     }
     if (limit.len > 0 && n <= 0) {
