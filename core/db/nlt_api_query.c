@@ -110,7 +110,7 @@ stats_text(nlt_api_t *a, const nlt_pql_stats_t *st, int64_t run_ns)
     nlt_buf_addf(&b,
                  "},\"samples\":{\"totalQueryableSamples\":%llu,"
                  "\"samplesRead\":%llu,\"peakSamples\":%llu}}",
-                 (unsigned long long) st->samples_read,
+                 (unsigned long long) st->samples_seen,
                  (unsigned long long) st->samples_read,
                  (unsigned long long) st->samples_peak);
     out = nlt_pool_str(&a->pool, nlt_buf_str(&b));

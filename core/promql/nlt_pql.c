@@ -257,7 +257,11 @@ run_matrix(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan, nlt_value_t *out)
                 return rc;
             }
         }
-        rc = nlt_pql_count(ctx, ctx->samples_held += p.n);
+        if (plan->kind == NLT_PQL_P_RANGE) {
+            nlt_pql_seen(ctx, plan, p.n);
+        }
+        ctx->samples_held += p.n;
+        rc = nlt_pql_count(ctx, 0);
         if (rc != NLT_OK || p.n == 0) {
             if (rc != NLT_OK) {
                 return rc;

@@ -38,6 +38,9 @@ typedef struct {
 
 typedef struct {
     uint64_t samples_read; /* samples that the source handed over */
+    uint64_t samples_seen; /* by all steps, as Prometheus counts: one for a
+                              value, all for a range; what is below a
+                              subquery only when that is the whole query */
     uint64_t samples_peak; /* most samples held at once */
     uint64_t series_read;
     int64_t prepare_ns; /* text to plan */

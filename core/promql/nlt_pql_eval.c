@@ -509,6 +509,7 @@ all_steps(window_t *e, nlt_str_t name)
     nlt_pql_steps_t *s = &e->steps;
     const nlt_samples_t *in = &e->feed.s;
     nlt_pql_ctx_t *ctx = e->op.ctx;
+    uint64_t seen = 0;
 
     if (in->n > e->work_cap) {
         size_t cap = e->work_cap ? e->work_cap : 64;
@@ -528,6 +529,10 @@ all_steps(window_t *e, nlt_str_t name)
     s->n = in->n;
     s->metric_name = name;
     find_edges(e);
+    for (size_t i = 0; i < s->n_steps; i++) {
+        seen += s->hi[i] - s->lo[i];
+    }
+    nlt_pql_seen(ctx, e->feed.plan, seen);
     memset(e->row.present, 0, nlt_pql_words(s->n_steps) * sizeof(uint64_t));
     e->func->steps(&e->fctx, s, e->row.v, e->row.present);
     if (e->fctx.rc == NLT_OK) {
@@ -565,6 +570,7 @@ window_steps(window_t *e, nlt_str_t name)
         w.t_ms = s->t_ms + span.lo;
         w.v = s->v + span.lo;
         w.n = span.hi - span.lo;
+        nlt_pql_seen(e->op.ctx, e->feed.plan, w.n);
         for (size_t k = 0; k < e->n_params; k++) {
             params[k] = e->params[k][i];
         }

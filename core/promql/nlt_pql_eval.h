@@ -112,6 +112,13 @@ nlt_pql_poll(nlt_pql_ctx_t *ctx, size_t work)
  */
 NLT_CHECKED nlt_rc_t nlt_pql_count(nlt_pql_ctx_t *ctx, uint64_t n);
 
+/* Counts n samples that the steps of a selector or subquery look at. */
+static inline void
+nlt_pql_seen(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan, uint64_t n)
+{
+    ctx->stats->samples_seen += n * plan->repeat;
+}
+
 /* Fails the query with a text: NLT_EEXEC and kin. */
 nlt_rc_t nlt_pql_eval_err(nlt_pql_ctx_t *ctx, nlt_rc_t rc, const char *fmt,
                           ...) NLT_PRINTF(3, 4);

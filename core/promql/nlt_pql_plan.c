@@ -11,7 +11,9 @@ typedef struct {
     nlt_pool_t *pool;
     const nlt_pql_query_t *q;
     nlt_err_t *err;
-    bool in_param; /* of what is being built */
+    const nlt_pql_node_t *root;
+    uint64_t repeat; /* of what is being built, as in its plan */
+    bool in_param;   /* likewise */
 } planner_t;
 
 static nlt_rc_t build(planner_t *p, nlt_pql_node_t *ast,
@@ -249,7 +251,12 @@ plan_subquery(planner_t *p, nlt_pql_node_t *ast, nlt_pql_plan_t *n)
     if (n->kids == NULL) {
         return NLT_ENOMEM;
     }
-    return build(p, s->expr, &grid, &n->kids[0]);
+    if (ast != p->root) {
+        p->repeat = 0;
+    }
+    rc = build(p, s->expr, &grid, &n->kids[0]);
+    p->repeat = n->repeat;
+    return rc;
 }
 
 static nlt_rc_t
@@ -338,6 +345,7 @@ build(planner_t *p, nlt_pql_node_t *ast, const nlt_pql_grid_t *grid,
     *out = n;
     n->ast = ast;
     n->grid = *grid;
+    n->repeat = p->repeat;
     n->in_param = p->in_param;
     if (grid->n > 1 && ast->kind != NLT_PQL_N_NUMBER
         && ast->kind != NLT_PQL_N_STRING && ast->type != NLT_PQL_MATRIX
@@ -355,7 +363,11 @@ build(planner_t *p, nlt_pql_node_t *ast, const nlt_pql_grid_t *grid,
         kid->grid = *grid;
         kid->in_param = p->in_param;
         kid->grid.n = 1;
-        return plan_node(p, ast, kid);
+        kid->repeat = p->repeat *= grid->n;
+        nlt_rc_t rc = plan_node(p, ast, kid);
+
+        p->repeat = n->repeat;
+        return rc;
     }
     return plan_node(p, ast, n);
 }
@@ -392,7 +404,11 @@ nlt_rc_t
 nlt_pql_plan(nlt_pool_t *pool, const nlt_pql_query_t *q, nlt_pql_node_t *ast,
              nlt_pql_plan_t **out, nlt_err_t *err)
 {
-    planner_t p = {.pool = pool, .q = q, .err = err};
+    planner_t p = {.pool = pool,
+                   .q = q,
+                   .err = err,
+                   .root = nlt_pql_unparen(ast),
+                   .repeat = 1};
     nlt_pql_grid_t grid = {q->t_start_ms, q->step_ms > 0 ? q->step_ms : 1, 1};
     uint32_t rank = 0;
     nlt_rc_t rc;

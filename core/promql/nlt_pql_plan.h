@@ -73,8 +73,11 @@ struct nlt_pql_plan_s {
     nlt_pql_grid_t grid;
     nlt_pql_plan_t **kids;
     size_t n_kids;
-    bool in_param; /* somewhere in the parameter of an aggregation */
-    uint32_t rank; /* in the order of Prometheus's evaluation: below first */
+    uint64_t repeat; /* how many steps of the query have what a step here
+                        has: below ONCE many, below a subquery 0,
+                        if it is not the whole query */
+    bool in_param;   /* somewhere in the parameter of an aggregation */
+    uint32_t rank;   /* in the order of Prometheus's evaluation: below first */
     nlt_pql_fetch_t fetch; /* SELECT, RANGE, SUBQUERY */
 };
 

@@ -263,6 +263,8 @@ select_next(nlt_pql_iter_t *op, nlt_pql_row_t *row)
             select_steps(e);
         }
         if (nlt_pql_any(e->row.present, op->n)) {
+            nlt_pql_seen(op->ctx, op->plan,
+                         nlt_pql_popcount(e->row.present, op->n));
             *row = e->row;
             row->set = e->set;
             row->idx = idx;

@@ -97,6 +97,7 @@ mark_windows(const nlt_pql_feed_t *feed, const nlt_pql_grid_t *g,
                           end);
         if (span.lo < span.hi) {
             nlt_pql_set(present, i);
+            nlt_pql_seen(feed->ctx, feed->plan, span.hi - span.lo);
         }
     }
 }

@@ -426,6 +426,7 @@ nlt_pql_open_info(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
     e->plan.kind = NLT_PQL_P_SELECT;
     e->plan.ast = plan->ast;
     e->plan.grid = plan->grid;
+    e->plan.repeat = plan->repeat;
     (void) find_times(plan->kids[0], f);
     f->t_min_ms =
         nlt_pql_t_add(nlt_pql_t_sub(nlt_pql_fetch_at(f, plan->grid.t0_ms),

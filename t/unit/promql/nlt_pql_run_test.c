@@ -161,6 +161,36 @@ sum_of_rates_is_summed_by_label(void)
 }
 
 static void
+samples_are_counted_as_often_as_steps_see_them(void)
+{
+    static const struct {
+        const char *text;
+        bool instant;
+        uint64_t seen;
+    } cases[] = {
+        {"m", true, 4},
+        {"m", false, 4 * 491},
+        {"m @ 5", false, 4 * 491},
+        {"rate(m[1m])", true, 4 * 6},
+        {"rate(m[1m] @ 490)", false, 4 * 6 * 491},
+        {"absent_over_time(m[1m])", true, 4 * 6},
+        {"m[1m]", true, 4 * 6},
+        /* what is below a subquery does not count, but for a bare one */
+        {"sum_over_time(m[5m:1m])", true, 4 * 5},
+        {"sum_over_time(rate(m[1m])[5m:1m])", true, 4 * 5},
+        {"rate(m[1m])[5m:1m]", true, 4 * 5 * 6},
+        {"sum_over_time((m @ 5)[5m:1m])", true, 4 * 5},
+        {"m + m", true, 8},
+        {"time()", true, 0},
+    };
+
+    for (size_t i = 0; i < NLT_COUNT(cases); i++) {
+        NLT_CHECK_INT(run(cases[i].text, cases[i].instant), NLT_OK);
+        NLT_CHECK_INT(stats.samples_seen, cases[i].seen);
+    }
+}
+
+static void
 results_keep_their_type(void)
 {
     NLT_CHECK_INT(run("1 + 1", true), NLT_OK);
@@ -318,6 +348,7 @@ int
 main(void)
 {
     NLT_TEST(sum_of_rates_is_summed_by_label);
+    NLT_TEST(samples_are_counted_as_often_as_steps_see_them);
     NLT_TEST(results_keep_their_type);
     NLT_TEST(sorted_vectors_stay_sorted);
     NLT_TEST(wrong_types_are_bad_requests);
