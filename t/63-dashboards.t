@@ -7,7 +7,7 @@ use CPAN::Meta::YAML;
 use JSON::PP;
 use Test::More;
 use Nightlight::Test;
-use Nightlight::Peers qw(peers version capture);
+use Nightlight::Peers qw(peer peers version capture);
 
 my $t = Nightlight::Test->new();
 my $examples = "$Nightlight::Test::ROOT/examples";
@@ -152,6 +152,13 @@ SKIP: {
             "$examples/rules/nightlight.test.yml"], timeout => 60);
         is($code, 0, "promtool $v test rules") or diag("$out$err");
     }
+}
+
+SKIP: {
+    my $vmalert = peer($t, 'vmalert');
+    skip 'no vmalert: TEST_VMALERT names one', 1 unless $vmalert;
+    my ($code, $out, $err) = capture($t, [$vmalert, '-dryRun', "-rule=$rules"]);
+    is($code, 0, 'vmalert takes the rules') or diag("$out$err");
 }
 
 # ---- and one that is not well ----

@@ -33,8 +33,11 @@ my %env = (
     NIGHTLIGHT_MEMORY => '24m',
     NIGHTLIGHT_MODULE => $t->{module},
 );
-my $clean = sub { (map { "--unset=$_" } keys %env), map { "$_=$_[0]{$_}" }
-    sort keys %{$_[0]} };
+# the nginx of this test is the one that the script finds
+mkdir "$d/bin";
+symlink $t->{nginx}, "$d/bin/nginx";
+my $clean = sub { (map { "--unset=$_" } keys %env), "PATH=$d/bin:$ENV{PATH}",
+    map { "$_=$_[0]{$_}" } sort keys %{$_[0]} };
 
 # ---- by hand, with the very line of the comment ----
 

@@ -68,7 +68,9 @@ $x->write_file('tls/wrongusage.crt', $pem{wrongusage} . $issuing);
 
 my ($code, $out) = $x->config_test();
 is($code, 0, 'examples/mtls.conf is accepted') or diag($out);
-unlike($out, qr/\[warn\]/, 'without a warning');
+# nginx from 1.25.1 on wants "http2 on;", which older ones do not know
+unlike($out, qr/\[warn\](?!.*"listen \.\.\. http2" directive is deprecated)/,
+    'without a warning');
 $x->run();
 
 # ---- who is let in ----

@@ -181,7 +181,20 @@ is($x->write_as('writer4', 'k')->{status}, 204,
     'and good while the answer is young');
 is($x->write_as('writer', 'l')->{status}, 503, 'who was not asked for is not');
 
-is_deeply([$x->names()], [qw(a b d e g i j k)],
+# the responder that a certificate names itself
+$x->ca('OCSP=http://127.0.0.1:' . $x->port('ocsp') . '/', 'client', 'write',
+    'writer5');
+$x->change(qr/ssl_ocsp_responder .*?;/ => '', qr/ssl_ocsp_cache .*?;/ => '');
+ok(respond(), 'a responder once more');
+$x->reload();
+is($x->write_as('writer5', 'n')->{status}, 204, 'named in the certificate: good');
+kill 'KILL', $responder;
+waitpid($responder, 0);
+is($x->write_as('writer5', 'o')->{status}, 503, 'and refused when it is silent');
+is($x->write_as('writer4', 'p')->{status}, 503,
+    'a certificate that names none is refused');
+
+is_deeply([$x->names()], [qw(a b d e g i j k n)],
     'the store has what was allowed');
 my $manual = $x->read_file("$Nightlight::Test::ROOT/docs/OPERATIONS.md");
 like($manual, qr/\Q$_\E/, "OPERATIONS.md has: $_")

@@ -38,7 +38,13 @@ signed('usurper', '/O=Try Nightlight/CN=write issuing', 'ca/read-root', $CA);
 signed('fake', '/O=Try Nightlight/CN=writer', 'usurper', $LEAF);
 append('tls/fake.crt', 'tls/usurper.pem');
 
+# workers that may read no key, where the master is root
+if ($> == 0 && (my $uid = getpwnam('www-data'))) {
+    $x->change(qr/^user root;/m => 'user www-data;');
+    chown $uid, -1, $x->dir . '/head';
+}
 $x->run();
+is((stat "$dir/server.key")[2] & 077, 0, 'the key is closed to others');
 is($x->write_as('writer', 'm')->{status}, 204, 'the writer writes');
 
 for my $v (@v) {
