@@ -14,6 +14,8 @@
 #   make fuzz T=lex S=60     coverage-guided fuzzing of one target
 #   make bench        microbenchmarks of core (T=name: one)
 #   make test-mainline       t/ against Debian's newest nginx (debootstrap, root)
+#   make deb          Debian's package of the module, in build/deb
+#   make test-deb     the same, installed and used in a clean root (root)
 #   make setup        install what the above need from Debian's packages
 #
 # Variables: CC=gcc|clang  MODE=opt|asan|tsan|fuzz  V=1 shows commands.
@@ -53,7 +55,7 @@ GEN_O   := $(patsubst $(GEN)/%.c,$(O)/gen/%.o,$(GEN_C))
 
 .PHONY: all lib module run run-mtls setup-run test crash check check-asan check-tsan t tidy format fuzz \
         bench setup clean gen programs tests tests-concurrent module-only \
-        test-mainline test-asan FORCE
+        test-mainline test-asan deb test-deb FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -247,6 +249,14 @@ test: setup
 
 test-mainline:
 	$(Q)tools/test-mainline
+
+deb:
+	$(Q)tools/setup deb
+	$(Q)tools/make-deb
+
+test-deb:
+	$(Q)tools/setup deb
+	$(Q)tools/test-deb
 
 check-asan:
 	$(Q)$(MAKE) --no-print-directory MODE=asan check
