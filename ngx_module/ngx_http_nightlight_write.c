@@ -87,6 +87,45 @@ ngx_http_nightlight_header(ngx_http_request_t *r, const char *name)
 }
 
 
+/* Another method than POST: as the rest of the API answers it. */
+
+static ngx_int_t
+ngx_http_nightlight_write_method(ngx_http_request_t *r)
+{
+    ngx_int_t  rc;
+
+    if (r->method == NGX_HTTP_OPTIONS) {
+
+        rc = ngx_http_discard_request_body(r);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        if (ngx_http_nightlight_cors(r) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        r->headers_out.status = NGX_HTTP_NO_CONTENT;
+        r->header_only = 1;
+
+        rc = ngx_http_send_header(r);
+
+        return rc == NGX_AGAIN ? NGX_OK : rc;
+    }
+
+    if (ngx_http_nightlight_add_header(r, "Allow", "OPTIONS, POST") != NGX_OK
+        || ngx_http_nightlight_add_header(r, "X-Content-Type-Options",
+                                          "nosniff")
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_nightlight_send_text(r, NGX_HTTP_NOT_ALLOWED,
+                                         NLT_STR("Method Not Allowed"), 0);
+}
+
+
 ngx_int_t
 ngx_http_nightlight_write_handler(ngx_http_request_t *r)
 {
@@ -102,13 +141,7 @@ ngx_http_nightlight_write_handler(ngx_http_request_t *r)
     }
 
     if (r->method != NGX_HTTP_POST) {
-
-        if (ngx_http_nightlight_add_header(r, "Allow", "POST") != NGX_OK) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        return ngx_http_nightlight_send_text(r, NGX_HTTP_NOT_ALLOWED,
-                                          NLT_STR("Method Not Allowed"), 0);
+        return ngx_http_nightlight_write_method(r);
     }
 
     encoding = ngx_http_nightlight_header(r, "Content-Encoding");

@@ -113,7 +113,7 @@ is($t->write_pb($pb, headers => { 'X-Prometheus-Remote-Write-Version' => '9' })
 for my $method (qw(GET PUT DELETE HEAD)) {
     my $r = $t->http($method, '/api/v1/write');
     is($r->{status}, 405, "$method: status");
-    is($r->{headers}{allow}, 'POST', "$method: Allow");
+    is($r->{headers}{allow}, 'OPTIONS, POST', "$method: Allow");
 }
 
 my $r = $t->write_pb(series_pb({ __name__ => 'ok' }, [$now, 1]));

@@ -38,6 +38,7 @@ $t->write_conf(server => 'nightlight_promql_features duration-expr '
         location /api/v1/admin/  { nightlight_admin main; }
         location /-/             { nightlight_status main; }
         location = /metrics      { nightlight_metrics main; }
+        location = /federate     { nightlight_query main; }
 EOL
 $t->run();
 $t->write_file('prometheus.yml', "global: {scrape_interval: 1m}\n");
@@ -336,6 +337,13 @@ for my $path (@paths) {
     add($_, $path, '') for @methods, 'FOO';
     add('POST', $path, '') if $path !~ /^admin/;
 }
+for my $path (qw(read write)) {
+    add($_, $path, '') for qw(GET PUT DELETE PATCH HEAD OPTIONS);
+    add('OPTIONS', $path, '', headers => { Origin => 'http://x' });
+}
+add($_, '/federate', '') for qw(PUT POST DELETE PATCH HEAD OPTIONS);
+add('OPTIONS', '/federate', '', headers => { Origin => 'http://x' });
+add('GET', '/federate', 'match[]=(', headers => { Origin => 'http://x' });
 for my $path ('/-/healthy', '/-/ready', '/-/nothing', '/-/', '/-/healthy/') {
     add($_, $path, '') for qw(GET HEAD POST PUT DELETE OPTIONS PATCH);
 }
@@ -544,7 +552,7 @@ my @decided = (
         my ($p, $n, $q) = @_;
         return $q->[2] =~ /format_query/ && same_but($p, $n,
             # and a line that is longer may be broken
-            qr/\\"(?=os\.name)|(?<=os\.name)\\"|\+(?=Inf \^)|\\n|\ /, '');
+            qr/\\"(?=os\.name)|(?<=os\.name)\\"|\++(?=Inf \^)|\\n|\ /, '');
     }, 'M'],
     ['no time at all', 'whether a query is done within a millisecond '
         . 'depends on the machine', sub {

@@ -217,12 +217,15 @@ is_json_api(const nlt_api_t *a)
 
 /*
  * Browsers ask with OPTIONS before they send what is not quite simple, and
- * Prometheus says yes to any path of its API.
+ * Prometheus says yes to any path of its API, which /federate is not part of.
  */
 static void
 answer_options(nlt_api_t *a)
 {
-    if (is_json_api(a)) {
+    bool alone = a->route != NULL && a->route->run == nlt_api_run_federate;
+
+    if ((a->req.kind == NLT_API_QUERY || a->req.kind == NLT_API_ADMIN)
+        && !alone) {
         a->answer.status = 204;
         a->answer.cors = true;
     } else if (a->route == NULL) {

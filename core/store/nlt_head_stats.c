@@ -193,6 +193,16 @@ add_times(nlt_head_stats_t *out, const nlt_arena_header_t *h)
 
 /* ---- lists ---- */
 
+/*
+ * The first `limit` of many: a heap whose root is the last of those that are
+ * kept, so that nearly all others cost one comparison.
+ */
+typedef struct {
+    nlt_stat_list_t *list;
+    size_t limit;
+} top_t;
+
+/* Does a come before b? */
 static bool
 stat_less(const nlt_stat_t *a, const nlt_stat_t *b, const void *ctx)
 {
@@ -208,20 +218,32 @@ stat_less(const nlt_stat_t *a, const nlt_stat_t *b, const void *ctx)
 
 NLT_HEAP_SORT(sort_stats, nlt_stat_t, stat_less);
 
-/* Room for n entries; sorted and cut by finish(). */
 static bool
-begin(count_t *c, nlt_stat_list_t *list, size_t n)
+top_begin(count_t *c, top_t *t, nlt_stat_list_t *list, size_t n, size_t limit)
 {
-    list->v = nlt_pool_zalloc(c->pool, (n + 1) * sizeof(*list->v));
+    t->limit = n < limit ? n : limit;
+    t->list = list;
     list->n = 0;
+    list->v = nlt_pool_array(c->pool, t->limit + 1, sizeof(*list->v));
     return list->v != NULL;
 }
 
 static void
-finish(nlt_stat_list_t *list, size_t limit)
+top_add(top_t *t, nlt_stat_t s)
 {
-    sort_stats(list->v, list->n, NULL);
-    list->n = list->n < limit ? list->n : limit;
+    nlt_stat_list_t *l = t->list;
+
+    if (l->n < t->limit) {
+        l->v[l->n++] = s;
+        if (l->n == t->limit) {
+            for (size_t k = l->n / 2; k-- > 0;) {
+                sort_stats_sift(l->v, k, l->n, NULL);
+            }
+        }
+    } else if (l->n > 0 && stat_less(&s, &l->v[0], NULL)) {
+        l->v[0] = s;
+        sort_stats_sift(l->v, 0, l->n, NULL);
+    }
 }
 
 /* What a string takes in a label set of Prometheus. */
@@ -235,39 +257,40 @@ static nlt_rc_t
 make_lists(count_t *c, size_t limit)
 {
     nlt_head_stats_t *out = c->out;
+    top_t metrics, pairs, values, bytes;
+    uint64_t *sum =
+        nlt_pool_zalloc(c->pool, 2 * (c->names.n + 1) * sizeof(*sum));
 
     out->n_pairs = c->keys.n;
-    if (!begin(c, &out->series_by_metric, c->keys.n)
-        || !begin(c, &out->series_by_pair, c->keys.n)
-        || !begin(c, &out->values_by_name, c->names.n)
-        || !begin(c, &out->bytes_by_name, c->names.n)) {
+    if (sum == NULL
+        || !top_begin(c, &metrics, &out->series_by_metric, c->keys.n, limit)
+        || !top_begin(c, &pairs, &out->series_by_pair, c->keys.n, limit)
+        || !top_begin(c, &values, &out->values_by_name, c->names.n, limit)
+        || !top_begin(c, &bytes, &out->bytes_by_name, c->names.n, limit)) {
         return NLT_ENOMEM;
     }
-    for (size_t i = 0; i < c->names.n; i++) {
-        out->values_by_name.v[i].name = c->names.v[i];
-        out->bytes_by_name.v[i].name = c->names.v[i];
-    }
-    out->values_by_name.n = c->names.n;
-    out->bytes_by_name.n = c->names.n;
     for (size_t i = 0; i < c->keys.n; i++) {
         const pair_t *p = &c->pairs[i];
         nlt_str_t name = c->names.v[p->name];
         nlt_str_t value = {c->keys.v[i].len - 4, c->keys.v[i].data + 4};
 
-        out->series_by_pair.v[out->series_by_pair.n++] =
-            (nlt_stat_t){name, value, p->n_series};
+        top_add(&pairs, (nlt_stat_t){name, value, p->n_series});
         if (nlt_str_eq(name, NLT_METRIC_NAME)) {
-            out->series_by_metric.v[out->series_by_metric.n++] =
-                (nlt_stat_t){.name = value, .n = p->n_series};
+            top_add(&metrics, (nlt_stat_t){.name = value, .n = p->n_series});
         }
-        out->values_by_name.v[p->name].n++;
-        out->bytes_by_name.v[p->name].n +=
+        sum[2 * p->name]++;
+        sum[2 * p->name + 1] +=
             p->n_series * (string_bytes(name.len) + string_bytes(value.len));
     }
-    finish(&out->series_by_metric, limit);
-    finish(&out->series_by_pair, limit);
-    finish(&out->values_by_name, limit);
-    finish(&out->bytes_by_name, limit);
+    for (size_t i = 0; i < c->names.n; i++) {
+        top_add(&values, (nlt_stat_t){.name = c->names.v[i], .n = sum[2 * i]});
+        top_add(&bytes,
+                (nlt_stat_t){.name = c->names.v[i], .n = sum[2 * i + 1]});
+    }
+    sort_stats(metrics.list->v, metrics.list->n, NULL);
+    sort_stats(pairs.list->v, pairs.list->n, NULL);
+    sort_stats(values.list->v, values.list->n, NULL);
+    sort_stats(bytes.list->v, bytes.list->n, NULL);
     return NLT_OK;
 }
 

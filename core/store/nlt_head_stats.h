@@ -49,7 +49,8 @@ typedef struct {
  * `limit` entries.  All memory is in the pool, strings in the mappings: valid
  * while view is pinned.  *cancel may be set by another thread; NULL: never.
  * NLT_ECANCELED, NLT_EDATA, NLT_ENOMEM.
- * Cost: about 0.3 us a pair, 0.1 us a series, 0.3 us one of older arenas.
+ * Half a million series with as many pairs take some 0.6 s, and 0.9 s when an
+ * older arena has all of them too.
  */
 NLT_CHECKED nlt_rc_t nlt_head_stats(const nlt_head_view_t *view,
                                     uint32_t tenant, size_t limit,

@@ -231,6 +231,44 @@ series_of_several_arenas_count_once(void)
 }
 
 static void
+check_prefix(const nlt_stat_list_t *cut, const nlt_stat_list_t *all,
+             size_t limit)
+{
+    NLT_CHECK_INT((int64_t) cut->n,
+                  (int64_t) (all->n < limit ? all->n : limit));
+    for (size_t i = 0; i < cut->n; i++) {
+        NLT_CHECK(cut->v[i].n == all->v[i].n
+                  && nlt_str_eq(cut->v[i].name, all->v[i].name)
+                  && nlt_str_eq(cut->v[i].value, all->v[i].value));
+    }
+}
+
+static void
+a_limit_leaves_the_first(void)
+{
+    fixture_t f;
+    nlt_head_t *h = make(&f);
+    nlt_pool_t pool;
+    nlt_head_stats_t all, cut;
+
+    nlt_pool_init(&pool, &nlt_mem_libc, 64 << 20);
+    add(h, &pool, 0, 97, 0, NULL);
+    all = stats(h, &pool, 0, 10000, NLT_OK);
+    NLT_CHECK_INT((int64_t) all.series_by_pair.n, 97 + 3 + 5);
+    check_order(&all.series_by_pair);
+    for (size_t limit = 1; limit < 110; limit++) {
+        cut = stats(h, &pool, 0, limit, NLT_OK);
+        check_prefix(&cut.series_by_pair, &all.series_by_pair, limit);
+        check_prefix(&cut.series_by_metric, &all.series_by_metric, limit);
+        check_prefix(&cut.values_by_name, &all.values_by_name, limit);
+        check_prefix(&cut.bytes_by_name, &all.bytes_by_name, limit);
+    }
+    nlt_pool_deinit(&pool);
+    nlt_head_detach(h);
+    fixture_close(&f);
+}
+
+static void
 lists_are_cut_and_the_budget_holds(void)
 {
     fixture_t f;
@@ -298,6 +336,7 @@ main(void)
 {
     NLT_TEST(an_empty_head_has_nothing);
     NLT_TEST(series_of_several_arenas_count_once);
+    NLT_TEST(a_limit_leaves_the_first);
     NLT_TEST(lists_are_cut_and_the_budget_holds);
     NLT_TEST(chunks_out_of_order_count);
     return nlt_test_done();
