@@ -26,6 +26,8 @@ EOM
         location /one/api/v1/    { nightlight_query main; nightlight_cors $cors; }
         location /none/api/v1/   { nightlight_query main; nightlight_cors off; }
         location /all/api/v1/    { nightlight_query main; nightlight_cors *; }
+        location /guarded/       { nightlight_admin main;
+                                   if ($http_origin) { return 403; } }
         location /zip/api/v1/    { nightlight_query main;
                                    gzip on; gzip_types application/json; }
 EOL
@@ -541,6 +543,13 @@ for my $case (['/one', $page, $page], ['/one', 'http://other', ''],
     my ($path, $origin, $want) = @$case;
     cors_is($t->http('GET', "$path/api/v1/query?query=1", headers =>
         { Origin => $origin }), "$path from $origin", $want, $path ne '/none');
+}
+
+{
+    my @delete = ('POST', '/guarded/tsdb/delete_series?match[]=nothing');
+    is($t->http(@delete)->{status}, 204, 'a delete by a program');
+    is($t->http(@delete, headers => { Origin => $page })->{status}, 403,
+        'not by a page, where the location does not want that');
 }
 
 # ---- HEAD and gzip by nginx ----

@@ -223,4 +223,32 @@ for my $s (@waiting) {
         'and are answered when it is free');
 }
 
+# ---- a store that is not ready says what it can ----
+
+$t->stop();
+unlink glob("$dir/head/*");
+{
+    open(my $f, '>', "$dir/store/MANIFEST") or die;
+    print $f "not a manifest\n";
+    close $f;
+}
+$t->run(ready => 0);
+$t->wait_for(sub { my $r = eval { $t->http('GET', '/-/ready') };
+    $r && $r->{body} =~ /MANIFEST/ }, 'not ready');
+is($t->http('GET', "/api/v1/$_")->{status}, 200, "$_ is answered") for
+    qw(status/config status/flags status/runtimeinfo status/buildinfo features
+    status/walreplay status/self_metrics rules alerts targets format_query?query=1
+    parse_query?query=1);
+for my $path (qw(status/tsdb status/tsdb/blocks labels query?query=1
+    label/job/values series?match[]=a))
+{
+    my $r = $t->http('GET', "/api/v1/$path");
+    is($r->{status}, 503, "$path is not");
+    like($r->{body}, qr/^\{"status":"error","errorType":"unavailable","error":"
+        store\ is\ not\ ready:\ [^"]+"\}$/x, 'and says why');
+    is($r->{headers}{'retry-after'}, 1, 'and when to come again');
+}
+is($t->http('GET', '/api/v1/status/tsdb?limit=0')->{status}, 400,
+    'mistakes are told first');
+
 $t->done();
