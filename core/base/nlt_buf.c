@@ -67,62 +67,22 @@ buf_grow(nlt_buf_t *b, size_t n)
 }
 
 char *
-nlt_buf_reserve(nlt_buf_t *b, size_t n)
+nlt_buf_reserve_slow(nlt_buf_t *b, size_t n)
 {
-    if (nlt_unlikely(b->rc != NLT_OK)) {
+    if (b->rc != NLT_OK) {
         return NULL;
     }
-    if (nlt_unlikely(b->data == NULL || b->cap - b->len < n)) {
-        /* Zero bytes also need an address, hence at least one. */
-        if (!buf_grow(b, n > 0 ? n : 1)) {
-            return NULL;
-        }
+    /* Zero bytes also need an address, hence at least one. */
+    if (b->cap - b->len < n || b->data == NULL) {
+        return buf_grow(b, n > 0 ? n : 1) ? b->data + b->len : NULL;
     }
     return b->data + b->len;
-}
-
-void
-nlt_buf_advance(nlt_buf_t *b, size_t n)
-{
-    b->len += n;
-}
-
-void
-nlt_buf_add(nlt_buf_t *b, const void *p, size_t n)
-{
-    char *to;
-
-    if (n == 0) {
-        return;
-    }
-    to = nlt_buf_reserve(b, n);
-    if (to != NULL) {
-        memcpy(to, p, n);
-        b->len += n;
-    }
-}
-
-void
-nlt_buf_add_str(nlt_buf_t *b, nlt_str_t s)
-{
-    nlt_buf_add(b, s.data, s.len);
 }
 
 void
 nlt_buf_add_c(nlt_buf_t *b, const char *c_str)
 {
     nlt_buf_add(b, c_str, strlen(c_str));
-}
-
-void
-nlt_buf_add_byte(nlt_buf_t *b, uint8_t byte)
-{
-    char *to = nlt_buf_reserve(b, 1);
-
-    if (to != NULL) {
-        *to = (char) byte;
-        b->len++;
-    }
 }
 
 void

@@ -34,14 +34,56 @@ void nlt_buf_reset(nlt_buf_t *b);
  * Room for n more bytes: a pointer to where they go, or NULL (rc is set).
  * nlt_buf_advance() then counts those that were written.
  */
-char *nlt_buf_reserve(nlt_buf_t *b, size_t n);
-void nlt_buf_advance(nlt_buf_t *b, size_t n);
+/* What the inline one below does when the room has to be made. */
+char *nlt_buf_reserve_slow(nlt_buf_t *b, size_t n);
+
+static inline char *
+nlt_buf_reserve(nlt_buf_t *b, size_t n)
+{
+    if (nlt_likely(b->rc == NLT_OK && b->data != NULL
+                   && b->cap - b->len >= n)) {
+        return b->data + b->len;
+    }
+    return nlt_buf_reserve_slow(b, n);
+}
+
+static inline void
+nlt_buf_advance(nlt_buf_t *b, size_t n)
+{
+    b->len += n;
+}
 
 /* Appends; remembers failure in b->rc.  O(n) amortised. */
-void nlt_buf_add(nlt_buf_t *b, const void *p, size_t n);
-void nlt_buf_add_str(nlt_buf_t *b, nlt_str_t s);
+static inline void
+nlt_buf_add(nlt_buf_t *b, const void *p, size_t n)
+{
+    char *to = n ? nlt_buf_reserve(b, n) : NULL;
+
+    if (to != NULL) {
+        memcpy(to, p, n);
+        b->len += n;
+    }
+}
+
+static inline void
+nlt_buf_add_str(nlt_buf_t *b, nlt_str_t s)
+{
+    nlt_buf_add(b, s.data, s.len);
+}
+
+static inline void
+nlt_buf_add_byte(nlt_buf_t *b, uint8_t byte)
+{
+    char *to = nlt_buf_reserve(b, 1);
+
+    if (to != NULL) {
+        *to = (char) byte;
+        b->len++;
+    }
+}
+
+/* The same of other kinds: C strings, decimal numbers, printf's. */
 void nlt_buf_add_c(nlt_buf_t *b, const char *c_str);
-void nlt_buf_add_byte(nlt_buf_t *b, uint8_t byte);
 void nlt_buf_add_u64(nlt_buf_t *b, uint64_t decimal);
 void nlt_buf_add_i64(nlt_buf_t *b, int64_t decimal);
 void nlt_buf_addf(nlt_buf_t *b, const char *fmt, ...) NLT_PRINTF(2, 3);

@@ -52,6 +52,39 @@ html_rune(nlt_buf_t *b, nlt_str_t rest)
     return n;
 }
 
+/* A bit in each byte of x that is 0 (the lowest such byte is right). */
+static inline uint64_t
+zero_bytes(uint64_t x)
+{
+    return (x - UINT64_C(0x0101010101010101)) & ~x
+           & UINT64_C(0x8080808080808080);
+}
+
+#define EACH_BYTE(c) (UINT64_C(0x0101010101010101) * (c))
+
+/* How many bytes from i on, in steps of 8, are letters and the like: none is
+ * escaped by anybody. */
+static size_t
+plain_words(nlt_str_t s, size_t i)
+{
+    size_t from = i;
+
+    for (; i + 8 <= s.len; i += 8) {
+        uint64_t w;
+
+        memcpy(&w, s.data + i, 8);
+        /* < 0x20 or >= 0x80, then each that may need an escape */
+        if (((w - EACH_BYTE(0x20)) | w) & EACH_BYTE(0x80)
+            || zero_bytes(w ^ EACH_BYTE('"'))
+            || zero_bytes(w ^ EACH_BYTE('\\'))
+            || zero_bytes(w ^ EACH_BYTE('<')) || zero_bytes(w ^ EACH_BYTE('>'))
+            || zero_bytes(w ^ EACH_BYTE('&'))) {
+            break;
+        }
+    }
+    return i - from;
+}
+
 void
 nlt_json_chars(nlt_buf_t *b, nlt_str_t s, bool html)
 {
@@ -59,6 +92,11 @@ nlt_json_chars(nlt_buf_t *b, nlt_str_t s, bool html)
     size_t i = 0;
 
     if (s.len == 0) {
+        return;
+    }
+    i = plain_words(s, 0);
+    if (i == s.len) {
+        nlt_buf_add(b, s.data, s.len);
         return;
     }
     while (i < s.len) {

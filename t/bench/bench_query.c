@@ -125,7 +125,8 @@ next_value(unsigned i, double v)
 static void
 send(bench_t *x, rwb_t *b)
 {
-    const nlt_ingest_conf_t conf = {{64, 1024, 4096}, 32u << 20, 0, false};
+    const nlt_ingest_conf_t conf = {.labels = {64, 1024, 4096},
+                                    .decoded_max = 32u << 20};
     nlt_ingest_result_t res;
     nlt_ingest_req_t *r;
 

@@ -40,6 +40,40 @@ strings_of_lists_escape_html_too(void)
     nlt_buf_deinit(&buf);
 }
 
+/* Long strings are looked at by words: every place in them. */
+static void
+any_byte_is_escaped_wherever_it_stands(void)
+{
+    static const unsigned char odd[] = {'"',  '\\', '\n', 0,    0x1f,
+                                        0x20, 0x7f, '<',  0xc3, 0xff};
+    char in[24], want[64];
+
+    for (size_t len = 1; len < sizeof(in); len++) {
+        for (size_t at = 0; at < len; at++) {
+            for (size_t k = 0; k < sizeof(odd); k++) {
+                const char *esc = odd[k] == '"'    ? "\\\""
+                                  : odd[k] == '\\' ? "\\\\"
+                                  : odd[k] == '\n' ? "\\n"
+                                  : odd[k] == 0    ? "\\u0000"
+                                  : odd[k] == 0x1f ? "\\u001f"
+                                                   : NULL;
+                char same[2] = {(char) odd[k], '\0'};
+
+                memset(in, 'x', sizeof(in));
+                in[at] = (char) odd[k];
+                (void) snprintf(want, sizeof(want), "\"%.*s%s%.*s\"", (int) at,
+                                "xxxxxxxxxxxxxxxxxxxxxxxx", esc ? esc : same,
+                                (int) (len - at - 1),
+                                "xxxxxxxxxxxxxxxxxxxxxxxx");
+                begin();
+                nlt_json_string(&buf, (nlt_str_t){len, in}, false);
+                NLT_CHECK_STR(text(), want);
+                nlt_buf_deinit(&buf);
+            }
+        }
+    }
+}
+
 static void
 time_of(int64_t t_ms, const char *want)
 {
@@ -227,6 +261,7 @@ main(void)
 {
     NLT_TEST(strings_of_results_escape_only_what_json_demands);
     NLT_TEST(strings_of_lists_escape_html_too);
+    NLT_TEST(any_byte_is_escaped_wherever_it_stands);
     NLT_TEST(times_have_three_decimals_or_none);
     NLT_TEST(errors_have_the_order_of_keys);
     NLT_TEST(a_matrix_leaves_out_absent_points);
