@@ -170,14 +170,27 @@ compare_strings(const void *a, const void *b)
     return nlt_str_cmp(*(const nlt_str_t *) a, *(const nlt_str_t *) b);
 }
 
+/* Lists that come sorted, as one source gives them, are not sorted again. */
+static void
+sort(void *v, size_t n, size_t size,
+     int (*compare)(const void *, const void *))
+{
+    const char *p = v;
+
+    for (size_t i = 1; i < n; i++) {
+        if (compare(p + (i - 1) * size, p + i * size) > 0) {
+            qsort(v, n, size, compare);
+            return;
+        }
+    }
+}
+
 static size_t
 unique_labels(nlt_labels_t *v, size_t n)
 {
     size_t out = 0;
 
-    if (n > 0) {
-        qsort(v, n, sizeof(*v), compare_labels);
-    }
+    sort(v, n, sizeof(*v), compare_labels);
     for (size_t i = 0; i < n; i++) {
         if (out == 0 || !nlt_labels_eq(v[out - 1], v[i])) {
             v[out++] = v[i];
@@ -191,9 +204,7 @@ unique_strings(nlt_str_t *v, size_t n)
 {
     size_t out = 0;
 
-    if (n > 0) {
-        qsort(v, n, sizeof(*v), compare_strings);
-    }
+    sort(v, n, sizeof(*v), compare_strings);
     for (size_t i = 0; i < n; i++) {
         if (out == 0 || !nlt_str_eq(v[out - 1], v[i])) {
             v[out++] = v[i];
@@ -217,7 +228,7 @@ in_range(const nlt_api_t *a, const nlt_series_set_t *set, size_t i,
 
     *yes = true;
     if (sel->t_min_ms > TIME_MIN || sel->t_max_ms < TIME_MAX || deleted) {
-        rc = set->source->ops->read(set, i, NLT_READ_NEWEST, sel->t_min_ms,
+        rc = set->source->ops->read(set, i, NLT_READ_ANY, sel->t_min_ms,
                                     sel->t_max_ms, room, err);
         *yes = rc == NLT_OK && room->n > 0;
     }

@@ -54,8 +54,10 @@ typedef struct {
 NLT_CHECKED bool nlt_samples_reserve(nlt_samples_t *s, size_t cap);
 
 typedef enum {
-    NLT_READ_ALL,   /* every sample in [t_min, t_max] */
-    NLT_READ_NEWEST /* only the newest one in it: instant selectors */
+    NLT_READ_ALL,    /* every sample in [t_min, t_max] */
+    NLT_READ_NEWEST, /* only the newest one in it: instant selectors */
+    NLT_READ_ANY     /* one of it, whichever is cheapest, its value may be
+                        anything: who asks whether there are some */
 } nlt_read_t;
 
 typedef struct nlt_source_s nlt_source_t;
@@ -80,6 +82,20 @@ typedef struct {
     /* Value of one label, empty when absent; borrowed until close(). */
     nlt_str_t (*label)(const nlt_series_set_t *set, size_t idx,
                        nlt_str_t name);
+
+    /*
+     * Values of labels as numbers, so that series can be grouped without
+     * looking at texts.  keys_open() looks up n names once, *out in the pool
+     * for as long as the set; keys() gives a number for each of them: equal
+     * numbers of one name mean equal values, 0 that the label is absent.  One
+     * value may have several numbers.  *out is NULL when no series has any of
+     * the names.  keys() is false when it cannot tell;
+     * label() can.  Both NULL: the source has none.  NLT_ENOMEM.
+     */
+    nlt_rc_t (*keys_open)(const nlt_series_set_t *set, const nlt_str_t *names,
+                          size_t n, nlt_pool_t *pool, void **out);
+    bool (*keys)(const nlt_series_set_t *set, const void *keys, size_t idx,
+                 uint64_t *out);
 
     /* All labels, sorted; array in the pool, strings until close(). */
     nlt_rc_t (*labels)(const nlt_series_set_t *set, size_t idx,

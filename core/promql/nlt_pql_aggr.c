@@ -24,6 +24,7 @@ typedef struct {
     nlt_pql_iter_t *child;
     nlt_pql_aggr_t kind;
     nlt_pql_grouping_t by;
+    nlt_pql_memo_t memo;
     nlt_pql_table_t table;
     group_t *groups;
     size_t cap;
@@ -34,16 +35,122 @@ typedef struct {
     nlt_str_t value_label;
 } aggr_t;
 
+/* More sets than this: their rows come mixed, numbers are of no use. */
+#define MEMO_SETS_MAX 16
+
+static nlt_rc_t
+memo_begin(nlt_pql_ctx_t *ctx, nlt_pql_memo_t *m, const nlt_pql_grouping_t *g,
+           const nlt_series_set_t *set)
+{
+    const nlt_source_ops_t *ops = set->source->ops;
+
+    m->set = set;
+    m->keys = NULL;
+    m->n = 0;
+    if (m->n_slots) {
+        memset(m->slots, 0, m->n_slots * (g->n + 1) * sizeof(*m->slots));
+    }
+    if (ops->keys_open == NULL || m->n_sets++ >= MEMO_SETS_MAX) {
+        return NLT_OK;
+    }
+    if (m->now == NULL) {
+        m->now = nlt_pool_array(ctx->pool, g->n, sizeof(*m->now));
+        if (m->now == NULL) {
+            return NLT_ENOMEM;
+        }
+    }
+    return ops->keys_open(set, g->names, g->n, ctx->pool, &m->keys);
+}
+
+/* The slot of these numbers: theirs, or an empty one.  There is one. */
+static uint64_t *
+memo_slot(const nlt_pql_memo_t *m, const uint64_t *key, size_t n)
+{
+    uint64_t h = 0;
+    size_t i;
+
+    for (size_t k = 0; k < n; k++) {
+        h = (h ^ key[k]) * UINT64_C(0x9e3779b97f4a7c15);
+        h ^= h >> 32;
+    }
+    for (i = h & (m->n_slots - 1);; i = (i + 1) & (m->n_slots - 1)) {
+        uint64_t *slot = m->slots + i * (n + 1);
+
+        if (*slot == 0 || memcmp(slot + 1, key, n * sizeof(*key)) == 0) {
+            return slot;
+        }
+    }
+}
+
+static bool
+memo_grow(nlt_pql_ctx_t *ctx, nlt_pql_memo_t *m, size_t n)
+{
+    nlt_pql_memo_t more = *m;
+
+    more.n_slots = m->n_slots ? m->n_slots * 2 : 64;
+    more.slots =
+        nlt_pool_array(ctx->pool, more.n_slots, (n + 1) * sizeof(*more.slots));
+    if (more.slots == NULL) {
+        return false;
+    }
+    memset(more.slots, 0, more.n_slots * (n + 1) * sizeof(*more.slots));
+    for (size_t i = 0; i < m->n_slots; i++) {
+        const uint64_t *slot = m->slots + i * (n + 1);
+
+        if (*slot) {
+            memcpy(memo_slot(&more, slot + 1, n), slot,
+                   (n + 1) * sizeof(*slot));
+        }
+    }
+    *m = more;
+    return true;
+}
+
+/* *slot: the row's, empty when it was not met yet; NULL: has no numbers. */
+static nlt_rc_t
+memo_find(nlt_pql_ctx_t *ctx, nlt_pql_memo_t *m, const nlt_pql_grouping_t *g,
+          const nlt_pql_row_t *row, uint64_t **slot)
+{
+    const nlt_series_set_t *set = row->set;
+    nlt_rc_t rc;
+
+    *slot = NULL;
+    if (set == NULL || g->without || g->n == 0 || (row->bare && g->has_meta)) {
+        return NLT_OK;
+    }
+    if (m->set != set) {
+        rc = memo_begin(ctx, m, g, set);
+        if (rc != NLT_OK) {
+            return rc;
+        }
+    }
+    if (m->keys == NULL
+        || !set->source->ops->keys(set, m->keys, row->idx, m->now)) {
+        return NLT_OK;
+    }
+    if (m->n >= m->n_slots / 2 && !memo_grow(ctx, m, g->n)) {
+        return NLT_ENOMEM;
+    }
+    *slot = memo_slot(m, m->now, g->n);
+    return NLT_OK;
+}
+
 nlt_rc_t
 nlt_pql_aggr_group(nlt_pql_ctx_t *ctx, const nlt_pql_grouping_t *g,
-                   nlt_pql_table_t *table, const nlt_pql_row_t *row,
-                   uint32_t *group, bool *added)
+                   nlt_pql_memo_t *memo, nlt_pql_table_t *table,
+                   const nlt_pql_row_t *row, uint32_t *group, bool *added)
 {
     nlt_pool_mark_t mark = nlt_pool_mark(&ctx->scratch);
     nlt_labels_t key = {NULL, 0};
-    nlt_rc_t rc = NLT_OK;
+    uint64_t *slot;
+    nlt_rc_t rc = memo_find(ctx, memo, g, row, &slot);
 
-    if (g->n || g->without) {
+    if (rc == NLT_OK && slot && *slot) {
+        *group = (uint32_t) (*slot - 1);
+        *added = false;
+        return NLT_OK;
+    }
+    if (rc == NLT_OK && (g->n || g->without)) {
         rc = nlt_pql_grouping_key(ctx, g, row, &ctx->scratch, &key);
     }
     if (rc == NLT_OK && key.n == 0 && !g->without && g->n == 0 && table->n) {
@@ -52,6 +159,11 @@ nlt_pql_aggr_group(nlt_pql_ctx_t *ctx, const nlt_pql_grouping_t *g,
     } else if (rc == NLT_OK) {
         /* Arrays of labels that the table keeps are copied by it. */
         rc = nlt_pql_table_put(ctx, table, key, group, added);
+    }
+    if (rc == NLT_OK && slot) {
+        memcpy(slot + 1, memo->now, g->n * sizeof(*slot));
+        *slot = (uint64_t) *group + 1;
+        memo->n++;
     }
     nlt_pool_rewind(&ctx->scratch, mark);
     return rc;
@@ -297,8 +409,8 @@ add_row(aggr_t *e, const nlt_pql_row_t *row)
 {
     uint32_t at;
     bool added;
-    nlt_rc_t rc =
-        nlt_pql_aggr_group(e->op.ctx, &e->by, &e->table, row, &at, &added);
+    nlt_rc_t rc = nlt_pql_aggr_group(e->op.ctx, &e->by, &e->memo, &e->table,
+                                     row, &at, &added);
 
     if (rc == NLT_OK && added) {
         rc = group_new(e, at);

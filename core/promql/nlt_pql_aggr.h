@@ -26,10 +26,12 @@ NLT_CHECKED nlt_rc_t nlt_pql_open_aggr_rows(nlt_pql_ctx_t *ctx,
 
 /*
  * Number of the row's group, and whether it is new; rows of a group mark it
- * for delayed removal of the name.  For both parts.
+ * for delayed removal of the name.  The memo is one of its own for each table
+ * and grouping.  For both parts.
  */
 NLT_CHECKED nlt_rc_t nlt_pql_aggr_group(nlt_pql_ctx_t *ctx,
                                         const nlt_pql_grouping_t *g,
+                                        nlt_pql_memo_t *memo,
                                         nlt_pql_table_t *table,
                                         const nlt_pql_row_t *row,
                                         uint32_t *group, bool *added);

@@ -23,6 +23,7 @@ typedef struct {
     const nlt_pql_plan_t *plan;
     nlt_pql_aggr_t kind;
     nlt_pql_grouping_t by;
+    nlt_pql_memo_t memo;
     nlt_pql_table_t table;
     nlt_pql_rows_t rows;
     members_t *groups;
@@ -49,7 +50,8 @@ collect(chooser_t *c, nlt_pql_iter_t *child)
     size_t largest = 1;
 
     while ((rc = child->next(child, &row)) == NLT_OK) {
-        rc = nlt_pql_aggr_group(c->ctx, &c->by, &c->table, &row, &at, &added);
+        rc = nlt_pql_aggr_group(c->ctx, &c->by, &c->memo, &c->table, &row, &at,
+                                &added);
         row.group = at;
         if (rc == NLT_OK) {
             rc = nlt_pql_rows_keep(c->ctx, c->n, &c->rows, &row);

@@ -443,6 +443,7 @@ typedef struct {
     double *params[NLT_PQL_ARGS_MAX];
     size_t n_params;
     nlt_pql_row_t row;
+    nlt_str_t metric_name; /* of all series, if they have the same */
     nlt_pql_steps_t steps; /* n_steps is 0: goes window by window */
     uint32_t *edges;       /* room for lo and hi */
     size_t work_cap;       /* of steps.work */
@@ -601,7 +602,9 @@ window_next(nlt_pql_iter_t *op, nlt_pql_row_t *row)
         nlt_str_t name = {0, NULL};
 
         if (e->func->counter) {
-            name = nlt_pql_row_label(row, NLT_METRIC_NAME);
+            name = e->metric_name.len
+                       ? e->metric_name
+                       : nlt_pql_row_label(row, NLT_METRIC_NAME);
         }
         if (e->steps.n_steps > 0 && e->feed.s.n < UINT32_MAX) {
             all_steps(e, name);
@@ -654,6 +657,9 @@ nlt_pql_open_window(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
         if (rc != NLT_OK) {
             return rc;
         }
+    }
+    if (e->feed.plan->kind == NLT_PQL_P_RANGE) {
+        e->metric_name = nlt_pql_fetch_name(e->feed.fetch);
     }
     rc = open_steps(e);
     if (rc != NLT_OK) {

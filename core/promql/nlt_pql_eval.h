@@ -152,6 +152,9 @@ NLT_CHECKED nlt_rc_t nlt_pql_read(nlt_pql_ctx_t *ctx,
                                   nlt_read_t what, const nlt_pql_fetch_t *f,
                                   nlt_samples_t *out);
 
+/* The metric name that the matchers demand by equality, or empty. */
+nlt_str_t nlt_pql_fetch_name(const nlt_pql_fetch_t *f);
+
 /* Removes stale markers from s. */
 void nlt_pql_drop_stale(nlt_samples_t *s);
 

@@ -79,6 +79,20 @@ NLT_CHECKED nlt_rc_t nlt_pql_table_put(nlt_pql_ctx_t *ctx, nlt_pql_table_t *t,
 bool nlt_pql_table_find(const nlt_pql_table_t *t, nlt_labels_t key,
                         uint32_t *index);
 
+/*
+ * Which group rows are in whose labels the source knows as numbers, so that
+ * most rows find theirs without a text.  Zeroed: empty.
+ */
+typedef struct {
+    const nlt_series_set_t *set; /* that the numbers belong to */
+    void *keys;                  /* of its source; NULL: it has none */
+    uint64_t *now;               /* numbers of the row at hand */
+    uint64_t *slots;             /* each is group + 1 and the numbers */
+    size_t n_slots;
+    size_t n;
+    unsigned n_sets; /* that were met */
+} nlt_pql_memo_t;
+
 /* How rows fall into groups: by (names) or without (names). */
 typedef struct {
     nlt_str_t *names; /* sorted, unique */

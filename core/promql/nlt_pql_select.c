@@ -132,21 +132,41 @@ nlt_pql_drop_stale(nlt_samples_t *s)
     s->n = n;
 }
 
+nlt_str_t
+nlt_pql_fetch_name(const nlt_pql_fetch_t *f)
+{
+    for (size_t i = 0; i < f->n_matchers; i++) {
+        if (f->matchers[i].op == NLT_MATCH_EQ
+            && nlt_str_eq(f->matchers[i].name, NLT_METRIC_NAME)) {
+            return f->matchers[i].value;
+        }
+    }
+    return (nlt_str_t){0, NULL};
+}
+
 /*
  * May rows of a set be equal but for __name__ and its kin?  Not when the
  * name is given and none has the other two.
  */
 static bool
-set_is_unique(const nlt_pql_fetch_t *f, const nlt_series_set_t *set)
+set_is_unique(nlt_pql_ctx_t *ctx, const nlt_pql_fetch_t *f,
+              const nlt_series_set_t *set)
 {
-    bool named = false;
+    const nlt_str_t names[] = {NLT_STR("__type__"), NLT_STR("__unit__")};
+    const nlt_source_ops_t *ops = set->source->ops;
+    nlt_pool_mark_t mark = nlt_pool_mark(&ctx->scratch);
+    void *keys;
+    bool none;
 
-    for (size_t i = 0; i < f->n_matchers; i++) {
-        named |= f->matchers[i].op == NLT_MATCH_EQ
-                 && nlt_str_eq(f->matchers[i].name, NLT_METRIC_NAME);
-    }
-    if (!named) {
+    if (nlt_pql_fetch_name(f).len == 0) {
         return false;
+    }
+    none = ops->keys_open != NULL
+           && ops->keys_open(set, names, 2, &ctx->scratch, &keys) == NLT_OK
+           && keys == NULL;
+    nlt_pool_rewind(&ctx->scratch, mark);
+    if (none) {
+        return true;
     }
     for (size_t i = 0; i < set->n; i++) {
         if (set->source->ops->label(set, i, NLT_STR("__type__")).len
@@ -294,7 +314,7 @@ nlt_pql_open_select(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
     if (rc != NLT_OK) {
         return rc;
     }
-    e->op.unique = set_is_unique(e->fetch, e->set);
+    e->op.unique = set_is_unique(ctx, e->fetch, e->set);
     *out = &e->op;
     return NLT_OK;
 }
@@ -317,7 +337,7 @@ nlt_pql_feed_open(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
     }
     rc = nlt_pql_open_set(ctx, feed->fetch, &feed->set);
     if (rc == NLT_OK) {
-        feed->unique = set_is_unique(feed->fetch, feed->set);
+        feed->unique = set_is_unique(ctx, feed->fetch, feed->set);
     }
     return rc;
 }

@@ -324,6 +324,42 @@ nlt_block_label(const nlt_block_t *b, nlt_block_series_t id, nlt_str_t name,
     return nlt_block_done(b, rc, err);
 }
 
+uint64_t
+nlt_block_symbol(const nlt_block_t *b, nlt_str_t s)
+{
+    uint64_t ref;
+
+    return nlt_index_file_find_symbol(b->index, s, &ref) ? ref + 1 : 0;
+}
+
+bool
+nlt_block_label_nos(const nlt_block_t *b, nlt_block_series_t id,
+                    const uint64_t *names, size_t n, uint64_t *out)
+{
+    nlt_index_series_t s;
+    size_t left = n;
+    nlt_err_t err;
+
+    memset(out, 0, n * sizeof(*out));
+    if (nlt_index_series_open(b->index, id, &s, &err) != NLT_OK) {
+        return false;
+    }
+    while (s.n_labels > 0 && left > 0) {
+        uint64_t name, value;
+
+        if (nlt_index_series_refs(&s, &name, &value, &err) != NLT_OK) {
+            return false;
+        }
+        for (size_t k = 0; k < n; k++) {
+            if (name + 1 == names[k]) {
+                out[k] = value + 1;
+                left--;
+            }
+        }
+    }
+    return !nlt_guard_hit(&b->hit);
+}
+
 nlt_rc_t
 nlt_block_get_chunk(const nlt_block_t *b, const nlt_index_chunk_t *c,
                     nlt_chunk_view_t *out, nlt_err_t *err)
@@ -545,6 +581,38 @@ nlt_block_has_histograms(const nlt_block_t *b, nlt_block_series_t id,
             && shows(&c, t_min_ms, t_max_ms, gone, n_gone)) {
             rc = nlt_block_get_chunk(b, &c, &view, err);
             *out = rc == NLT_OK && view.encoding != NLT_CHUNK_XOR;
+        }
+    }
+    return nlt_block_done(b, rc, err);
+}
+
+nlt_rc_t
+nlt_block_has_floats(const nlt_block_t *b, nlt_block_series_t id,
+                     int64_t t_min_ms, int64_t t_max_ms, bool *out,
+                     nlt_err_t *err)
+{
+    nlt_index_series_t s;
+    size_t n_gone;
+    nlt_rc_t rc = nlt_index_series_open(b->index, id, &s, err);
+
+    *out = false;
+    (void) nlt_tombstones_of(&b->tombstones, id, &n_gone);
+    if (rc == NLT_OK) {
+        rc = nlt_index_series_chunks(&s, err);
+    }
+    while (rc == NLT_OK && n_gone == 0 && s.n_chunks > 0 && !*out) {
+        nlt_index_chunk_t c;
+        nlt_chunk_view_t view;
+
+        rc = nlt_index_series_chunk(&s, &c, err);
+        if (rc == NLT_OK && c.t_min_ms > t_max_ms) {
+            break;
+        }
+        if (rc == NLT_OK
+            && ((c.t_min_ms >= t_min_ms && c.t_min_ms <= t_max_ms)
+                || (c.t_max_ms >= t_min_ms && c.t_max_ms <= t_max_ms))) {
+            rc = nlt_block_get_chunk(b, &c, &view, err);
+            *out = rc == NLT_OK && view.encoding == NLT_CHUNK_XOR;
         }
     }
     return nlt_block_done(b, rc, err);

@@ -79,6 +79,25 @@ NLT_CHECKED nlt_rc_t nlt_block_labels(const nlt_block_t *b,
                                       nlt_labels_t *out, nlt_err_t *err);
 
 /*
+ * Has a chunk of float samples, of a series without tombstones, an end in the
+ * range?  Then the series has a sample there; false: read to know.
+ */
+NLT_CHECKED nlt_rc_t nlt_block_has_floats(const nlt_block_t *b,
+                                          nlt_block_series_t id,
+                                          int64_t t_min_ms, int64_t t_max_ms,
+                                          bool *out, nlt_err_t *err);
+
+/*
+ * The same by numbers.  nlt_block_symbol() gives that of a text, 0 when the
+ * block has none; nlt_block_label_nos() those of a series' values of n names
+ * (numbers, too), 0 for those it has not.  False: corrupt; ask
+ * nlt_block_labels() for the text.
+ */
+uint64_t nlt_block_symbol(const nlt_block_t *b, nlt_str_t s);
+bool nlt_block_label_nos(const nlt_block_t *b, nlt_block_series_t id,
+                         const uint64_t *names, size_t n, uint64_t *out);
+
+/*
  * Value of one label of a series, empty when absent; in the mapping.  Looks
  * up one name and one value, however many labels there are.  NLT_EDATA.
  */

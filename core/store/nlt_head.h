@@ -351,6 +351,17 @@ NLT_CHECKED nlt_rc_t nlt_arena_labels(const nlt_arena_t *a, uint32_t series,
 nlt_str_t
 nlt_arena_label(const nlt_arena_t *a, uint32_t series, nlt_str_t name);
 
+/*
+ * The same by numbers: nlt_arena_name_no() gives that of a name, 0 when no
+ * series has it; nlt_arena_label_nos() those of the pairs (name and value) of
+ * a series that have one of n names, 0 for those it has not.  False: no such
+ * series, or corrupt.  [any]
+ */
+uint32_t
+nlt_arena_name_no(const nlt_arena_t *a, uint32_t tenant, nlt_str_t name);
+bool nlt_arena_label_nos(const nlt_arena_t *a, uint32_t series,
+                         const uint64_t *names, size_t n, uint64_t *out);
+
 /* Tenant number of a series; 0 also when there is no such series.  [any] */
 /* Tenant of a series, 0 when there is no such series.  [any] */
 uint32_t nlt_arena_tenant(const nlt_arena_t *a, uint32_t series);

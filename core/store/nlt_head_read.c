@@ -239,6 +239,44 @@ read_in_order(read_t *r, const nlt_arena_series_t *e)
     }
 }
 
+/* The first or last sample of a chunk in the range, without its value. */
+static nlt_rc_t
+read_any_in_order(read_t *r, const nlt_arena_series_t *e, bool *found)
+{
+    nlt_chunk_pub_t pub;
+    size_t steps = 0;
+    uint32_t off = nlt_chunk_newest(r->a, e, &pub);
+
+    *found = false;
+    while (off && !*found) {
+        const nlt_arena_chunk_t *c = nlt_chunk_at(r->a, off);
+        bool closed = steps++ > 0;
+
+        if (c == NULL) {
+            return NLT_EDATA;
+        }
+        if (closed && c->t_max_ms < r->t_min_ms) {
+            break;
+        }
+        if (c->t_min_ms >= r->t_min_ms && c->t_min_ms <= r->t_max_ms) {
+            *found = true;
+        } else if (closed && c->t_max_ms <= r->t_max_ms) {
+            *found = true;
+        }
+        if (!older_chunk(c, &off)) {
+            return NLT_EDATA;
+        }
+    }
+    if (*found) {
+        if (!nlt_samples_reserve(r->out, r->out->n + 1)) {
+            return NLT_ENOMEM;
+        }
+        r->out->t_ms[r->out->n] = r->t_min_ms;
+        r->out->v[r->out->n++] = 0;
+    }
+    return NLT_OK;
+}
+
 /* The newest in-order sample of the range, appended to out. */
 static nlt_rc_t
 read_newest_in_order(read_t *r, const nlt_arena_series_t *e)
@@ -515,14 +553,25 @@ nlt_arena_read(const nlt_arena_t *a, uint32_t series, nlt_read_t what,
     nlt_chunk_scratch_t scratch;
     read_t r = {a, t_min_ms, t_max_ms, out, out->n, &scratch};
     uint32_t ooo = e ? atomic_load_explicit(&e->ooo, ACQUIRE) : 0;
-    nlt_rc_t rc;
+    nlt_rc_t rc = NLT_OK;
 
     if (e == NULL) {
         return nlt_err_set(err, NLT_EDATA, "head arena %llu has no series %u",
                            (unsigned long long) a->no, series);
     }
-    rc = what == NLT_READ_NEWEST ? read_newest_in_order(&r, e)
-                                 : read_in_order(&r, e);
+    if (what == NLT_READ_ANY) {
+        bool found;
+
+        rc = read_any_in_order(&r, e, &found);
+        if (rc == NLT_OK && found) {
+            return NLT_OK;
+        }
+        what = NLT_READ_NEWEST; /* not so cheap */
+    }
+    if (rc == NLT_OK) {
+        rc = what == NLT_READ_NEWEST ? read_newest_in_order(&r, e)
+                                     : read_in_order(&r, e);
+    }
     if (rc == NLT_OK && ooo) {
         rc = read_old(&r, e, what);
     }
@@ -593,6 +642,40 @@ nlt_arena_label(const nlt_arena_t *a, uint32_t series, nlt_str_t name)
         }
     }
     return (nlt_str_t){0, NULL};
+}
+
+uint32_t
+nlt_arena_name_no(const nlt_arena_t *a, uint32_t tenant, nlt_str_t name)
+{
+    const nlt_arena_name_t *n =
+        name.len ? nlt_arena_name_find(a, tenant, name) : NULL;
+
+    return n ? (uint32_t) (((const uint8_t *) n - a->base) >> 3) : 0;
+}
+
+bool
+nlt_arena_label_nos(const nlt_arena_t *a, uint32_t series,
+                    const uint64_t *names, size_t n, uint64_t *out)
+{
+    const nlt_arena_series_t *e = nlt_arena_series(a, series);
+    const nlt_arena_labels_t *l = e ? nlt_arena_labels_of(a, e) : NULL;
+    size_t left = n;
+
+    memset(out, 0, n * sizeof(*out));
+    for (uint32_t i = 0; l && i < l->n && left > 0; i++) {
+        const nlt_arena_pair_t *p = nlt_arena_pair(a, l->pair[i]);
+
+        if (p == NULL) {
+            return false;
+        }
+        for (size_t k = 0; k < n; k++) {
+            if (p->name.u == names[k]) {
+                out[k] = l->pair[i];
+                left--;
+            }
+        }
+    }
+    return l != NULL;
 }
 
 uint32_t

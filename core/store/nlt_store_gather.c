@@ -210,6 +210,8 @@ gather(const nlt_source_t *src, nlt_pool_t *pool, const nlt_str_t *name,
     *n = 0;
     nlt_strtab_init(&g.found, pool);
     nlt_pool_init(&g.scratch, v->store->env->mem, SCRATCH_MAX);
+    /* A first page that no rewind gives back. */
+    (void) nlt_pool_alloc(&g.scratch, 1);
     rc = nlt_parts_find(v, pool, sel->t_min_ms, sel->t_max_ms, &parts,
                         &n_parts, err);
     for (size_t i = 0; rc == NLT_OK && i < n_parts; i++) {

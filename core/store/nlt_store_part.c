@@ -370,6 +370,25 @@ read_newest(const nlt_part_t *p, uint32_t id, int64_t t_min, int64_t t_max,
     return NLT_OK;
 }
 
+/* One sample without its value, if a block has a chunk that begins or ends in
+ * the range. */
+static nlt_rc_t
+read_any(const nlt_part_t *p, uint32_t id, int64_t t_min, int64_t t_max,
+         nlt_samples_t *out, bool *found, nlt_err_t *err)
+{
+    nlt_rc_t rc = met(
+        p, nlt_block_has_floats(p->block, id, t_min, t_max, found, err), err);
+
+    if (rc == NLT_OK && *found) {
+        if (!nlt_samples_reserve(out, out->n + 1)) {
+            return nlt_part_over_budget(err);
+        }
+        out->t_ms[out->n] = t_min;
+        out->v[out->n++] = 0;
+    }
+    return rc;
+}
+
 nlt_rc_t
 nlt_part_read(const nlt_part_t *p, uint32_t id, nlt_read_t what, int64_t t_min,
               int64_t t_max, nlt_samples_t *out, nlt_err_t *err)
@@ -380,6 +399,17 @@ nlt_part_read(const nlt_part_t *p, uint32_t id, nlt_read_t what, int64_t t_min,
 
     if (nlt_unlikely(p->cuts.n > 0)) {
         n_gone = nlt_cuts_of(&p->cuts, id, gone);
+    }
+    if (n_gone > 0 && what == NLT_READ_ANY) {
+        what = NLT_READ_NEWEST; /* must be looked at */
+    }
+    if (what == NLT_READ_ANY && p->block != NULL) {
+        bool found;
+
+        rc = read_any(p, id, t_min, t_max, out, &found, err);
+        if (rc != NLT_OK || found) {
+            return rc;
+        }
     }
     if (n_gone > 0 && what == NLT_READ_NEWEST && p->arena != NULL) {
         return read_newest(p, id, t_min, t_max, gone, n_gone, out, err);

@@ -311,6 +311,74 @@ source_label(const nlt_series_set_t *set, size_t idx, nlt_str_t name)
                             : block_label(s, &r, name);
 }
 
+/* Names as numbers, for each part a row of n; one behind it says n. */
+typedef struct {
+    size_t n;
+    uint64_t names[];
+} keys_t;
+
+/* Numbers of pairs and symbols have less bits. */
+#define KEY_PART_BITS 40
+
+static nlt_rc_t
+source_keys_open(const nlt_series_set_t *set, const nlt_str_t *names, size_t n,
+                 nlt_pool_t *pool, void **out)
+{
+    const set_t *s = set_of(set);
+    uint64_t any = 0;
+    keys_t *keys;
+    size_t bytes;
+
+    *out = NULL;
+    if (__builtin_mul_overflow(s->n_parts, n, &bytes)
+        || __builtin_mul_overflow(bytes, sizeof(keys->names[0]), &bytes)
+        || __builtin_add_overflow(bytes, sizeof(*keys), &bytes)) {
+        return NLT_ENOMEM;
+    }
+    keys = nlt_pool_alloc(pool, bytes);
+    if (keys == NULL) {
+        return NLT_ENOMEM;
+    }
+    keys->n = n;
+    for (size_t i = 0; i < s->n_parts; i++) {
+        const nlt_part_t *p = &s->part[i];
+
+        for (size_t k = 0; k < n; k++) {
+            uint64_t no =
+                p->arena != NULL
+                    ? nlt_arena_name_no(p->arena, s->view->tenant, names[k])
+                    : nlt_block_symbol(p->block, names[k]);
+
+            keys->names[i * n + k] = no;
+            any |= no;
+        }
+    }
+    *out = any ? keys : NULL;
+    return NLT_OK;
+}
+
+static bool
+source_keys(const nlt_series_set_t *set, const void *ctx, size_t idx,
+            uint64_t *out)
+{
+    const set_t *s = set_of(set);
+    const keys_t *keys = ctx;
+    ref_t r = label_ref(s, idx);
+    const nlt_part_t *p = &s->part[r.part];
+    const uint64_t *names = keys->names + r.part * keys->n;
+    bool ok = p->arena != NULL
+                  ? nlt_arena_label_nos(p->arena, r.id, names, keys->n, out)
+                  : nlt_block_label_nos(p->block, r.id, names, keys->n, out);
+
+    for (size_t k = 0; ok && k < keys->n; k++) {
+        if (out[k] != 0) {
+            ok = out[k] >> KEY_PART_BITS == 0;
+            out[k] |= (uint64_t) r.part << KEY_PART_BITS;
+        }
+    }
+    return ok;
+}
+
 static nlt_rc_t
 source_labels(const nlt_series_set_t *set, size_t idx, nlt_pool_t *pool,
               nlt_labels_t *out)
@@ -416,8 +484,8 @@ read_all(const set_t *s, size_t idx, int64_t t_min, int64_t t_max,
  * older part wins, so they look at the same time too.
  */
 static nlt_rc_t
-read_newest(const set_t *s, size_t idx, int64_t t_min, int64_t t_max,
-            nlt_samples_t *out, nlt_err_t *err)
+read_newest(const set_t *s, size_t idx, nlt_read_t what, int64_t t_min,
+            int64_t t_max, nlt_samples_t *out, nlt_err_t *err)
 {
     nlt_pool_mark_t mark = nlt_pool_mark(out->pool);
     ref_t *refs = nlt_pool_array(out->pool, s->n_parts, sizeof(*refs));
@@ -430,12 +498,15 @@ read_newest(const set_t *s, size_t idx, int64_t t_min, int64_t t_max,
     for (size_t i = rc == NLT_OK ? refs_of(s, idx, refs) : 0;
          rc == NLT_OK && i-- > 0;) {
         one.n = 0;
-        rc = nlt_part_read(&s->part[refs[i].part], refs[i].id, NLT_READ_NEWEST,
-                           t, t_max, &one, err);
+        rc = nlt_part_read(&s->part[refs[i].part], refs[i].id, what, t, t_max,
+                           &one, err);
         if (rc == NLT_OK && one.n > 0) {
             t = one.t_ms[one.n - 1];
             v = one.v[one.n - 1];
             found = true;
+            if (what == NLT_READ_ANY) {
+                break;
+            }
         }
     }
     nlt_pool_rewind(out->pool, mark);
@@ -502,8 +573,9 @@ source_read(const nlt_series_set_t *set, size_t idx, nlt_read_t what,
     if (idx % NLT_ARENA_AHEAD == 0) {
         read_ahead(s, idx, t_min);
     }
-    return what == NLT_READ_ALL ? read_all(s, idx, t_min, t_max, out, err)
-                                : read_newest(s, idx, t_min, t_max, out, err);
+    return what == NLT_READ_ALL
+               ? read_all(s, idx, t_min, t_max, out, err)
+               : read_newest(s, idx, what, t_min, t_max, out, err);
 }
 
 static nlt_rc_t
@@ -530,6 +602,8 @@ const nlt_source_ops_t nlt_store_source_ops = {
     .select = source_select,
     .label = source_label,
     .labels = source_labels,
+    .keys_open = source_keys_open,
+    .keys = source_keys,
     .read = source_read,
     .histograms = source_histograms,
     .close = source_close,

@@ -209,6 +209,11 @@ compare_range(const nlt_arena_t *a, const twin_t *tw, int64_t t_min,
         NLT_CHECK_INT(out->t_ms[0], newest);
         NLT_CHECK_BITS(out->v[0], newest_v);
     }
+    out->n = 0;
+    NLT_CHECK_INT(
+        nlt_arena_read(a, tw->number, NLT_READ_ANY, t_min, t_max, out, NULL),
+        NLT_OK);
+    NLT_CHECK_INT(out->n, n > 0);
 }
 
 static void

@@ -92,6 +92,46 @@ src_label(const nlt_series_set_t *set, size_t idx, nlt_str_t name)
     return (nlt_str_t){0, NULL};
 }
 
+/* Two numbers for each value, and none for one series. */
+static nlt_rc_t
+src_keys_open(const nlt_series_set_t *set, const nlt_str_t *n, size_t n_names,
+              nlt_pool_t *pool, void **out)
+{
+    size_t *no = nlt_pool_zalloc(pool, (n_names + 1) * sizeof(*no));
+    bool any = false;
+
+    (void) set;
+    if (no == NULL) {
+        return NLT_ENOMEM;
+    }
+    no[0] = n_names;
+    for (size_t k = 0; k < n_names; k++) {
+        for (size_t i = 0; i < N_LABELS; i++) {
+            if (nlt_str_eq(n[k], nlt_test_str(names[i]))) {
+                no[k + 1] = i + 1;
+                any = true;
+            }
+        }
+    }
+    *out = any ? no : NULL;
+    return NLT_OK;
+}
+
+static bool
+src_keys(const nlt_series_set_t *set, const void *keys, size_t idx,
+         uint64_t *out)
+{
+    const size_t *no = keys;
+    const series_t *s = series_at(set, idx);
+
+    for (size_t k = 0; k < no[0]; k++) {
+        uint64_t l = no[k + 1] ? (uint64_t) s->l[no[k + 1] - 1] : 0;
+
+        out[k] = l ? l | (idx & 1) << 8 : 0;
+    }
+    return idx != 3;
+}
+
 static nlt_rc_t
 src_labels(const nlt_series_set_t *set, size_t idx, nlt_pool_t *pool,
            nlt_labels_t *out)
@@ -136,6 +176,8 @@ src_close(nlt_series_set_t *set)
 
 static const nlt_source_ops_t src_ops = {.select = src_select,
                                          .label = src_label,
+                                         .keys_open = src_keys_open,
+                                         .keys = src_keys,
                                          .labels = src_labels,
                                          .read = src_read,
                                          .close = src_close};

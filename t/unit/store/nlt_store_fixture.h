@@ -288,7 +288,7 @@ fx_check(fx_t *fx, int64_t t_min, int64_t t_max)
     nlt_select_t sel = {&m, 1, t_min, t_max};
     bool seen[FX_SERIES] = {false}, good = true;
     nlt_series_set_t *set;
-    nlt_samples_t got = {.n = 0}, newest = {.n = 0};
+    nlt_samples_t got = {.n = 0}, newest = {.n = 0}, any = {.n = 0};
     nlt_pool_t pool;
     nlt_view_t view;
     nlt_err_t err;
@@ -298,7 +298,7 @@ fx_check(fx_t *fx, int64_t t_min, int64_t t_max)
         return false;
     }
     nlt_pool_init(&pool, &nlt_mem_libc, 256 << 20);
-    got.pool = newest.pool = &pool;
+    got.pool = newest.pool = any.pool = &pool;
     if (view.source.ops->select(&view.source, &pool, &sel, &set, &err)
         != NLT_OK) {
         printf("# select: %s\n", err.text);
@@ -314,6 +314,9 @@ fx_check(fx_t *fx, int64_t t_min, int64_t t_max)
                    != NLT_OK
             || view.source.ops->read(set, i, NLT_READ_NEWEST, t_min, t_max,
                                      &newest, &err)
+                   != NLT_OK
+            || view.source.ops->read(set, i, NLT_READ_ANY, t_min, t_max, &any,
+                                     &err)
                    != NLT_OK) {
             printf("# series %u: twice, or %s\n", no, err.text);
             good = false;
@@ -321,7 +324,7 @@ fx_check(fx_t *fx, int64_t t_min, int64_t t_max)
         }
         seen[no] = true;
         if (!fx_same(&fx->series[no], &got, t_min, t_max)
-            || newest.n != (got.n > 0)
+            || newest.n != (got.n > 0) || any.n != (got.n > 0)
             || (got.n > 0
                 && (newest.t_ms[0] != got.t_ms[got.n - 1]
                     || nlt_bits_of(newest.v[0])
