@@ -44,7 +44,10 @@ typedef struct {
  */
 typedef struct {
     int64_t *t_ms;
-    double *v; /* bits as written: stale markers are in here */
+    double *v;      /* bits as written: stale markers are in here */
+    int64_t *st_ms; /* when the counter was started, 0: unknown.  Set by a
+                       source that knows such times, which the store does not
+                       keep; NULL: none */
     size_t n;
     size_t cap;
     nlt_pool_t *pool;

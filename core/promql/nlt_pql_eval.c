@@ -570,6 +570,7 @@ window_steps(window_t *e, nlt_str_t name)
         }
         w.t_ms = s->t_ms + span.lo;
         w.v = s->v + span.lo;
+        w.st_ms = s->st_ms ? s->st_ms + span.lo : NULL;
         w.n = span.hi - span.lo;
         nlt_pql_seen(e->op.ctx, e->feed.plan, w.n);
         for (size_t k = 0; k < e->n_params; k++) {
@@ -606,7 +607,8 @@ window_next(nlt_pql_iter_t *op, nlt_pql_row_t *row)
                        ? e->metric_name
                        : nlt_pql_row_label(row, NLT_METRIC_NAME);
         }
-        if (e->steps.n_steps > 0 && e->feed.s.n < UINT32_MAX) {
+        if (e->steps.n_steps > 0 && e->feed.s.n < UINT32_MAX
+            && e->feed.s.st_ms == NULL) {
             all_steps(e, name);
         } else {
             window_steps(e, name);

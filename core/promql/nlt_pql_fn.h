@@ -128,6 +128,15 @@ NLT_CHECKED nlt_rc_t nlt_pql_extend(nlt_pool_t *pool,
                                     const nlt_pql_window_t *w,
                                     nlt_pql_points_t *out);
 
+/* ---- start times ---- */
+
+/*
+ * increase() and irate() of a window whose st_ms is set.  false: no value.
+ * O(w->n).
+ */
+bool nlt_pql_started_increase(const nlt_pql_window_t *w, double *out);
+bool nlt_pql_started_irate(const nlt_pql_window_t *w, double *out);
+
 /* ---- classic histograms ---- */
 
 typedef struct {

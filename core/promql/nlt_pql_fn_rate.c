@@ -239,6 +239,14 @@ between_edges(const nlt_pql_window_t *w, kind_t kind, double *out)
 static bool
 change_of(const nlt_pql_window_t *w, kind_t kind, double *out)
 {
+    if (w->st_ms && kind != DELTA && !w->anchored && !w->smoothed) {
+        if (!nlt_pql_started_increase(w, out)) {
+            return false;
+        }
+        *out /=
+            kind == RATE ? seconds_of(w->range_end_ms - w->range_start_ms) : 1;
+        return true;
+    }
     return w->anchored || w->smoothed ? between_edges(w, kind, out)
                                       : extrapolated(w, kind, out);
 }
@@ -431,6 +439,9 @@ instant_rate(const int64_t *t_ms, const double *v)
 NLT_PQL_RANGE_FN(irate)
 {
     (void) f;
+    if (w->st_ms) {
+        return nlt_pql_started_irate(w, out);
+    }
     if (w->n < 2) {
         return false;
     }

@@ -34,6 +34,7 @@
 typedef struct {
     const int64_t *t_ms;
     const double *v;
+    const int64_t *st_ms; /* start times, 0: unknown; NULL: there are none */
     size_t n;
     int64_t range_start_ms; /* exclusive left edge */
     int64_t range_end_ms;   /* inclusive right edge: evaluation time less

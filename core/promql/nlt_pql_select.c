@@ -126,6 +126,9 @@ nlt_pql_drop_stale(nlt_samples_t *s)
     for (size_t i = n; i < s->n; i++) {
         if (!nlt_is_stale(s->v[i])) {
             s->t_ms[n] = s->t_ms[i];
+            if (s->st_ms) {
+                s->st_ms[n] = s->st_ms[i];
+            }
             s->v[n++] = s->v[i];
         }
     }

@@ -168,6 +168,12 @@ read_samples(const nlt_series_set_t *head, size_t idx, nlt_read_t what,
     bool histogram = false;
 
     out->n = 0;
+    out->st_ms = NULL;
+    for (size_t i = 0; i < s->n && out->st_ms == NULL; i++) {
+        if (s->points[i].st_ms) {
+            out->st_ms = nlt_pool_array(out->pool, s->n, sizeof(*out->st_ms));
+        }
+    }
     for (size_t i = 0; i < s->n; i++) {
         const nlt_mem_point_t *p = &s->points[i];
 
@@ -184,6 +190,9 @@ read_samples(const nlt_series_set_t *head, size_t idx, nlt_read_t what,
         }
         if (!nlt_samples_reserve(out, out->n + 1)) {
             return nlt_err_set(err, NLT_ENOMEM, "out of memory");
+        }
+        if (out->st_ms) {
+            out->st_ms[out->n] = p->st_ms;
         }
         out->t_ms[out->n] = p->t_ms;
         out->v[out->n++] = p->v;

@@ -18,6 +18,7 @@ typedef struct {
     int64_t t_ms;
     double v;
     bool histogram;
+    int64_t st_ms; /* start time, 0: unknown */
 } nlt_mem_point_t;
 
 typedef struct {

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "nlt_num.h"
+#include "nlt_time.h"
 #include "pt_script.h"
 
 #define VALUES_MAX 1000000u
@@ -397,6 +398,52 @@ item(cur_t *c, nlt_pt_series_t *s, size_t *cap)
     return true;
 }
 
+/* [+-]duration, or 0: milliseconds. */
+static bool
+distance(cur_t *c, double *ms)
+{
+    bool minus = peek(c) == '-';
+    nlt_str_t text;
+    int64_t v = 0;
+
+    c->p += minus || peek(c) == '+';
+    text = (nlt_str_t){0, c->p};
+    while (isdigit(peek(c)) || (isalpha(peek(c)) && peek(c) != 'x')) {
+        c->p++;
+        text.len++;
+    }
+    if (!nlt_str_eq(text, NLT_STR("0"))
+        && nlt_time_parse_duration(text, &v, NULL) != NLT_OK) {
+        return fail(c, "expected a duration");
+    }
+    *ms = minus ? -(double) v : (double) v;
+    return true;
+}
+
+/* One item of a list of start times: a gap, or a sequence of distances. */
+static bool
+start_item(cur_t *c, nlt_pt_series_t *s, size_t *cap)
+{
+    nlt_pt_value_t value = {NLT_PT_FLOAT, 0};
+    double step = 0;
+    size_t n = 0;
+
+    if (peek(c) == '_') {
+        return item(c, s, cap);
+    }
+    if (!distance(c, &value.v)
+        || ((peek(c) == '+' || peek(c) == '-') && !distance(c, &step))
+        || (take(c, 'x') && !repetition(c, &n))) {
+        return false;
+    }
+    for (size_t i = 0; i <= n; i++, value.v += step) {
+        if (!append(c, s, cap, value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool
 nlt_pt_series(nlt_pool_t *pool, nlt_str_t line, nlt_pt_series_t *out,
               const char **why)
@@ -409,15 +456,21 @@ nlt_pt_series(nlt_pool_t *pool, nlt_str_t line, nlt_pt_series_t *out,
         *why = c.why;
         return false;
     }
-    if (peek(&c) == '@') {
+    if (take(&c, '@')) {
+        nlt_str_t st = {(size_t) (c.end - c.p), c.p};
+
+        if (!nlt_pt_starts(st, "st")) {
+            *why = "expected @st";
+            return false;
+        }
+        c.p += 2;
         out->start_times = true;
-        return true;
     }
     blanks(&c);
     while (peek(&c) >= 0 && peek(&c) != '#') {
         const char *before = c.p;
 
-        if (!item(&c, out, &cap)) {
+        if (!(out->start_times ? start_item : item)(&c, out, &cap)) {
             *why = c.why;
             return false;
         }

@@ -24,7 +24,8 @@ typedef struct {
     nlt_labels_t labels;
     nlt_pt_value_t *values;
     size_t n;
-    bool start_times; /* a `series@st` line; values are left out */
+    bool start_times; /* a `series@st` line: v is the start time's distance
+                         from the time of the sample, in ms */
 } nlt_pt_series_t;
 
 /*
