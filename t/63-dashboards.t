@@ -127,7 +127,8 @@ is(scalar @exprs, scalar @alerts, 'an expression for each alert');
 cmp_ok(scalar @alerts, '>=', 20, scalar(@alerts) . ' alerts');
 for my $i (0 .. $#alerts) {
     evaluates($exprs[$i], $alerts[$i]);
-    next if $alerts[$i] eq 'NightlightNoSamples';
+    # one write has been a while ago; others may fill the disk of this machine
+    next if $alerts[$i] =~ /^Nightlight(?:NoSamples|DiskFills)$/;
     is(scalar @{$t->query($exprs[$i])->{result}}, 0,
         'silent in a store that is well');
 }
