@@ -59,12 +59,15 @@ new_certs_dir = ca
 default_md = sha256
 default_days = 90
 default_crl_days = 30
+crl_extensions = crl
 unique_subject = no
 copy_extensions = none
 policy = any
 [any]
 organizationName = optional
 commonName = supplied
+[crl]
+authorityKeyIdentifier = keyid
 [root]
 basicConstraints = critical, CA:TRUE
 keyUsage = critical, keyCertSign, cRLSign

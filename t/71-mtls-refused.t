@@ -111,7 +111,7 @@ my @refused = (
     ['reader',     'one of the reading authority',
         'unable to get local issuer certificate', $NO_CRL],
     ['forged',     'one of a root with the same name',
-        'unable to get local issuer certificate', 'CRL signature failure'],
+        'unable to get local issuer certificate', $NO_CRL],
     ['three',      'a chain that is too long',
         'unable to get local issuer certificate'],
 );
@@ -183,7 +183,7 @@ is($r->{exit}, 60, 'a client that does not trust the server sends nothing');
 # the new intermediates have no CRL, which all of a chain must have
 $r = $x->write_as('two', 'bad');
 is($r->{status}, 503, 'an intermediate without a CRL: refused');
-like($r->{body}, qr/FAILED:(?:$NO_CRL|CRL signature failure)$/, 'and why');
+like($r->{body}, qr/FAILED:$NO_CRL$/, 'and why');
 $x->change(qr/ssl_crl +tls\/write-ca\.crl;/ => '');
 $x->reload();
 is($x->write_as('two', 'chain_two')->{status}, 204,
@@ -192,7 +192,4 @@ all_refused(2, '1.3');
 
 is_deeply([$x->names()], ['chain_two', @good], 'nothing of the refused is there');
 
-# nginx's own about what openssl left behind after a bad signature
-$x->expect_log(qr/ignoring stale global SSL error .*EVP lib/);
-like($manual, qr/ignoring stale global SSL error/, 'OPERATIONS.md has it');
 $x->done();

@@ -120,6 +120,26 @@ $x->ca('crl');
 $x->reload();
 is($x->write_as('writer', 'e')->{status}, 204, 'renewed, all is well');
 
+# ---- an authority that is replaced by another of the same name ----
+
+mkdir $x->dir . '/tls/new';
+$x->command("$Nightlight::Test::ROOT/examples/make-ca.sh", $x->dir . '/tls/new');
+$x->write_file("tls/next.$_", $x->read_file("tls/new/writer.$_")) for qw(crt key);
+is($x->write_as('next', 'bad')->{status}, 503, 'one that is not known yet');
+my %old = map { $_ => $x->read_file("tls/write-ca.$_") } qw(crt crl);
+$x->write_file("tls/write-ca.$_", $old{$_} . $x->read_file("tls/new/write-ca.$_"))
+    for qw(crt crl);
+$x->reload();
+is($x->write_as('next', 'e')->{status}, 204, 'both at once: the new one writes');
+is($x->write_as('writer', 'e')->{status}, 204, 'and the old one');
+$x->write_file("tls/write-ca.$_", $x->read_file("tls/new/write-ca.$_"))
+    for qw(crt crl);
+$x->reload();
+is($x->write_as('next', 'e')->{status}, 204, 'the old one removed: the new one writes');
+is($x->write_as('writer', 'bad')->{status}, 503, 'the old one does not');
+$x->write_file("tls/write-ca.$_", $old{$_}) for qw(crt crl);
+$x->reload();
+
 # ---- OCSP ----
 
 $x->change(qr/# (ssl_ocsp +leaf;)/ => 'ssl_ocsp leaf;',
