@@ -301,6 +301,52 @@ for my $type (@types) {
             note => 'over ' . ($type // 'nothing'));
     }
 }
+# multipart/form-data: fields are [name, value, more of the header]
+sub multipart {
+    my ($path, $args, $what, $fields, %p) = @_;
+    my ($mark, $nl) = ($p{mark} // 'x-y z', $p{nl} // "\r\n");
+    my $body = $p{before} // '';
+    for my $f (@$fields) {
+        my ($name, $value, $more) = @$f;
+        $body .= "--$mark$nl" . ($p{header} // 'Content-Disposition: form-data')
+            . "; name=$name" . ($more // '') . "$nl$nl$value$nl";
+    }
+    $body .= $p{end} // "--$mark--$nl";
+    add('POST', $path, $args, note => "multipart: $what", body => $body, headers =>
+        { 'Content-Type' => $p{type} // "multipart/form-data; boundary=\"$mark\"" });
+}
+for my $path (qw(query series labels parse_query)) {
+    my @f = (['"query"', '1+1'], ['time', $now], ['"match[]"', 'temp{job="db"}']);
+    multipart($path, @$_) for ['', 'plain', \@f], ['', 'LF', \@f, nl => "\n"],
+        ["query=2&match[]=old&time=$now", 'behind the query string', \@f],
+        ['', 'token', \@f, mark => 'abc', type => 'multipart/form-data; boundary=abc'],
+        ['', 'case', \@f, mark => 'abc', type =>
+            'Multipart/FORM-Data ; a="b;c"; BOUNDARY=abc'],
+        ['', 'preamble', \@f, before => "a\r\n--\r\n--x-y\r\n"],
+        ['', 'no end', \@f, end => ''], ['', 'half an end', \@f, end => '--x-y z'],
+        ['', 'an end without a line', \@f, end => '--x-y z--'],
+        ['', 'more behind', \@f, end => "--x-y z--\r\nquery=7"],
+        ['', 'another boundary', \@f, type => 'multipart/form-data; boundary=z'],
+        ['', 'no boundary', \@f, type => 'multipart/form-data'],
+        ['', 'mixed', \@f, type => 'multipart/mixed; boundary="x-y z"'],
+        ['', 'no fields', []], ['', 'nothing', [], end => ''],
+        ['', 'attachments', \@f, header => 'Content-Disposition: attachment'],
+        ['', 'other case', \@f, header => 'CONTENT-disposition:Form-Data'],
+        ['', 'another header', \@f, header =>
+            "Content-Type: text/plain\r\nContent-Disposition: form-data"],
+        ['', 'files', [['"query"', '7', '; filename="a"'], @f]],
+        ['', 'a file without a name', [['"query"', '7', '; filename=""'], @f]],
+        ['', 'no names', [['""', '5'], @f]],
+        ['', 'twice', [@f, ['"query"', '8'], ['"match[]"', 'old']]],
+        ['', 'quoted names', [['"qu\\ery"', '5'], ['"a\\"b"', 1], ['time', 5]]],
+        ['', 'an empty value', [['"query"', ''], ['"match[]"', ''], ['time', 5]]],
+        ['', 'lines in a value', [['"query"', "1\r\n+\n2\r\n"], ['time', 5],
+            ['"match[]"', "temp{\r\njob='db'}"]]],
+        ['', 'a boundary in a value', [['"query"', "1 #\r\n--x-y z!\r\n"],
+            ['time', 5], ['"match[]"', 'temp{job="db"}']]],
+        ['', 'escapes', [['"query"', '1%2B1+1'], ['time', 5]]],
+        ['', 'a bad limit', [@f, ['limit', 'x']]];
+}
 add('POST', $_, [query => 1, 'match[]' => 'old', time => $now])
     for qw(query series labels query_range format_query parse_query);
 add('POST', 'query', "query=1&time=$now", headers => \%form, body => '');

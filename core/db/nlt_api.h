@@ -5,6 +5,7 @@
  *
  *   nlt_api.c        a job's life: create, route, run, render, destroy
  *   nlt_api_form.c   parameters
+ *   nlt_api_multipart.c  fields of multipart forms
  *   nlt_api_query.c  query, query_range
  *   nlt_api_meta.c   series, labels, label/<name>/values
  *   nlt_api_parse.c  format_query, parse_query
@@ -134,8 +135,9 @@ void nlt_api_over_view(nlt_api_t *a, nlt_api_eval_t eval, void *ctx);
 /* ---- parameters ---- */
 
 /*
- * Parses query string and form into a->params; body before query string, as
- * Go merges them.  false: answered.
+ * Parses query string and form into a->params; body before query string, but
+ * the fields of a multipart form behind it, as Go merges them.  false:
+ * answered.
  */
 bool nlt_api_parse_params(nlt_api_t *a);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "nlt_api.h"
+#include "nlt_api_multipart.h"
 #include "nlt_num.h"
 
 /* Decodes %XX and + into the pool.  NLT_EINVAL: bad escape; NLT_ENOMEM. */
@@ -95,9 +96,20 @@ parse_pair(nlt_pool_t *pool, nlt_str_t pair, nlt_api_param_t *out)
 }
 
 /*
+ * `series`, `rules` and `delete_series` parse the form before they ask for a
+ * value, in Prometheus: they see its errors, and no multipart form.
+ */
+static bool
+parses_first(const nlt_api_t *a)
+{
+    return a->route->run == nlt_api_run_series
+           || a->route->run == nlt_api_run_rules
+           || a->route->run == nlt_api_run_delete_series;
+}
+
+/*
  * Adds the pairs of one urlencoded string.  A pair that cannot be decoded is
- * left out; only `series`, `rules` and `delete_series` look at that error, as
- * in Prometheus.
+ * left out.
  */
 static bool
 add_params(nlt_api_t *a, nlt_str_t s)
@@ -120,9 +132,7 @@ add_params(nlt_api_t *a, nlt_str_t s)
         } else if (rc != NLT_EINVAL) {
             nlt_api_fail(a, "execution", 422, "out of memory");
             return false;
-        } else if (a->route->run == nlt_api_run_series
-                   || a->route->run == nlt_api_run_rules
-                   || a->route->run == nlt_api_run_delete_series) {
+        } else if (parses_first(a)) {
             bad_pair(a, pair);
             return false;
         }
@@ -141,18 +151,41 @@ is_form(nlt_str_t type)
                || type.data[want.len] == ' ');
 }
 
+/*
+ * The fields of a multipart form, if it is one; a broken one has none, which
+ * nobody says.  NLT_ENOMEM.
+ */
+static nlt_rc_t
+read_multipart(nlt_api_t *a, nlt_multipart_field_t **fields, size_t *n)
+{
+    nlt_rc_t rc = nlt_multipart_read(&a->pool, a->req.content_type,
+                                     a->req.form, fields, n);
+
+    if (rc != NLT_OK) {
+        *n = 0;
+    }
+    return rc == NLT_ENOMEM ? rc : NLT_OK;
+}
+
 bool
 nlt_api_parse_params(nlt_api_t *a)
 {
     nlt_str_t form = a->req.form;
-    size_t n;
+    bool body =
+        a->req.method == NLT_HTTP_POST || a->req.method == NLT_HTTP_PUT;
+    nlt_multipart_field_t *fields = NULL;
+    size_t n, n_fields = 0;
 
     /* Go reads a form of either, too. */
-    if ((a->req.method != NLT_HTTP_POST && a->req.method != NLT_HTTP_PUT)
-        || !is_form(a->req.content_type)) {
+    if (!body || !is_form(a->req.content_type)) {
         form.len = 0;
     }
-    n = count_params(form) + count_params(a->req.args);
+    if (body && !parses_first(a)
+        && read_multipart(a, &fields, &n_fields) != NLT_OK) {
+        nlt_api_fail(a, "execution", 422, "out of memory");
+        return false;
+    }
+    n = count_params(form) + count_params(a->req.args) + n_fields;
     if (n > NLT_API_PARAMS_MAX) {
         nlt_api_fail(a, "bad_data", 400, "more than %d parameters",
                      NLT_API_PARAMS_MAX);
@@ -163,7 +196,14 @@ nlt_api_parse_params(nlt_api_t *a)
         nlt_api_fail(a, "execution", 422, "out of memory");
         return false;
     }
-    return add_params(a, form) && add_params(a, a->req.args);
+    if (!add_params(a, form) || !add_params(a, a->req.args)) {
+        return false;
+    }
+    for (size_t i = 0; i < n_fields; i++) {
+        a->params[a->n_params++] =
+            (nlt_api_param_t){fields[i].name, fields[i].value};
+    }
+    return true;
 }
 
 nlt_str_t
