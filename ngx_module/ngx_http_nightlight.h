@@ -48,6 +48,7 @@ typedef struct {
     time_t                           retention;  /* seconds */
     off_t                            retention_size;    /* 0: no limit */
     off_t                            min_free;
+    off_t                            exemplars;
     ngx_int_t                        wal_sync;   /* ms, or NLT_WAL_SYNC_* */
 
     ngx_msec_t                       self;       /* 0: off */

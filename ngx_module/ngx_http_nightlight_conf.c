@@ -56,6 +56,7 @@ ngx_http_nightlight_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     store->retention = NGX_CONF_UNSET;
     store->retention_size = NGX_CONF_UNSET;
     store->min_free = NGX_CONF_UNSET;
+    store->exemplars = NGX_CONF_UNSET;
     store->wal_sync = NGX_CONF_UNSET;
     store->file = cf->conf_file->file.name.data;
     store->line = cf->conf_file->line;
@@ -110,6 +111,53 @@ ngx_http_nightlight_param_error(ngx_conf_t *cf, ngx_str_t *arg,
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                        "nightlight: invalid parameter \"%V\": %s", arg, what);
     return NGX_CONF_ERROR;
+}
+
+
+static char *
+ngx_http_nightlight_exemplars_param(ngx_conf_t *cf,
+    ngx_http_nightlight_store_t *store, ngx_str_t *arg, ngx_str_t *v)
+{
+    if (v->len == 3 && ngx_strncmp(v->data, "off", 3) == 0) {
+        store->exemplars = 0;
+        return NGX_CONF_OK;
+    }
+
+    store->exemplars = ngx_parse_offset(v);
+
+    return store->exemplars < (off_t) NLT_STASH_BYTES_MIN
+           ? ngx_http_nightlight_param_error(cf, arg,
+                          "not a size such as 16m, 64k or more, or \"off\"")
+           : NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_nightlight_wal_sync_param(ngx_conf_t *cf,
+    ngx_http_nightlight_store_t *store, ngx_str_t *arg, ngx_str_t *v)
+{
+    ngx_int_t  n;
+
+    if (v->len == 3 && ngx_strncmp(v->data, "off", 3) == 0) {
+        store->wal_sync = NLT_WAL_SYNC_OFF;
+        return NGX_CONF_OK;
+    }
+
+    if (v->len == 6 && ngx_strncmp(v->data, "always", 6) == 0) {
+        store->wal_sync = NLT_WAL_SYNC_ALWAYS;
+        return NGX_CONF_OK;
+    }
+
+    n = ngx_parse_time(v, 0);
+
+    if (n == NGX_ERROR || n < 10) {
+        return ngx_http_nightlight_param_error(cf, arg,
+                     "not \"always\", \"off\" or an interval such as 1s, "
+                     "10ms or more");
+    }
+
+    store->wal_sync = n;
+    return NGX_CONF_OK;
 }
 
 
@@ -184,28 +232,12 @@ ngx_http_nightlight_store_param(ngx_conf_t *cf,
                : NGX_CONF_OK;
     }
 
+    if (ngx_http_nightlight_param(arg, "exemplars=", &v)) {
+        return ngx_http_nightlight_exemplars_param(cf, store, arg, &v);
+    }
+
     if (ngx_http_nightlight_param(arg, "wal_sync=", &v)) {
-
-        if (v.len == 3 && ngx_strncmp(v.data, "off", 3) == 0) {
-            store->wal_sync = NLT_WAL_SYNC_OFF;
-            return NGX_CONF_OK;
-        }
-
-        if (v.len == 6 && ngx_strncmp(v.data, "always", 6) == 0) {
-            store->wal_sync = NLT_WAL_SYNC_ALWAYS;
-            return NGX_CONF_OK;
-        }
-
-        n = ngx_parse_time(&v, 0);
-
-        if (n == NGX_ERROR || n < 10) {
-            return ngx_http_nightlight_param_error(cf, arg,
-                     "not \"always\", \"off\" or an interval such as 1s, "
-                     "10ms or more");
-        }
-
-        store->wal_sync = n;
-        return NGX_CONF_OK;
+        return ngx_http_nightlight_wal_sync_param(cf, store, arg, &v);
     }
 
     if (ngx_http_nightlight_param(arg, "tenants=", &v)) {
@@ -372,6 +404,7 @@ ngx_http_nightlight_store_check(ngx_conf_t *cf,
     ngx_conf_init_value(store->retention_size, 0);
     ngx_conf_init_value(store->min_free, 0);
     ngx_conf_init_value(store->wal_sync, 1000);
+    ngx_conf_init_value(store->exemplars, store->memory / 64);
 
     if (store->memory < (off_t) NLT_HEAD_MEMORY_MIN) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -379,6 +412,15 @@ ngx_http_nightlight_store_check(ngx_conf_t *cf,
                            "little, at least %uM are needed",
                            &store->name, store->memory >> 20,
                            (ngx_uint_t) NLT_HEAD_MEMORY_MIN >> 20);
+        return NGX_CONF_ERROR;
+    }
+
+    if (store->exemplars > store->memory / 4) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "nightlight: store \"%V\": exemplars=%OM is more "
+                           "than a quarter of memory=%OM, which it is part of",
+                           &store->name, store->exemplars >> 20,
+                           store->memory >> 20);
         return NGX_CONF_ERROR;
     }
 

@@ -64,7 +64,7 @@ accepted('store declared after its use is found too',
     "server { location / { nightlight_query main; } } $store");
 accepted('every parameter', "nightlight_store main path=$dir/store "
     . "head=$dir/head memory=64m retention=30d wal_sync=500ms "
-    . "retention_size=1g min_free=1m;"
+    . "retention_size=1g min_free=1m exemplars=1m;"
     . "nightlight_self main 1s instance=edge-1;"
     . "nightlight_query_timeout 30s; nightlight_query_max_samples 1m;"
     . "nightlight_query_max_series 1m;"
@@ -94,7 +94,7 @@ refused('more memory than the file system has', qr/does not fit/,
 refused('bad retention', qr/not a time/,
     "nightlight_store main path=$dir/store retention=soon;");
 for my $bad (qw(retention_size=big retention_size=0 min_free=0
-    min_free=-1m))
+    min_free=-1m exemplars=0 exemplars=many exemplars=63k))
 {
     refused($bad, qr/not a size/,
         "nightlight_store main path=$dir/store $bad;");

@@ -65,6 +65,24 @@ add(list_t *l, bool counter, const char *name, double value, const char *help)
 #define SELF_histograms_invalid                                               \
     "nightlight_histograms_invalid_total",                                    \
         "Native histograms refused because they are not valid.", 1
+#define SELF_exemplars_added                                                  \
+    "nightlight_exemplars_added_total", "Exemplars taken.", 1
+#define SELF_exemplars_duplicate                                              \
+    "nightlight_exemplars_duplicate_total",                                   \
+        "Exemplars that were there already.", 1
+#define SELF_exemplars_refused                                                \
+    "nightlight_exemplars_refused_total",                                     \
+        "Exemplars whose labels are too long or invalid, or whose time is "   \
+        "out of bounds.",                                                     \
+        1
+#define SELF_exemplars_no_room                                                \
+    "nightlight_exemplars_no_room_total", "Exemplars that found no memory.", 1
+#define SELF_metadata_updates                                                 \
+    "nightlight_metadata_updates_total",                                      \
+        "Metric families whose type, help or unit was new.", 1
+#define SELF_metadata_refused                                                 \
+    "nightlight_metadata_refused_total",                                      \
+        "Metadata that was invalid or too long, or found no memory.", 1
 #define SELF_requests_ok                                                      \
     "nightlight_write_requests_ok_total",                                     \
         "remote_write requests acknowledged.", 1
@@ -193,6 +211,20 @@ add_gauges(list_t *l, nlt_store_t *s)
         "Samples in the active arena.");
     add(l, false, "nightlight_head_arenas", (double) g.arenas,
         "Arenas that hold samples.");
+    add(l, false, "nightlight_exemplars", (double) g.exemplars,
+        "Exemplars that are kept.");
+    add(l, false, "nightlight_exemplar_series", (double) g.exemplar_series,
+        "Series that have exemplars.");
+    add(l, false, "nightlight_exemplar_bytes", (double) g.exemplar_bytes,
+        "Memory that exemplars have taken so far, of exemplars=.");
+    add(l, true, "nightlight_exemplars_evicted_total",
+        (double) g.exemplars_evicted,
+        "Exemplars that went to make room for newer ones.");
+    add(l, false, "nightlight_metadata_families", (double) g.metadata_families,
+        "Metric families whose type, help and unit are known.");
+    add(l, true, "nightlight_metadata_evicted_total",
+        (double) g.metadata_evicted,
+        "Metric families that were forgotten to make room for others.");
     add(l, false, "nightlight_wal_failed_logs", (double) g.failed_logs,
         "Logs that could not be written or synced and whose samples are not "
         "in blocks yet.");

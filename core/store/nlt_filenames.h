@@ -35,6 +35,7 @@
 #define NLT_FILE_TERM         "term"
 #define NLT_FILE_DELETES      "DELETES"
 #define NLT_FILE_DELETES_LOCK "deletes.lock"
+#define NLT_FILE_METADATA     "METADATA"
 
 /* In the directory of a block: see nlt_block_dir_mark(). */
 #define NLT_FILE_BLOCK_OWNER "nightlight.store"

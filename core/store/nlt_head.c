@@ -8,6 +8,7 @@
  * that thread itself lets them go.
  */
 #include "nlt_head_priv.h"
+#include "nlt_head_side.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -44,6 +45,8 @@ nlt_head_layout_crc(void)
         offsetof(nlt_arena_header_t, stripes),
         offsetof(nlt_head_ctl_t, counters),
         offsetof(nlt_head_ctl_t, processes),
+        offsetof(nlt_head_ctl_t, side_no),
+        nlt_stash_layout_crc(),
         NLT_HEAD_ARENAS,
         NLT_HEAD_PROCESSES,
         NLT_SERIES_SEG_BITS,
@@ -94,6 +97,7 @@ nlt_head_handle_free(nlt_head_t *h)
     for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
         nlt_arena_unmap(h, i);
     }
+    nlt_head_side_unmap(h);
     if (h->self) {
         /* Start first: a slot with a pid and without start is being taken. */
         atomic_store(&h->self->start, 0);
@@ -337,7 +341,7 @@ nlt_head_is_lost(const nlt_head_t *h)
     if (fstatat(h->conf.dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
         return errno == ENOENT;
     }
-    if ((uint64_t) st.st_ino != h->ctl_inode) {
+    if ((uint64_t) st.st_ino != h->ctl_inode || nlt_head_side_is_lost(h)) {
         return true;
     }
     for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
@@ -505,7 +509,7 @@ nlt_head_previous(nlt_head_t *h)
 uint64_t
 nlt_head_bytes(const nlt_head_t *h)
 {
-    uint64_t sum = sizeof(*h->ctl);
+    uint64_t sum = sizeof(*h->ctl) + nlt_head_side_reserved(h);
 
     for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
         if (atomic_load(&h->ctl->arenas[i].no)) {

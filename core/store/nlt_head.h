@@ -52,6 +52,10 @@ typedef struct {
     uint8_t store_id[NLT_STORE_ID_BYTES];
     uint64_t memory_bytes; /* of memory=: a third becomes the arena size */
     nlt_head_role_t role;
+    /* Sizes of the stashes (nlt_head_side.h), parts of memory_bytes; 0: none.
+     * [helper] */
+    uint64_t exemplar_bytes;
+    uint64_t metadata_bytes;
     /*
      * Current term of the store (nlt_term.h), retained; NULL: not looked at.
      * A head made in another term is dead.
@@ -149,7 +153,8 @@ bool nlt_head_holds(const nlt_head_ctl_t *ctl, uint64_t arena_no);
 NLT_CHECKED nlt_rc_t nlt_head_prepare(nlt_head_t *h, nlt_err_t *err);
 
 /*
- * Arenas made from now on are a third of memory_bytes.  True when that is
+ * Arenas made from now on are a third of memory_bytes, but for the side file
+ * of the conf.  True when that is
  * another size than before; then an arena that is READY is discarded, and
  * the caller prepares one and rotates.
  */
@@ -362,7 +367,10 @@ nlt_arena_name_no(const nlt_arena_t *a, uint32_t tenant, nlt_str_t name);
 bool nlt_arena_label_nos(const nlt_arena_t *a, uint32_t series,
                          const uint64_t *names, size_t n, uint64_t *out);
 
-/* Tenant number of a series; 0 also when there is no such series.  [any] */
+/* Canonical key of a series, the same in all arenas of the head; false: there
+ * is no such series.  [any] */
+bool nlt_arena_key(const nlt_arena_t *a, uint32_t series, nlt_hash128_t *key);
+
 /* Tenant of a series, 0 when there is no such series.  [any] */
 uint32_t nlt_arena_tenant(const nlt_arena_t *a, uint32_t series);
 

@@ -29,6 +29,12 @@
     X(series_invalid)        /* in requests: with labels that are not */      \
     X(histograms_not_stored) /* native ones, valid */                         \
     X(histograms_invalid)                                                     \
+    X(exemplars_added)                                                        \
+    X(exemplars_duplicate) /* were there already */                           \
+    X(exemplars_refused)   /* too long, invalid, out of bounds */             \
+    X(exemplars_no_room)   /* larger than a part of the stash, or none */     \
+    X(metadata_updates)                                                       \
+    X(metadata_refused) /* too long, invalid, no room */                      \
     X(requests_ok)                                                            \
     X(requests_refused)                                                       \
     X(requests_partial) /* 2.0: some of it refused */                         \

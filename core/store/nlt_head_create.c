@@ -11,6 +11,7 @@
  * rotate() or reap() does the second half.
  */
 #include "nlt_head_priv.h"
+#include "nlt_head_side.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -121,12 +122,14 @@ check_room(const nlt_head_conf_t *conf, nlt_err_t *err)
     return NLT_OK;
 }
 
-/* Three arenas and the control page together are memory=. */
+/* Three arenas, side file and control page together are memory=. */
 static uint64_t
-arena_bytes(uint64_t memory_bytes)
+arena_bytes(const nlt_head_conf_t *conf, uint64_t memory_bytes)
 {
+    uint64_t side =
+        nlt_head_side_bytes(conf->exemplar_bytes, conf->metadata_bytes);
     uint64_t bytes =
-        (memory_bytes - sizeof(nlt_head_ctl_t)) / 3 & ~UINT64_C(4095);
+        (memory_bytes - side - sizeof(nlt_head_ctl_t)) / 3 & ~UINT64_C(4095);
 
     return bytes < ARENA_BYTES_MAX ? bytes : ARENA_BYTES_MAX;
 }
@@ -165,7 +168,7 @@ make_control(nlt_head_t *h, const char *name, nlt_err_t *err)
     ctl->layout = nlt_head_layout_crc();
     memcpy(ctl->store_id, h->conf.store_id, NLT_STORE_ID_BYTES);
     nlt_head_boot_id(h->env, ctl->boot_id);
-    ctl->arena_bytes = arena_bytes(h->conf.memory_bytes);
+    ctl->arena_bytes = arena_bytes(&h->conf, h->conf.memory_bytes);
     ctl->term = h->conf.term ? atomic_load(h->conf.term) : 0;
     atomic_store(&ctl->t_newest_ms, INT64_MIN);
     atomic_store(&ctl->t_oldest_ms, INT64_MIN);
@@ -230,6 +233,9 @@ create(nlt_head_t *h, uint64_t first_arena, nlt_err_t *err)
         rc = nlt_head_process_claim(h, err);
     }
     if (rc == NLT_OK) {
+        rc = nlt_head_side_make(h, err);
+    }
+    if (rc == NLT_OK) {
         rc = make_arena(h, 0, first_arena, NLT_ARENA_ACTIVE, err);
     }
     if (rc == NLT_OK) {
@@ -253,7 +259,9 @@ nlt_head_create(const nlt_head_conf_t *conf, uint64_t first_arena,
     nlt_rc_t rc;
 
     *out = NULL;
-    if (conf->memory_bytes < NLT_HEAD_MEMORY_MIN || first_arena == 0) {
+    if (conf->memory_bytes < NLT_HEAD_MEMORY_MIN || first_arena == 0
+        || nlt_head_side_bytes(conf->exemplar_bytes, conf->metadata_bytes)
+               > conf->memory_bytes / 2) {
         return nlt_err_set(err, NLT_EINVAL, "the head needs at least %u MiB",
                            NLT_HEAD_MEMORY_MIN >> 20);
     }
@@ -382,7 +390,7 @@ nlt_head_prepare(nlt_head_t *h, nlt_err_t *err)
 bool
 nlt_head_set_memory(nlt_head_t *h, uint64_t memory_bytes)
 {
-    uint64_t bytes = arena_bytes(memory_bytes);
+    uint64_t bytes = arena_bytes(&h->conf, memory_bytes);
     size_t ready = find_slot(h, NLT_ARENA_READY);
 
     if (h->ctl->arena_bytes == bytes) {

@@ -165,6 +165,7 @@ typedef struct {
     nlt_head_arena_slot_t arenas[NLT_HEAD_ARENAS];
     nlt_head_counters_t counters;
     nlt_head_process_t processes[NLT_HEAD_PROCESSES];
+    _Atomic uint64_t side_no; /* of the side file (nlt_head_side.h); 0: none */
     uint64_t term; /* of the store when this head was made: nlt_term.h */
     /* Why the helper does not get on with opening the head; empty: it does. */
     _Atomic uint32_t trouble_seq; /* odd while it writes */

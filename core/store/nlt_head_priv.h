@@ -7,6 +7,7 @@
  *   nlt_head_create.c    create, prepare, rotate, retire, reap
  *   nlt_head_process.c   process slots, lock file, boot
  *   nlt_head_arena.c     mapping, bump allocation, reservation, access
+ *   nlt_head_side.c      exemplars and metadata
  *   nlt_xhash.c          extendible hash inside an arena
  *   nlt_head_pairs.c     names, pairs, postings
  *   nlt_head_register.c  new series, carried series
@@ -41,6 +42,7 @@ struct nlt_head_s {
     nlt_head_conf_t conf;
     nlt_head_ctl_t *ctl;
     nlt_head_process_t *self;
+    _Atomic(struct nlt_head_side_s *) side; /* nlt_head_side.h */
     int lock_fd;          /* holds a shared flock while attached */
     uint64_t ctl_inode;   /* of the control file */
     pthread_mutex_t lock; /* of all below but owner_*; process-private */

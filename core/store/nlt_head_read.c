@@ -644,6 +644,20 @@ nlt_arena_label(const nlt_arena_t *a, uint32_t series, nlt_str_t name)
     return (nlt_str_t){0, NULL};
 }
 
+bool
+nlt_arena_key(const nlt_arena_t *a, uint32_t series, nlt_hash128_t *key)
+{
+    const nlt_arena_series_t *e = nlt_arena_series(a, series);
+    const nlt_arena_labels_t *l = e ? nlt_arena_labels_of(a, e) : NULL;
+
+    if (l == NULL) {
+        return false;
+    }
+    key->lo = l->key[0] | (uint64_t) l->key[1] << 32;
+    key->hi = l->key[2];
+    return true;
+}
+
 uint32_t
 nlt_arena_name_no(const nlt_arena_t *a, uint32_t tenant, nlt_str_t name)
 {

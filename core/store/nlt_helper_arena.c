@@ -476,6 +476,9 @@ nlt_helper_flush(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
     }
     rc = write_arena(h, no, &next, &n_blocks, err);
     if (rc == NLT_OK) {
+        rc = nlt_helper_save_metadata(h, err);
+    }
+    if (rc == NLT_OK) {
         rc = nlt_helper_finish(h, &next, no, err);
     }
     nlt_manifest_deinit(&next);

@@ -142,6 +142,9 @@ struct nlt_helper_s {
     uint64_t early_no; /* arenas up to this one were sealed as too full */
     nlt_deletes_t *deletes;
     nlt_helper_dirt_t dirt;
+    uint64_t metadata_changes; /* of the stash, when METADATA was written */
+    uint32_t metadata_resets;  /* of the stash, when METADATA was read */
+    bool metadata_known;       /* the two above are of this head */
 };
 
 /* ---- nlt_helper.c ---- */
@@ -344,6 +347,25 @@ NLT_CHECKED nlt_rc_t nlt_helper_beyond_rules(nlt_helper_t *h,
  */
 NLT_CHECKED nlt_rc_t nlt_helper_tend_deletes(nlt_helper_t *h, bool *did,
                                              nlt_err_t *err);
+/* ---- nlt_helper_side.c ---- */
+
+/* Bytes of memory= that metadata has. */
+uint64_t nlt_helper_metadata_bytes(const nlt_store_conf_t *conf);
+
+/* A head was found: its side file gets the sizes of now. */
+void nlt_helper_side_attached(nlt_helper_t *h);
+
+/*
+ * Puts what METADATA has, and the head has not, into the head.  A file that is
+ * damaged or of another version is set aside in quarantine/: the senders will
+ * say it again.
+ */
+void nlt_helper_load_metadata(nlt_helper_t *h);
+
+/* Before a log goes: METADATA, if it is not of now.  As nlt_metadata_save() */
+NLT_CHECKED nlt_rc_t nlt_helper_save_metadata(nlt_helper_t *h,
+                                              nlt_err_t *err);
+
 /* ---- nlt_helper_compact.c ---- */
 
 /*

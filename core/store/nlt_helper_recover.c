@@ -114,6 +114,8 @@ head_conf(const nlt_helper_t *h)
         .env = h->env,
         .dir_fd = h->dir.head_fd,
         .memory_bytes = h->conf.memory_bytes,
+        .exemplar_bytes = h->conf.exemplar_bytes,
+        .metadata_bytes = nlt_helper_metadata_bytes(&h->conf),
         .role = NLT_ROLE_HELPER,
         .term = h->dir.term,
     };
@@ -231,6 +233,7 @@ nlt_helper_attach(nlt_helper_t *h, nlt_err_t *err)
         nlt_helper_quarantine(h, fault);
     } else {
         h->rotate_now |= nlt_head_set_memory(h->head, h->conf.memory_bytes);
+        nlt_helper_side_attached(h);
         /* Whoever changed a file may have died before he said so. */
         atomic_fetch_add(&nlt_helper_ctl(h)->manifest_gen, 1);
         atomic_fetch_add(&nlt_helper_ctl(h)->deletes_gen, 1);
@@ -339,6 +342,7 @@ nlt_helper_create(nlt_helper_t *h, nlt_err_t *err)
         return rc;
     }
     nlt_deletes_forget(h->deletes);
+    nlt_helper_load_metadata(h);
     atomic_store(&nlt_helper_ctl(h)->replay_total, total);
     h->replayed_bytes = 0;
     h->stage = NLT_HELPER_REPLAY;

@@ -10,6 +10,7 @@
  * begins again, and each batch is loaded and applied.
  */
 #include "nlt_ingest_priv.h"
+#include "nlt_ingest_side.h"
 
 /* How long a request waits for an arena while one is being sealed. */
 #define WAIT_NS INT64_C(300000000)
@@ -640,6 +641,7 @@ nlt_ingest_destroy(nlt_ingest_t *in)
     }
     nlt_ingest_close_logs(in);
     nlt_buf_deinit(&in->told);
+    nlt_ingest_side_free(in);
     scratch_free(in, in->spare);
     nlt_mem_free(in->env->mem, in, sizeof(*in));
 }

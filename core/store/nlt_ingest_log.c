@@ -102,6 +102,22 @@ open_log(nlt_ingest_t *in, const nlt_arena_t *a, nlt_err_t *err)
     return rc;
 }
 
+nlt_rc_t
+nlt_ingest_log_open(nlt_ingest_t *in, const nlt_arena_t *a, nlt_err_t *err)
+{
+    nlt_rc_t rc;
+
+    if (nlt_likely(in->log != NULL
+                   && nlt_wal_arena(in->log->wal) == nlt_arena_no(a))) {
+        return NLT_OK;
+    }
+    rc = open_log(in, a, err);
+    if (rc != NLT_OK) {
+        nlt_ingest_count(&in->ctl->counters.wal_errors, 1);
+    }
+    return rc;
+}
+
 /* ---- logging ---- */
 
 /* Adds the record of a series, made from what the arena knows of it. */
@@ -175,13 +191,9 @@ nlt_ingest_log(nlt_ingest_t *in, nlt_arena_t *a, const nlt_head_sample_t *s,
     nlt_rc_t rc;
 
     *accepted = 0;
-    if (nlt_unlikely(in->log == NULL
-                     || nlt_wal_arena(in->log->wal) != nlt_arena_no(a))) {
-        rc = open_log(in, a, err);
-        if (rc != NLT_OK) {
-            nlt_ingest_count(&c->wal_errors, 1);
-            return rc;
-        }
+    rc = nlt_ingest_log_open(in, a, err);
+    if (rc != NLT_OK) {
+        return rc;
     }
     wal = in->log->wal;
     nlt_wal_begin(wal);

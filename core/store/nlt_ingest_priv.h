@@ -137,6 +137,7 @@ struct nlt_ingest_s {
     nlt_ingest_scratch_t *spare;
     nlt_buf_t told;    /* faults of the request that was finished last */
     size_t n_requests; /* begun, not yet finished or cancelled */
+    struct nlt_ingest_side_s *side; /* or NULL: none came yet */
     uint64_t crowded;  /* arena for whose end nobody waits any more, or 0 */
 };
 
@@ -153,6 +154,8 @@ typedef struct {
     uint64_t n_untold;  /* of them, those that are not in the text */
     size_t faults_size; /* of the text */
 } nlt_ingest_found_t;
+
+typedef struct nlt_ingest_side_s nlt_ingest_side_t; /* nlt_ingest_side.h */
 
 /* Where in the request the next batch begins. */
 typedef struct {
@@ -340,6 +343,13 @@ NLT_CHECKED nlt_rc_t nlt_ingest_append(nlt_ingest_req_t *r, nlt_arena_t *a);
 NLT_CHECKED nlt_rc_t nlt_ingest_log(nlt_ingest_t *in, nlt_arena_t *a,
                                     const nlt_head_sample_t *s, size_t n,
                                     uint64_t *accepted, nlt_err_t *err);
+
+/*
+ * Makes the log of arena a the one that is written, in->log.  NLT_EFULL: too
+ * many older logs wait for their sync; as nlt_wal_open().
+ */
+NLT_CHECKED nlt_rc_t nlt_ingest_log_open(nlt_ingest_t *in,
+                                         const nlt_arena_t *a, nlt_err_t *err);
 
 /*
  * What became of the writes of a request that waits.  NLT_OK: durable;

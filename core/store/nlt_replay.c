@@ -8,9 +8,11 @@
 
 #include "nlt_bytes.h"
 #include "nlt_cuts.h"
+#include "nlt_exemplars.h"
 #include "nlt_filenames.h"
 #include "nlt_guard.h"
 #include "nlt_limits.h"
+#include "nlt_metadata.h"
 
 #define BATCH        4096
 #define COMMIT       32768 /* samples that one write logs */
@@ -35,6 +37,7 @@ typedef struct {
     nlt_wal_t *wal;     /* its log */
     nlt_pool_t pool;    /* maps */
     nlt_pool_t scratch; /* labels of the series in hand */
+    nlt_buf_t canonical;
     nlt_wal_stats_t read;
     nlt_wal_seek_t seek; /* label sets once more, for another arena */
     size_t forgotten;    /* bytes of the log, from its start */
@@ -484,6 +487,63 @@ samples_cb(void *ctx, const nlt_wal_sample_t *s, size_t n)
     return NLT_OK;
 }
 
+/* ---- exemplars and metadata ---- */
+
+static nlt_rc_t
+exemplar_cb(void *ctx, const nlt_wal_exemplar_t *x)
+{
+    replay_t *r = ctx;
+    nlt_stash_t *s = nlt_head_exemplars(r->conf->head);
+    const nlt_wal_sample_t at = {x->series, x->t_ms, x->v_bits};
+    nlt_label_t labels[NLT_EXEMPLAR_LABELS_MAX];
+    nlt_wal_exemplar_t put = *x;
+    size_t n;
+    nlt_rc_t rc;
+
+    r->stats->exemplars++;
+    if (s == NULL || is_deleted(r, &at)
+        || nlt_exemplar_decode(x->labels, labels, &n) != NLT_OK) {
+        return NLT_OK;
+    }
+    rc = resolve(r, x->series, &put.series);
+    if (rc == NLT_EFULL) {
+        rc = next_arena(r);
+        if (rc == NLT_OK) {
+            rc = resolve(r, x->series, &put.series);
+        }
+    }
+    if (rc != NLT_OK || put.series == 0) {
+        return rc; /* no such series: its record was torn */
+    }
+    rc = nlt_exemplars_put(s, r->arena, &put, &r->scratch, &r->canonical);
+    if (rc == NLT_OK) {
+        nlt_wal_add_exemplar(r->wal, &put);
+        r->n_logged++;
+    }
+    return rc == NLT_ENOMEM ? no_memory(r) : NLT_OK;
+}
+
+static nlt_rc_t
+metadata_cb(void *ctx, const nlt_wal_metadata_t *m)
+{
+    replay_t *r = ctx;
+    nlt_stash_t *s = nlt_head_metadata(r->conf->head);
+    const nlt_env_t *env = r->conf->env;
+    nlt_metadata_t put = {m->tenant, m->type, m->name, m->help, m->unit};
+
+    r->stats->metadata++;
+    if (s != NULL
+        && nlt_metadata_put(s, nlt_head_ctl(r->conf->head)->secret, &put,
+                            nlt_now_ms(env))
+               == NLT_OK) {
+        nlt_wal_add_metadata(r->wal, m);
+        r->n_logged++;
+    }
+    return NLT_OK;
+}
+
+/* ---- progress ---- */
+
 /* What has been read leaves our memory, though not the page cache. */
 static nlt_rc_t
 forget_cb(void *ctx, uint64_t bytes)
@@ -524,7 +584,7 @@ not_given(replay_t *r, const _Atomic uint32_t *hit, nlt_rc_t rc)
 static nlt_rc_t
 check(replay_t *r, const uint8_t *data, size_t size)
 {
-    nlt_wal_read_cb_t cb = {r, NULL, NULL, forget_cb};
+    nlt_wal_read_cb_t cb = {.ctx = r, .progress = forget_cb};
     nlt_wal_stats_t stats;
 
     r->forgotten = 0;
@@ -536,7 +596,8 @@ static nlt_rc_t
 read_log(replay_t *r, const uint8_t *data, size_t size)
 {
     const nlt_env_t *env = r->conf->env;
-    nlt_wal_read_cb_t cb = {r, series_cb, samples_cb, progress_cb};
+    nlt_wal_read_cb_t cb = {r,           series_cb,   samples_cb,
+                            progress_cb, exemplar_cb, metadata_cb};
     nlt_rc_t rc = nlt_wal_seek_begin(&r->seek, env, data, size);
 
     if (rc != NLT_OK) {
@@ -661,6 +722,7 @@ nlt_replay_log(const nlt_replay_conf_t *conf, uint64_t arena_no,
     r->err = err;
     nlt_pool_init(&r->pool, env->mem, MAPS_MAX);
     nlt_pool_init(&r->scratch, env->mem, SCRATCH_MAX);
+    nlt_buf_init(&r->canonical, env->mem, NLT_SERIES_BYTES_MAX);
     nlt_cutter_init(&r->cutter, env->mem, conf->deletes, 0);
     r->cutter.lenient = true;
     r->log_no = arena_no;
@@ -669,6 +731,7 @@ nlt_replay_log(const nlt_replay_conf_t *conf, uint64_t arena_no,
         conf->deletes != NULL && r->cutter.applied < conf->deletes->last;
     nlt_cutter_deinit(&r->cutter);
     nlt_pool_deinit(&r->scratch);
+    nlt_buf_deinit(&r->canonical);
     nlt_pool_deinit(&r->pool);
     nlt_mem_free(env->mem, r, sizeof(*r));
     (void) env->io->close(env->io->ctx, fd);

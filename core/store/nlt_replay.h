@@ -20,6 +20,9 @@
  * meanwhile is rotated and flushed as usual: replay needs the memory of the
  * steady state.
  *
+ * Exemplars and metadata come back into the stashes of the head, and are
+ * logged again as samples are.
+ *
  * One log normally fits one arena, since it came from one.  It does not when
  * memory= was lowered.  Then the next arena takes over in the midst of it, and
  * a series that was met before comes into that with its next sample: its
@@ -30,6 +33,7 @@
 
 #include "nlt_deletes.h"
 #include "nlt_head.h"
+#include "nlt_head_side.h"
 #include "nlt_wal.h"
 
 typedef struct {
@@ -54,6 +58,8 @@ typedef struct {
 typedef struct {
     uint64_t bytes;           /* of the log */
     uint64_t samples;         /* met in it */
+    uint64_t exemplars;       /* likewise */
+    uint64_t metadata;        /* likewise */
     uint64_t dropped_samples; /* their series was lost in a torn stretch */
     uint64_t dropped_series;  /* not a label set */
     uint64_t deleted_samples; /* left out */

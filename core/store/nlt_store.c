@@ -467,6 +467,7 @@ gauge_head(nlt_head_t *head, nlt_store_gauges_t *out)
         out->memory_stage = NLT_MEMORY_FLUSHING;
     }
     nlt_head_unpin(head, &view);
+    nlt_store_gauge_side(head, out);
 }
 
 static void

@@ -12,6 +12,7 @@
  *   term                number of the current head: outdates others
  *   MANIFEST            which blocks count, which arenas are in blocks
  *   DELETES             what was deleted and is not gone yet
+ *   METADATA            type, help and unit of metric families
  *   wal/<arena>.wal     one log per arena that is not in blocks yet
  *   blocks/<ULID>/      Prometheus blocks
  *   quarantine/         what was found corrupt, moved aside
@@ -19,7 +20,8 @@
  * Commit order of a flush (D4, D5); after each line a crash is harmless:
  *
  *   1  rotate: the arena is sealed, complete
- *   2  its samples are written as blocks, split at aligned borders
+ *   2  its samples are written as blocks, split at aligned borders;
+ *      METADATA is replaced, if anything has changed
  *      (crash: blocks that the MANIFEST does not name, with our arena key,
  *       are removed at start; log and arena still have the data)
  *   3  MANIFEST {+ blocks, arena n is in blocks} replaced atomically
@@ -41,8 +43,10 @@
 
 #include "nlt_block.h"
 #include "nlt_cuts.h"
+#include "nlt_exemplars.h"
 #include "nlt_head.h"
 #include "nlt_ingest.h"
+#include "nlt_metadata.h"
 #include "nlt_source.h"
 
 typedef struct nlt_store_s nlt_store_t;
@@ -65,6 +69,8 @@ typedef struct {
      * syncs once a second what nobody waits for.
      */
     int64_t wal_sync_ms;
+    /* Of memory_bytes, for exemplars: about 200 bytes each; 0: none. */
+    uint64_t exemplar_bytes;
     int64_t arena_age_ms; /* rotate an arena that is older; 2 h */
 } nlt_store_conf_t;
 
@@ -142,6 +148,12 @@ typedef struct {
     uint64_t block_samples;
     uint64_t delete_rules;    /* deletes that are still on the disk */
     uint64_t disk_free_bytes; /* where the store lies; 0: not known */
+    uint64_t exemplars;
+    uint64_t exemplar_series;
+    uint64_t exemplar_bytes;    /* memory that they have so far */
+    uint64_t exemplars_evicted; /* by newer ones, of this head */
+    uint64_t metadata_families;
+    uint64_t metadata_evicted;
     uint64_t failed_logs; /* arenas not yet in blocks whose log has failed */
     int64_t oldest_ms;    /* of all data; 0 when none */
     int64_t newest_ms;
@@ -198,6 +210,22 @@ NLT_CHECKED nlt_rc_t nlt_store_delete(nlt_store_t *s, nlt_delete_t *d,
 NLT_CHECKED nlt_rc_t nlt_store_clean(nlt_store_t *s,
                                      const nlt_store_wait_t *wait,
                                      nlt_err_t *err);
+
+/*
+ * Exemplars as nlt_exemplars_select() finds them; none when they are off.
+ * NLT_ENOTREADY: the store is.  [any thread]
+ */
+NLT_CHECKED nlt_rc_t nlt_store_exemplars(nlt_store_t *s,
+                                         const nlt_exemplar_query_t *q,
+                                         nlt_pool_t *pool,
+                                         nlt_exemplar_series_t **out,
+                                         size_t *n, nlt_err_t *err);
+
+/* Metadata as nlt_metadata_list() has it.  Likewise. */
+NLT_CHECKED nlt_rc_t nlt_store_metadata(nlt_store_t *s, uint32_t tenant,
+                                        nlt_str_t name, nlt_pool_t *pool,
+                                        nlt_metadata_list_t *out,
+                                        nlt_err_t *err);
 
 /* What one query reads; see nlt_view_open(). */
 typedef struct {

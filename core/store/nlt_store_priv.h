@@ -48,6 +48,9 @@ struct nlt_store_s {
 nlt_head_t *nlt_store_hold(nlt_store_t *s);
 void nlt_store_let_go(nlt_store_t *s);
 
+/* The gauges of exemplars and metadata.  [any] */
+void nlt_store_gauge_side(nlt_head_t *head, nlt_store_gauges_t *out);
+
 /* Tells the helper of all blocks that are left out.  [any] */
 void nlt_store_report(nlt_store_t *s, nlt_head_ctl_t *ctl);
 

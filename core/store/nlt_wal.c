@@ -29,6 +29,10 @@
 /* A series record besides its labels: three uvarints. */
 #define SERIES_RECORD_MAX (5 + 5 + 5)
 
+/* Records of exemplars and metadata besides their texts, likewise. */
+#define EXEMPLAR_RECORD_MAX (5 + 10 + 8 + 5)
+#define METADATA_RECORD_MAX (5 + 1 + 3 * 5)
+
 _Static_assert(NLT_SERIES_BYTES_MAX + SERIES_RECORD_MAX <= NLT_WAL_BODY_MAX,
                "every series record fits in a frame");
 
@@ -256,7 +260,7 @@ compress(nlt_wal_t *w, size_t body_off, size_t *body_len)
     size_t n = *body_len;
     char *room;
 
-    if (w->type != NLT_WAL_SERIES || n < SNAPPY_MIN) {
+    if (w->type == NLT_WAL_SAMPLES || n < SNAPPY_MIN) {
         return 0;
     }
     room = nlt_buf_reserve(&w->buf, nlt_snappy_bound(n));
@@ -370,6 +374,62 @@ nlt_wal_add_sample(nlt_wal_t *w, uint32_t series, int64_t t_ms,
     }
     nlt_buf_advance(&w->buf, nlt_wal_sample_put(&w->prev, (uint8_t *) p,
                                                 series, t_ms, v_bits));
+    w->records++;
+}
+
+/* A length and the text; where it ends. */
+static char *
+put_text(char *p, nlt_str_t s)
+{
+    p += nlt_put_uvarint(p, s.len);
+    if (s.len > 0) {
+        memcpy(p, s.data, s.len);
+    }
+    return p + s.len;
+}
+
+void
+nlt_wal_add_exemplar(nlt_wal_t *w, const nlt_wal_exemplar_t *x)
+{
+    char *p, *start;
+
+    if (x->labels.len > NLT_WAL_TEXT_MAX || x->series == 0) {
+        fail(w, NLT_EBUG, "an exemplar that cannot be logged");
+        return;
+    }
+    start =
+        room_for(w, NLT_WAL_EXEMPLARS, x->labels.len + EXEMPLAR_RECORD_MAX);
+    if (start == NULL) {
+        return;
+    }
+    p = start;
+    p += nlt_put_uvarint(p, x->series);
+    p += nlt_put_varint(p, x->t_ms);
+    nlt_put_le64(p, x->v_bits);
+    p = put_text(p + 8, x->labels);
+    nlt_buf_advance(&w->buf, (size_t) (p - start));
+    w->records++;
+}
+
+void
+nlt_wal_add_metadata(nlt_wal_t *w, const nlt_wal_metadata_t *m)
+{
+    size_t texts = m->name.len + m->help.len + m->unit.len;
+    char *p, *start;
+
+    if (texts > NLT_WAL_TEXT_MAX) {
+        fail(w, NLT_EBUG, "metadata that cannot be logged");
+        return;
+    }
+    start = room_for(w, NLT_WAL_METADATA, texts + METADATA_RECORD_MAX);
+    if (start == NULL) {
+        return;
+    }
+    p = start;
+    p += nlt_put_uvarint(p, m->tenant);
+    *p++ = (char) m->type;
+    p = put_text(put_text(put_text(p, m->name), m->help), m->unit);
+    nlt_buf_advance(&w->buf, (size_t) (p - start));
     w->records++;
 }
 

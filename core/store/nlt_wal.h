@@ -18,7 +18,8 @@
  *   frame, little-endian, at any byte offset
  *    0  u32  mark           0x574c4e9b
  *    4  u8   version        1
- *    5  u8   type           1 header, 2 series, 3 samples, 4 delete
+ *    5  u8   type           1 header, 2 series, 3 samples, 4 delete,
+ *                           5 exemplars, 6 metadata
  *    6  u8   flags          1: body is snappy-compressed
  *    7  u8   zero
  *    8  u32  body length    <= 65536 - 24
@@ -33,6 +34,10 @@
  *   type 2  {uvarint series, uvarint tenant, uvarint len, canonical labels}*
  *   type 3  samples: see nlt_wal_samples.h
  *   type 4  reserved for deletes
+ *   type 5  {uvarint series, zigzag t_ms, u64 value, uvarint len, labels}*,
+ *           labels as nlt_exemplar_encode() has them
+ *   type 6  {uvarint tenant, u8 type, uvarint len, name, uvarint len, help,
+ *           uvarint len, unit}*
  *
  * Series numbers are those of the arena, given anew in each arena, so a WAL
  * is complete by itself.  A sample whose series record was lost in a torn
@@ -59,7 +64,9 @@ typedef enum {
     NLT_WAL_HEADER = 1,
     NLT_WAL_SERIES = 2,
     NLT_WAL_SAMPLES = 3,
-    NLT_WAL_DELETE = 4
+    NLT_WAL_DELETE = 4,
+    NLT_WAL_EXEMPLARS = 5,
+    NLT_WAL_METADATA = 6
 } nlt_wal_type_t;
 
 #define NLT_WAL_F_SNAPPY 1u
@@ -102,18 +109,40 @@ typedef struct {
     uint64_t v_bits;
 } nlt_wal_sample_t;
 
+/* Series and labels as logged: see the types above. */
+typedef struct {
+    uint32_t series;
+    int64_t t_ms;
+    uint64_t v_bits;
+    nlt_str_t labels;
+} nlt_wal_exemplar_t;
+
+typedef struct {
+    uint32_t tenant;
+    uint8_t type;
+    nlt_str_t name;
+    nlt_str_t help;
+    nlt_str_t unit;
+} nlt_wal_metadata_t;
+
+/* Bytes of the texts of one such record. */
+#define NLT_WAL_TEXT_MAX 32768
+
 /*
  * A batch is built in memory and written with one write(2); a batch of more
  * than NLT_WAL_BATCH_BYTES with several, each of whole frames.  begin empties
  * it; add_* frame as needed; failures are sticky and reported by commit.
  * Add the series records first.  A canonical label set has at most
- * NLT_SERIES_BYTES_MAX bytes; series numbers are > 0.
+ * NLT_SERIES_BYTES_MAX bytes; series numbers are > 0.  Texts of exemplars and
+ * metadata have at most NLT_WAL_TEXT_MAX bytes together.
  */
 void nlt_wal_begin(nlt_wal_t *w);
 void nlt_wal_add_series(nlt_wal_t *w, uint32_t series, uint32_t tenant,
                         nlt_str_t canonical);
 void nlt_wal_add_sample(nlt_wal_t *w, uint32_t series, int64_t t_ms,
                         uint64_t v_bits);
+void nlt_wal_add_exemplar(nlt_wal_t *w, const nlt_wal_exemplar_t *x);
+void nlt_wal_add_metadata(nlt_wal_t *w, const nlt_wal_metadata_t *m);
 
 /*
  * Writes the batch.  NLT_OK: all of it is in the page cache (survives kill
@@ -156,6 +185,9 @@ typedef struct {
     nlt_rc_t (*samples)(void *ctx, const nlt_wal_sample_t *s, size_t n);
     /* Called now and then with the bytes read so far; may be NULL. */
     nlt_rc_t (*progress)(void *ctx, uint64_t bytes);
+    /* May be NULL: such records are checked and counted.  Texts borrowed. */
+    nlt_rc_t (*exemplar)(void *ctx, const nlt_wal_exemplar_t *x);
+    nlt_rc_t (*metadata)(void *ctx, const nlt_wal_metadata_t *m);
 } nlt_wal_read_cb_t;
 
 #define NLT_WAL_SKIPS_NOTED 8
@@ -165,6 +197,8 @@ typedef struct {
     uint64_t frames;
     uint64_t series;
     uint64_t samples;
+    uint64_t exemplars;
+    uint64_t metadata;
     uint64_t skipped_bytes; /* by resync */
     uint64_t skips;         /* stretches; where the first ones are: */
     struct {

@@ -126,6 +126,78 @@ read_samples(reading_t *rd, nlt_str_t body, uint32_t records)
                : NLT_EDATA;
 }
 
+/* One exemplar; false: it is none. */
+static bool
+get_exemplar(nlt_reader_t *r, nlt_wal_exemplar_t *x)
+{
+    uint64_t series = nlt_read_uvarint(r);
+    const uint8_t *value;
+
+    x->series = (uint32_t) series;
+    x->t_ms = nlt_unzigzag(nlt_read_uvarint(r));
+    value = nlt_read_bytes(r, 8);
+    x->v_bits = value ? nlt_le64(value) : 0;
+    x->labels = nlt_read_uvarint_str(r);
+    return !r->failed && series != 0 && series <= UINT32_MAX;
+}
+
+static nlt_rc_t
+read_exemplars(reading_t *rd, nlt_str_t body, uint32_t records)
+{
+    nlt_reader_t r = nlt_reader(body.data, body.len);
+
+    for (; records && nlt_reader_left(&r); records--) {
+        nlt_wal_exemplar_t x;
+        nlt_rc_t rc;
+
+        if (!get_exemplar(&r, &x)) {
+            return NLT_EDATA;
+        }
+        rd->stats->exemplars++;
+        rc = rd->cb->exemplar ? rd->cb->exemplar(rd->cb->ctx, &x) : NLT_OK;
+        if (rc != NLT_OK) {
+            rd->stopped = true;
+            return rc;
+        }
+    }
+    return records == 0 && nlt_reader_left(&r) == 0 ? NLT_OK : NLT_EDATA;
+}
+
+static nlt_rc_t
+read_metadata(reading_t *rd, nlt_str_t body, uint32_t records)
+{
+    nlt_reader_t r = nlt_reader(body.data, body.len);
+
+    for (; records && nlt_reader_left(&r); records--) {
+        uint64_t tenant = nlt_read_uvarint(&r);
+        nlt_wal_metadata_t m = {.tenant = (uint32_t) tenant};
+        nlt_rc_t rc;
+
+        m.type = nlt_read_u8(&r);
+        m.name = nlt_read_uvarint_str(&r);
+        m.help = nlt_read_uvarint_str(&r);
+        m.unit = nlt_read_uvarint_str(&r);
+        if (r.failed || tenant > UINT32_MAX) {
+            return NLT_EDATA;
+        }
+        rd->stats->metadata++;
+        rc = rd->cb->metadata ? rd->cb->metadata(rd->cb->ctx, &m) : NLT_OK;
+        if (rc != NLT_OK) {
+            rd->stopped = true;
+            return rc;
+        }
+    }
+    return records == 0 && nlt_reader_left(&r) == 0 ? NLT_OK : NLT_EDATA;
+}
+
+/* Is it a type that this program knows? */
+static bool
+is_known(uint8_t type)
+{
+    return (type >= NLT_WAL_HEADER && type <= NLT_WAL_SAMPLES)
+           || type == NLT_WAL_EXEMPLARS || type == NLT_WAL_METADATA;
+}
+
 /* The body of a frame, decoded into plain if need be; false: it is damaged. */
 static bool
 plain_body(const uint8_t *p, const nlt_wal_frame_t *f, char *plain,
@@ -158,9 +230,7 @@ read_frame(reading_t *rd, const uint8_t *p, const nlt_wal_frame_t *f)
         return NLT_EVERSION;
     }
     if (rd->cb->series == NULL) {
-        return f->type >= NLT_WAL_HEADER && f->type <= NLT_WAL_SAMPLES
-                   ? NLT_OK
-                   : NLT_EVERSION;
+        return is_known(f->type) ? NLT_OK : NLT_EVERSION;
     }
     if (!plain_body(p, f, rd->plain, &body)) {
         return NLT_EDATA;
@@ -172,6 +242,10 @@ read_frame(reading_t *rd, const uint8_t *p, const nlt_wal_frame_t *f)
         return read_series(rd, body, f->records);
     case NLT_WAL_SAMPLES:
         return read_samples(rd, body, f->records);
+    case NLT_WAL_EXEMPLARS:
+        return read_exemplars(rd, body, f->records);
+    case NLT_WAL_METADATA:
+        return read_metadata(rd, body, f->records);
     default:
         return NLT_EVERSION;
     }

@@ -2,11 +2,13 @@
  * fuzz_wal.c - the reader of the log on any bytes.
  *
  * The first byte chooses how: bit 0 reads the bytes as a file; otherwise
- * they are the body of one frame (bits 1 and 2: type, bit 3: compressed) that
- * gets right checksums, since no fuzzer guesses a CRC.
+ * they are the body of one frame (bits 1, 2 and 4: type - 1, bit 3:
+ * compressed) that gets right checksums, since no fuzzer guesses a CRC.
  */
 #include <stdlib.h>
 
+#include "nlt_exemplars.h"
+#include "nlt_metadata.h"
 #include "nlt_wal_frame.h"
 #include "nlt_wal_samples.h"
 
@@ -62,10 +64,48 @@ on_samples(void *ctx, const nlt_wal_sample_t *s, size_t n)
 }
 
 static nlt_rc_t
+on_exemplar(void *ctx, const nlt_wal_exemplar_t *x)
+{
+    nlt_label_t labels[NLT_EXEMPLAR_LABELS_MAX];
+    char again[NLT_EXEMPLAR_BYTES_MAX];
+    size_t n, len;
+
+    (void) ctx;
+    if (x->series == 0) {
+        abort();
+    }
+    /* Labels that are ones can be written again, to the same length. */
+    if (nlt_exemplar_decode(x->labels, labels, &n) == NLT_OK
+        && (nlt_exemplar_encode((nlt_labels_t){labels, n}, again, &len)
+                != NLT_EXEMPLAR_OK
+            || len > x->labels.len)) {
+        abort();
+    }
+    return NLT_OK;
+}
+
+static nlt_rc_t
+on_metadata(void *ctx, const nlt_wal_metadata_t *m)
+{
+    const nlt_metadata_t x = {m->tenant, m->type, m->name, m->help, m->unit};
+
+    (void) ctx;
+    if (nlt_metadata_valid(&x)
+        && nlt_metadata_family(x.name, x.type).len > x.name.len) {
+        abort();
+    }
+    return NLT_OK;
+}
+
+static nlt_rc_t
 read_all(const uint8_t *data, size_t size, nlt_wal_stats_t *stats)
 {
     reading_t rd = {.stats = {.bytes = 0}};
-    nlt_wal_read_cb_t cb = {&rd, on_series, on_samples, NULL};
+    nlt_wal_read_cb_t cb = {.ctx = &rd,
+                            .series = on_series,
+                            .samples = on_samples,
+                            .exemplar = on_exemplar,
+                            .metadata = on_metadata};
     nlt_err_t err;
     nlt_rc_t rc = nlt_wal_seek_begin(&rd.seek, &nlt_env_posix, data, size);
 
@@ -83,6 +123,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static uint8_t file[NLT_WAL_FRAME_MAX];
+    nlt_wal_type_t type;
     nlt_wal_stats_t stats;
     nlt_rc_t rc;
 
@@ -96,9 +137,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         return 0;
     }
+    type = (nlt_wal_type_t) (1 + (data[0] >> 1 & 3) + (data[0] >> 2 & 4));
     memcpy(file + NLT_WAL_HEADER_LEN, data + 1, size - 1);
     for (uint32_t records = 0; records < 300; records = records * 3 + 1) {
-        nlt_wal_frame_put(file, (nlt_wal_type_t) (1 + (data[0] >> 1 & 3)),
+        nlt_wal_frame_put(file, (nlt_wal_type_t) type,
                           data[0] >> 3 & NLT_WAL_F_SNAPPY, (uint32_t) size - 1,
                           records, nlt_wal_seed(store_id));
         rc = read_all(file, size - 1 + NLT_WAL_HEADER_LEN, &stats);

@@ -17,10 +17,16 @@
 
 typedef struct {
     size_t off; /* of its frame */
-    bool is_series;
+    enum {
+        SAMPLE,
+        SERIES,
+        EXEMPLAR,
+        METADATA
+    } kind;
     uint32_t series;
-    uint64_t a; /* time, or a hash of the labels */
+    uint64_t a; /* time, or a hash of the texts */
     uint64_t b; /* bits, or the tenant */
+    uint64_t c; /* of exemplars: a hash of the labels */
 } record_t;
 
 static struct {
@@ -39,7 +45,8 @@ on_series(void *ctx, uint32_t series, uint32_t tenant, nlt_str_t labels)
     (void) ctx;
     if (m.n_got < RECORDS_MAX) {
         m.got[m.n_got++] = (record_t){
-            0, true, series, nlt_hash64(labels.data, labels.len, 0), tenant};
+            0,      SERIES, series, nlt_hash64(labels.data, labels.len, 0),
+            tenant, 0};
     }
     return NLT_OK;
 }
@@ -49,10 +56,78 @@ on_samples(void *ctx, const nlt_wal_sample_t *s, size_t n)
 {
     (void) ctx;
     for (size_t i = 0; i < n && m.n_got < RECORDS_MAX; i++) {
-        m.got[m.n_got++] = (record_t){0, false, s[i].series,
-                                      (uint64_t) s[i].t_ms, s[i].v_bits};
+        m.got[m.n_got++] = (record_t){
+            0, SAMPLE, s[i].series, (uint64_t) s[i].t_ms, s[i].v_bits, 0};
     }
     return NLT_OK;
+}
+
+static record_t
+of_exemplar(const nlt_wal_exemplar_t *x)
+{
+    return (record_t){0,         EXEMPLAR,
+                      x->series, (uint64_t) x->t_ms,
+                      x->v_bits, nlt_hash64(x->labels.data, x->labels.len, 0)};
+}
+
+static record_t
+of_metadata(const nlt_wal_metadata_t *x)
+{
+    return (record_t){
+        0,         METADATA,
+        x->type,   nlt_hash64(x->name.data, x->name.len, 0),
+        x->tenant, nlt_hash64(x->help.data, x->help.len, x->unit.len)};
+}
+
+static nlt_rc_t
+on_exemplar(void *ctx, const nlt_wal_exemplar_t *x)
+{
+    (void) ctx;
+    if (m.n_got < RECORDS_MAX) {
+        m.got[m.n_got++] = of_exemplar(x);
+    }
+    return NLT_OK;
+}
+
+static nlt_rc_t
+on_metadata(void *ctx, const nlt_wal_metadata_t *x)
+{
+    (void) ctx;
+    if (m.n_got < RECORDS_MAX) {
+        m.got[m.n_got++] = of_metadata(x);
+    }
+    return NLT_OK;
+}
+
+static void
+add_side(nlt_wal_t *w, char *text, size_t n_text)
+{
+    for (size_t i = nlt_test_below(30); i > 0; i--) {
+        uint64_t r = nlt_test_rand();
+        size_t n = nlt_test_below(n_text / 4);
+
+        if (n > 8) {
+            nlt_put_le32(text + nlt_test_below(n - 4), NLT_WAL_MARK);
+        }
+        if (r & 1) {
+            nlt_wal_exemplar_t x = {1 + (uint32_t) (r >> 33),
+                                    (int64_t) r,
+                                    nlt_test_rand(),
+                                    {n, text}};
+
+            nlt_wal_add_exemplar(w, &x);
+            m.want[m.n_want++] = of_exemplar(&x);
+        } else {
+            nlt_wal_metadata_t x = {(uint32_t) (r >> 8),
+                                    (uint8_t) (r >> 50),
+                                    {n, text},
+                                    {n / 2, text + n / 2},
+                                    {n / 3, text + n / 3}};
+
+            nlt_wal_add_metadata(w, &x);
+            m.want[m.n_want++] = of_metadata(&x);
+        }
+    }
 }
 
 static void
@@ -65,7 +140,7 @@ add_random_batch(nlt_wal_t *w)
     nlt_err_t err;
     size_t bytes;
 
-    if (m.n_want + series + samples > RECORDS_MAX) {
+    if (m.n_want + series + samples + 30 > RECORDS_MAX) {
         return;
     }
     nlt_wal_begin(w);
@@ -83,7 +158,7 @@ add_random_batch(nlt_wal_t *w)
         no += 1 + (uint32_t) nlt_test_below(3);
         nlt_wal_add_series(w, no, (uint32_t) byte, (nlt_str_t){len, labels});
         m.want[m.n_want++] = (record_t){
-            0, true, no, nlt_hash64(labels, len, 0), (uint32_t) byte};
+            0, SERIES, no, nlt_hash64(labels, len, 0), (uint32_t) byte, 0};
     }
     for (size_t i = 0; i < samples; i++) {
         uint64_t r = nlt_test_rand(), bits = nlt_bits_of((double) (r >> 50));
@@ -92,8 +167,10 @@ add_random_batch(nlt_wal_t *w)
         t += r % 64 == 1 ? (int64_t) (r >> 40) : 0;
         bits = r & 256 ? bits : nlt_test_rand();
         nlt_wal_add_sample(w, no, t, bits);
-        m.want[m.n_want++] = (record_t){0, false, no, (uint64_t) t, bits};
+        m.want[m.n_want++] = (record_t){0, SAMPLE, no, (uint64_t) t, bits, 0};
     }
+    memset(labels, 't', sizeof(labels));
+    add_side(w, labels, sizeof(labels));
     NLT_CHECK_INT(nlt_wal_commit(w, &bytes, &err), NLT_OK);
 }
 
@@ -151,7 +228,10 @@ make_log(uint64_t arena)
 static void
 compare(size_t size, size_t from, size_t to)
 {
-    const nlt_wal_read_cb_t cb = {NULL, on_series, on_samples, NULL};
+    const nlt_wal_read_cb_t cb = {.series = on_series,
+                                  .samples = on_samples,
+                                  .exemplar = on_exemplar,
+                                  .metadata = on_metadata};
     nlt_wal_stats_t stats;
     nlt_err_t err;
     size_t k = 0;
@@ -168,9 +248,9 @@ compare(size_t size, size_t from, size_t to)
         if (end > from && w->off < to) {
             continue;
         }
-        if (k >= m.n_got || m.got[k].is_series != w->is_series
+        if (k >= m.n_got || m.got[k].kind != w->kind
             || m.got[k].series != w->series || m.got[k].a != w->a
-            || m.got[k].b != w->b) {
+            || m.got[k].b != w->b || m.got[k].c != w->c) {
             nlt_test_fail(__FILE__, __LINE__,
                           "an intact record is missing or changed");
             return;

@@ -70,6 +70,9 @@ void inspect_manifest(inspect_t *in);
 /* DELETES: the rules. */
 void inspect_deletes(inspect_t *in);
 
+/* METADATA: how many families. */
+void inspect_metadata(inspect_t *in);
+
 /* The file `term`. */
 void inspect_term(inspect_t *in);
 

@@ -112,6 +112,11 @@ log_report(inspect_t *in, const log_t *l, const nlt_wal_stats_t *st,
            (unsigned long long) st->bytes, (unsigned long long) st->frames,
            (unsigned long long) st->series, (unsigned long long) st->samples,
            inspect_range(range, l->t_min_ms, l->t_max_ms));
+    if (st->exemplars + st->metadata > 0) {
+        printf("  %llu exemplars, %llu metadata\n",
+               (unsigned long long) st->exemplars,
+               (unsigned long long) st->metadata);
+    }
     log_fate(in, arena, st);
     if (st->skips > 0) {
         log_skips(in, st);
@@ -151,7 +156,8 @@ inspect_log(inspect_t *in, int wal_fd, uint64_t arena)
     const nlt_io_t *io = in->env->io;
     char name[NLT_WAL_NAME_SIZE];
     log_t l = {.t_min_ms = INT64_MAX, .t_max_ms = INT64_MIN};
-    nlt_wal_read_cb_t cb = {&l, log_series, log_samples, NULL};
+    nlt_wal_read_cb_t cb = {
+        .ctx = &l, .series = log_series, .samples = log_samples};
     nlt_wal_stats_t st;
     nlt_err_t err = {.text = ""};
     _Atomic uint32_t hit = 0;

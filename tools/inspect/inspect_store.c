@@ -11,6 +11,7 @@
 #include "nlt_deletes.h"
 #include "nlt_filenames.h"
 #include "nlt_import.h"
+#include "nlt_metadata.h"
 #include "nlt_retention.h"
 #include "nlt_term.h"
 
@@ -166,6 +167,46 @@ inspect_deletes(inspect_t *in)
                inspect_range(range, d->t_min_ms, d->t_max_ms));
     }
     nlt_deletes_free(in->env, l);
+}
+
+/* ---- METADATA ---- */
+
+void
+inspect_metadata(inspect_t *in)
+{
+    const nlt_io_t *io = in->env->io;
+    nlt_metadata_list_t l;
+    nlt_buf_t text;
+    nlt_pool_t pool;
+    nlt_err_t err = {.text = ""};
+    nlt_rc_t rc;
+
+    printf("metadata\n");
+    if (inspect_exists(in, in->dir.dir_fd, NLT_FILE_METADATA NLT_SUFFIX_TMP)) {
+        inspect_left_over(in, NLT_FILE_METADATA NLT_SUFFIX_TMP
+                          ": a change that was not made");
+        inspect_repair(in, "writes over it at the next change");
+    }
+    nlt_buf_init(&text, in->env->mem, NLT_METADATA_FILE_MAX);
+    nlt_pool_init(&pool, in->env->mem, 4 * (size_t) NLT_METADATA_FILE_MAX);
+    rc = nlt_io_read_file(io, in->dir.dir_fd, NLT_FILE_METADATA, &text, &err);
+    if (rc == NLT_OK) {
+        rc = nlt_metadata_parse(nlt_buf_str(&text), in->dir.store_id, &pool,
+                                &l, &err);
+    }
+    if (rc == NLT_OK) {
+        printf("  %zu families\n", l.n);
+    } else if (rc == NLT_ENOENT) {
+        printf("  none yet\n");
+    } else {
+        inspect_fault(in, "%s", err.text);
+        inspect_repair(in,
+                       "moves it to " NLT_DIR_QUARANTINE "/%s when it makes a "
+                       "head; senders say it again",
+                       NLT_FILE_METADATA);
+    }
+    nlt_pool_deinit(&pool);
+    nlt_buf_deinit(&text);
 }
 
 /* ---- term ---- */

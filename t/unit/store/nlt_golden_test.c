@@ -9,8 +9,8 @@
  *
  * A new version of a format gets a file of its own; the old ones stay as they
  * are.  `nlt_golden_test.t --write` shows what the present program writes, to
- * make one of.  MANIFEST, DELETES and tombstones are text or a few bytes, and
- * have theirs in the tests of their own.
+ * make one of.  MANIFEST, DELETES, METADATA and tombstones are text or a few
+ * bytes, and have theirs in the tests of their own.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -149,7 +149,8 @@ log_of_version_1_is_read(void)
 {
     static uint8_t data[4096];
     seen_t seen = {.right = true};
-    nlt_wal_read_cb_t cb = {&seen, on_series, on_samples, NULL};
+    nlt_wal_read_cb_t cb = {
+        .ctx = &seen, .series = on_series, .samples = on_samples};
     nlt_wal_stats_t stats;
     char name[NLT_WAL_NAME_SIZE];
     ssize_t n;
@@ -191,6 +192,109 @@ write_log(void)
     NLT_CHECK_INT(nlt_wal_commit(w, &bytes, &err), NLT_OK);
     nlt_wal_close(w);
     nlt_wal_name(name, ARENA);
+    show(name);
+}
+
+/* ---- exemplars and metadata in the log ---- */
+
+static const nlt_wal_exemplar_t exemplars[] = {
+    {3,
+     T0,
+     0x3fe0000000000000,
+     {12, "\x08trace_id\x02"
+          "ab"}},
+    {3, T0 - 1, 0x7ff8000000000001, {0, NULL}},
+};
+
+static const nlt_wal_metadata_t families[] = {
+    {0, 1, {2, "up"}, {5, "Up\xc3\xa9."}, {0, NULL}},
+    {4000000000, 7, {1, "s"}, {0, NULL}, {7, "seconds"}},
+};
+
+static nlt_rc_t
+on_exemplar(void *ctx, const nlt_wal_exemplar_t *x)
+{
+    seen_t *s = ctx;
+    const nlt_wal_exemplar_t *w = &exemplars[s->n_series++];
+
+    s->right &= x->series == w->series && x->t_ms == w->t_ms
+                && x->v_bits == w->v_bits && nlt_str_eq(x->labels, w->labels);
+    return NLT_OK;
+}
+
+static nlt_rc_t
+on_metadata(void *ctx, const nlt_wal_metadata_t *x)
+{
+    seen_t *s = ctx;
+    const nlt_wal_metadata_t *w = &families[s->n++];
+
+    s->right &= x->tenant == w->tenant && x->type == w->type
+                && nlt_str_eq(x->name, w->name) && nlt_str_eq(x->help, w->help)
+                && nlt_str_eq(x->unit, w->unit);
+    return NLT_OK;
+}
+
+static nlt_rc_t
+no_series(void *ctx, uint32_t series, uint32_t tenant, nlt_str_t labels)
+{
+    (void) ctx;
+    (void) series;
+    (void) tenant;
+    (void) labels;
+    return NLT_EBUG;
+}
+
+static void
+exemplars_and_metadata_of_version_1_are_read(void)
+{
+    static uint8_t data[4096];
+    seen_t seen = {.right = true};
+    nlt_wal_read_cb_t cb = {.ctx = &seen,
+                            .series = no_series,
+                            .exemplar = on_exemplar,
+                            .metadata = on_metadata};
+    nlt_wal_stats_t stats;
+    char name[NLT_WAL_NAME_SIZE];
+    ssize_t n;
+    int fd;
+
+    NLT_CHECK(unpack("wal-1-side"));
+    nlt_wal_name(name, ARENA + 1);
+    fd = openat(dir_fd, name, O_RDONLY);
+    n = read(fd, data, sizeof(data));
+    NLT_CHECK(n > 0);
+    (void) close(fd);
+    NLT_CHECK_INT(nlt_wal_read(&nlt_env_posix, data, (size_t) n, store_id, &cb,
+                               &stats, &err),
+                  NLT_OK);
+    NLT_CHECK_INT(stats.skipped_bytes, 0);
+    NLT_CHECK_INT(stats.exemplars, NLT_COUNT(exemplars));
+    NLT_CHECK_INT(stats.metadata, NLT_COUNT(families));
+    NLT_CHECK_INT(seen.n_series, NLT_COUNT(exemplars));
+    NLT_CHECK_INT(seen.n, NLT_COUNT(families));
+    NLT_CHECK(seen.right);
+}
+
+static void
+write_side(void)
+{
+    char name[NLT_WAL_NAME_SIZE];
+    nlt_wal_t *w;
+    size_t bytes;
+
+    NLT_CHECK_INT(
+        nlt_wal_create(&nlt_env_posix, dir_fd, store_id, ARENA + 1, T0, &err),
+        NLT_OK);
+    NLT_CHECK_INT(nlt_wal_open(&nlt_env_posix, dir_fd, ARENA + 1, &w, &err),
+                  NLT_OK);
+    nlt_wal_begin(w);
+    for (size_t i = 0; i < NLT_COUNT(exemplars); i++) {
+        nlt_wal_add_exemplar(w, &exemplars[i]);
+        nlt_wal_add_metadata(w, &families[i]);
+    }
+    NLT_CHECK_INT(nlt_wal_commit(w, &bytes, &err), NLT_OK);
+    nlt_wal_close(w);
+    nlt_wal_name(name, ARENA + 1);
     show(name);
 }
 
@@ -291,9 +395,11 @@ main(int argc, char **argv)
     dir_fd = open(dir_name, O_RDONLY | O_DIRECTORY);
     if (argc > 1 && strcmp(argv[1], "--write") == 0) {
         write_log();
+        write_side();
         write_block();
     } else {
         NLT_TEST(log_of_version_1_is_read);
+        NLT_TEST(exemplars_and_metadata_of_version_1_are_read);
         NLT_TEST(block_of_version_1_is_read);
         rc = nlt_test_done();
     }

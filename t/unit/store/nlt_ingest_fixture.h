@@ -353,7 +353,8 @@ count_rows(bed_t *t)
 static inline void
 read_log_into(bed_t *t, log_ctx_t *c, uint64_t arena)
 {
-    const nlt_wal_read_cb_t cb = {c, log_series_cb, log_samples_cb, NULL};
+    const nlt_wal_read_cb_t cb = {
+        .ctx = c, .series = log_series_cb, .samples = log_samples_cb};
     nlt_wal_stats_t stats;
     nlt_err_t err;
     nlt_buf_t data;

@@ -60,7 +60,8 @@ on_samples(void *ctx, const nlt_wal_sample_t *s, size_t n)
     return NLT_OK;
 }
 
-static const nlt_wal_read_cb_t callbacks = {NULL, on_series, on_samples, NULL};
+static const nlt_wal_read_cb_t callbacks = {.series = on_series,
+                                            .samples = on_samples};
 
 static nlt_rc_t
 read_bytes(const void *data, size_t size)
