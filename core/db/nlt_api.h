@@ -10,6 +10,7 @@
  *   nlt_api_meta.c   series, labels, label/<name>/values
  *   nlt_api_parse.c  format_query, parse_query
  *   nlt_api_rules.c  targets, rules, alerts and other lists that are empty
+ *   nlt_api_side.c   query_exemplars, metadata
  *   nlt_api_status.c status/config, flags, runtimeinfo and others like them
  *   nlt_api_tsdb.c   status/tsdb, status/tsdb/blocks
  *   nlt_api_read*.c  read (remote_read)
@@ -197,8 +198,8 @@ void nlt_api_run_features(nlt_api_t *a);
 void nlt_api_run_self_metrics(nlt_api_t *a);
 void nlt_api_run_tsdb(nlt_api_t *a);
 void nlt_api_run_blocks(nlt_api_t *a);
-void nlt_api_run_empty_list(nlt_api_t *a);
-void nlt_api_run_empty_map(nlt_api_t *a);
+void nlt_api_run_query_exemplars(nlt_api_t *a);
+void nlt_api_run_metadata(nlt_api_t *a);
 void nlt_api_run_parse_query(nlt_api_t *a);
 void nlt_api_run_format_query(nlt_api_t *a);
 void nlt_api_run_targets(nlt_api_t *a);

@@ -5,18 +5,6 @@
 #include "nlt_num.h"
 
 void
-nlt_api_run_empty_list(nlt_api_t *a)
-{
-    nlt_api_data(a, "[]");
-}
-
-void
-nlt_api_run_empty_map(nlt_api_t *a)
-{
-    nlt_api_data(a, "{}");
-}
-
-void
 nlt_api_run_healthy(nlt_api_t *a)
 {
     nlt_buf_reset(&a->text);
