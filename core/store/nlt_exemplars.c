@@ -35,13 +35,16 @@ nlt_exemplar_result_t
 nlt_exemplar_encode(nlt_labels_t labels, char *out, size_t *len)
 {
     nlt_label_t v[NLT_EXEMPLAR_LABELS_MAX];
-    size_t runes = 0;
+    size_t runes = 0, n = 0;
     char *p = out;
 
     *len = 0;
     for (size_t i = 0; i < labels.n; i++) {
         const nlt_label_t *l = &labels.v[i];
 
+        if (l->value.len == 0) {
+            continue;
+        }
         /* Before it is looked at: lengths are the sender's. */
         if (l->name.len > 4 * NLT_EXEMPLAR_RUNES_MAX
             || l->value.len > 4 * NLT_EXEMPLAR_RUNES_MAX) {
@@ -55,10 +58,10 @@ nlt_exemplar_encode(nlt_labels_t labels, char *out, size_t *len)
             || !nlt_utf8_valid(l->value)) {
             return NLT_EXEMPLAR_INVALID;
         }
-        v[i] = *l; /* each has a rune, so i is in bounds */
+        v[n++] = *l; /* each has two runes, so n is in bounds */
     }
-    nlt_labels_sort(v, labels.n);
-    for (size_t i = 0; i < labels.n; i++) {
+    nlt_labels_sort(v, n);
+    for (size_t i = 0; i < n; i++) {
         if (i > 0 && nlt_str_eq(v[i - 1].name, v[i].name)) {
             return NLT_EXEMPLAR_INVALID;
         }
@@ -83,8 +86,8 @@ nlt_exemplar_decode(nlt_str_t bytes, nlt_label_t *out, size_t *n)
         }
         l->name = nlt_read_uvarint_str(&r);
         l->value = nlt_read_uvarint_str(&r);
-        if (r.failed || l->name.len == 0 || !nlt_utf8_valid(l->name)
-            || !nlt_utf8_valid(l->value)
+        if (r.failed || l->name.len == 0 || l->value.len == 0
+            || !nlt_utf8_valid(l->name) || !nlt_utf8_valid(l->value)
             || (*n > 0 && nlt_str_cmp(out[*n - 1].name, l->name) >= 0)) {
             return NLT_EDATA;
         }

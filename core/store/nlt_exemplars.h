@@ -25,7 +25,8 @@
  *     series, since its window for late samples is 0 by default; this store
  *     takes late samples as any others, and so their exemplars.  What bounds
  *     their times are the bounds of samples.  Readers sort.
- *   - labels: UTF-8, names not empty and unique; empty values are kept.
+ *   - labels: UTF-8, names not empty and unique; one with an empty value is
+ *     none.
  *
  * They are logged (type 5 in docs/formats/wal.md) and come back after a power
  * loss as long as the log of their arena is there, that is until the arena is
@@ -57,8 +58,8 @@ typedef enum {
 
 /*
  * Encodes labels, in any order, at out (NLT_EXEMPLAR_BYTES_MAX of room):
- * sorted by name, {uvarint length, name, uvarint length, value}*.  OK,
- * TOO_LONG or INVALID.
+ * sorted by name, {uvarint length, name, uvarint length, value}*, without
+ * those whose value is empty.  OK, TOO_LONG or INVALID.
  */
 nlt_exemplar_result_t
 nlt_exemplar_encode(nlt_labels_t labels, char *out, size_t *len);

@@ -161,6 +161,7 @@ nlt_ingest_append(nlt_ingest_req_t *r, nlt_arena_t *a)
     nlt_head_sample_t *samples = r->s->samples;
     size_t n = gather_samples(r), done = 0;
     uint64_t accepted = 0;
+    bool wrote = false;
     nlt_err_t err;
     nlt_rc_t rc;
 
@@ -174,6 +175,16 @@ nlt_ingest_append(nlt_ingest_req_t *r, nlt_arena_t *a)
             err.rc = logged;
             return nlt_ingest_refuse_log(r, &err);
         }
+    }
+    if (rc == NLT_OK || rc == NLT_EEXIST) {
+        nlt_rc_t beside = nlt_ingest_beside(
+            r, a, rc == NLT_OK ? SIZE_MAX : place_of(r, done), &wrote);
+
+        if (beside != NLT_OK) {
+            return beside;
+        }
+    }
+    if (done || wrote) {
         await(r, a);
     }
     r->res.samples += accepted;

@@ -8,6 +8,8 @@
  *   nlt_ingest_v2.c       2.0: symbols and their hashes, series, labels
  *   nlt_ingest_load.c     decoded bytes -> batch: walk, hash, find, check
  *   nlt_ingest_apply.c    batch -> arena and log: register, append
+ *   nlt_ingest_beside.c   exemplars and metadata of a batch
+ *   nlt_ingest_side.c     gathers, logs and puts them
  *   nlt_ingest_log.c      which logs are open; log; sync
  *
  * 1.0 and 2.0 differ in how bytes are read, and in what a fault does: in 1.0
@@ -138,7 +140,7 @@ struct nlt_ingest_s {
     nlt_buf_t told;    /* faults of the request that was finished last */
     size_t n_requests; /* begun, not yet finished or cancelled */
     struct nlt_ingest_side_s *side; /* or NULL: none came yet */
-    uint64_t crowded;  /* arena for whose end nobody waits any more, or 0 */
+    uint64_t crowded; /* arena for whose end nobody waits any more, or 0 */
 };
 
 /* What was found in the request so far. */
@@ -330,6 +332,17 @@ NLT_CHECKED nlt_rc_t nlt_ingest_register(nlt_ingest_req_t *r, nlt_arena_t *a,
  * refused.
  */
 NLT_CHECKED nlt_rc_t nlt_ingest_append(nlt_ingest_req_t *r, nlt_arena_t *a);
+
+/* ---- nlt_ingest_beside.c ---- */
+
+/*
+ * Exemplars and metadata of series of the batch whose last sample lies in
+ * [r->done, to) and is in a; with to SIZE_MAX at the end of a 1.0 request also
+ * the metadata of that.  *wrote: something was logged, its number is in
+ * in->n_writes.  NLT_OK; NLT_ECANCELED: refused.
+ */
+NLT_CHECKED nlt_rc_t nlt_ingest_beside(nlt_ingest_req_t *r, nlt_arena_t *a,
+                                       size_t to, bool *wrote);
 
 /* ---- nlt_ingest_log.c ---- */
 
