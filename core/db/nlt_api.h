@@ -11,12 +11,7 @@
  *   nlt_api_parse.c  format_query, parse_query
  *   nlt_api_rules.c  targets, rules, alerts and other lists that are empty
  *   nlt_api_side.c   query_exemplars, metadata
- *   nlt_api_side.c   query_exemplars, metadata
  *   nlt_api_status.c status/config, flags, runtimeinfo and others like them
- *   nlt_api_tsdb.c   status/tsdb, status/tsdb/blocks
- *   nlt_api_read*.c  read (remote_read)
- *   nlt_api_federate.c  federate
- *   nlt_api_flow.c   answers that are made while they are sent
  *   nlt_api_tsdb.c   status/tsdb, status/tsdb/blocks
  *   nlt_api_read*.c  read (remote_read)
  *   nlt_api_federate.c  federate
