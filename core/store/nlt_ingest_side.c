@@ -32,8 +32,9 @@ struct nlt_ingest_side_s {
     nlt_arena_t *a;
     uint32_t tenant;
     int64_t now_ms;
-    nlt_buf_t pending; /* record_t and texts, one after another */
-    size_t last;       /* where the last metadata lies in it; SIZE_MAX: none */
+    nlt_buf_t pending;    /* record_t and texts, one after another */
+    int64_t said_last_ms; /* time of the metadata gathered last, ever */
+    size_t last; /* where the last metadata lies in it; SIZE_MAX: none */
     uint64_t names[NAMES_N / 64]; /* of families in it, by their hash */
     nlt_rc_t rc;                  /* of what had to be logged before the end */
     nlt_err_t err;
@@ -200,8 +201,9 @@ log_pending(nlt_ingest_t *in, nlt_ingest_side_t *side, nlt_err_t *err)
 
             nlt_wal_add_exemplar(wal, &x);
         } else {
-            nlt_wal_metadata_t m = {side->tenant, (uint8_t) rec.type, text[0],
-                                    text[1], text[2]};
+            nlt_wal_metadata_t m = {side->tenant, (uint8_t) rec.type,
+                                    rec.t_ms,     text[0],
+                                    text[1],      text[2]};
 
             nlt_wal_add_metadata(wal, &m);
         }
@@ -260,7 +262,7 @@ put_pending(nlt_ingest_t *in, nlt_ingest_side_t *side)
         } else {
             nlt_metadata_t m = as_metadata(side, &rec, text);
             bool ok = s != NULL
-                      && nlt_metadata_put(s, in->ctl->secret, &m, side->now_ms)
+                      && nlt_metadata_put(s, in->ctl->secret, &m, rec.t_ms)
                              == NLT_OK;
 
             nlt_ingest_count(ok ? &c->metadata_updates : &c->metadata_refused,
@@ -396,6 +398,7 @@ nlt_ingest_side_metadata(nlt_ingest_t *in, const nlt_metadata_t *m)
     nlt_metadata_t known = *m;
     uint32_t bit = nlt_hash64(m->name.data, m->name.len, 0) % NAMES_N;
     nlt_metadata_news_t news;
+    int64_t known_ms;
     record_t rec = {.kind = NLT_WAL_METADATA};
 
     known.type = m->type < NLT_METADATA_TYPES ? m->type : 0;
@@ -407,13 +410,20 @@ nlt_ingest_side_metadata(nlt_ingest_t *in, const nlt_metadata_t *m)
     if (is_last(side, &known)) {
         return;
     }
-    news = nlt_metadata_look(s, in->ctl->secret, &known, side->now_ms);
+    news =
+        nlt_metadata_look(s, in->ctl->secret, &known, side->now_ms, &known_ms);
     if (news != NLT_METADATA_NEW && !is_gathered(side, bit)) {
         if (news == NLT_METADATA_OLD) {
             nlt_metadata_touch(s, in->ctl->secret, &known, side->now_ms);
         }
         return;
     }
+    /* Later than all that was said before, whatever the clock says. */
+    rec.t_ms = nlt_max_i64(
+        side->now_ms,
+        nlt_min_i64(nlt_max_i64(known_ms, side->said_last_ms), INT64_MAX - 1)
+            + 1);
+    side->said_last_ms = rec.t_ms;
     gather(in, &rec, text, 3);
     side->names[bit / 64] |= UINT64_C(1) << bit % 64;
     side->last = side->pending.len - sizeof(rec) - m->name.len - m->help.len

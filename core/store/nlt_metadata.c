@@ -123,17 +123,17 @@ hash_of(const uint8_t *secret, const nlt_metadata_t *m)
 
 nlt_metadata_news_t
 nlt_metadata_look(nlt_stash_t *s, const uint8_t *secret,
-                  const nlt_metadata_t *m, int64_t now_ms)
+                  const nlt_metadata_t *m, int64_t now_ms, int64_t *t_ms)
 {
     uint64_t known;
-    int64_t t_ms;
 
-    if (!nlt_stash_newest(s, key_of(secret, m), &t_ms, &known)
+    *t_ms = INT64_MIN;
+    if (!nlt_stash_newest(s, key_of(secret, m), t_ms, &known)
         || known != hash_of(secret, m)) {
         return NLT_METADATA_NEW;
     }
-    return now_ms - t_ms >= NLT_METADATA_SEEN_MS ? NLT_METADATA_OLD
-                                                 : NLT_METADATA_SAME;
+    return now_ms - *t_ms >= NLT_METADATA_SEEN_MS ? NLT_METADATA_OLD
+                                                  : NLT_METADATA_SAME;
 }
 
 nlt_rc_t
@@ -155,6 +155,19 @@ nlt_metadata_put(nlt_stash_t *s, const uint8_t *secret,
     n.v_bits = hash_of(secret, m);
     n.text = (nlt_str_t){encode(m, text), text};
     return nlt_stash_put(s, &n);
+}
+
+nlt_rc_t
+nlt_metadata_replay(nlt_stash_t *s, const uint8_t *secret,
+                    const nlt_metadata_t *m, int64_t t_ms)
+{
+    uint64_t known;
+    int64_t known_ms;
+
+    return nlt_stash_newest(s, key_of(secret, m), &known_ms, &known)
+                   && known_ms > t_ms
+               ? NLT_EORDER
+               : nlt_metadata_put(s, secret, m, t_ms);
 }
 
 void

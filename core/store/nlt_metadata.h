@@ -82,13 +82,27 @@ typedef enum {
     NLT_METADATA_NEW       /* to be logged and put */
 } nlt_metadata_news_t;
 
-/* Is m, which is valid, news to the stash?  secret: of the head. */
-nlt_metadata_news_t nlt_metadata_look(nlt_stash_t *s, const uint8_t *secret,
-                                      const nlt_metadata_t *m, int64_t now_ms);
+/*
+ * Is m, which is valid, news to the stash?  secret: of the head.  *t_ms is
+ * when the family was last heard of, INT64_MIN: never.  What is news is to be
+ * put with a later time, also when a clock was set back: logs are not replayed
+ * in the order in which they were written, and the latest time counts.
+ */
+nlt_metadata_news_t
+nlt_metadata_look(nlt_stash_t *s, const uint8_t *secret,
+                  const nlt_metadata_t *m, int64_t now_ms, int64_t *t_ms);
 
 /* Puts it, if it is valid.  Codes as nlt_stash_put(), and NLT_EINVAL. */
 NLT_CHECKED nlt_rc_t nlt_metadata_put(nlt_stash_t *s, const uint8_t *secret,
                                       const nlt_metadata_t *m, int64_t t_ms);
+
+/*
+ * The same for what a log says: NLT_EORDER, and nothing is put, when the stash
+ * has something later.
+ */
+NLT_CHECKED nlt_rc_t nlt_metadata_replay(nlt_stash_t *s, const uint8_t *secret,
+                                         const nlt_metadata_t *m,
+                                         int64_t t_ms);
 
 /* It was heard of at t_ms. */
 void nlt_metadata_touch(nlt_stash_t *s, const uint8_t *secret,

@@ -528,13 +528,12 @@ metadata_cb(void *ctx, const nlt_wal_metadata_t *m)
 {
     replay_t *r = ctx;
     nlt_stash_t *s = nlt_head_metadata(r->conf->head);
-    const nlt_env_t *env = r->conf->env;
     nlt_metadata_t put = {m->tenant, m->type, m->name, m->help, m->unit};
 
     r->stats->metadata++;
     if (s != NULL
-        && nlt_metadata_put(s, nlt_head_ctl(r->conf->head)->secret, &put,
-                            nlt_now_ms(env))
+        && nlt_metadata_replay(s, nlt_head_ctl(r->conf->head)->secret, &put,
+                               m->t_ms)
                == NLT_OK) {
         nlt_wal_add_metadata(r->wal, m);
         r->n_logged++;

@@ -31,7 +31,7 @@
 
 /* Records of exemplars and metadata besides their texts, likewise. */
 #define EXEMPLAR_RECORD_MAX (5 + 10 + 8 + 5)
-#define METADATA_RECORD_MAX (5 + 1 + 3 * 5)
+#define METADATA_RECORD_MAX (5 + 1 + 10 + 3 * 5)
 
 _Static_assert(NLT_SERIES_BYTES_MAX + SERIES_RECORD_MAX <= NLT_WAL_BODY_MAX,
                "every series record fits in a frame");
@@ -428,6 +428,7 @@ nlt_wal_add_metadata(nlt_wal_t *w, const nlt_wal_metadata_t *m)
     p = start;
     p += nlt_put_uvarint(p, m->tenant);
     *p++ = (char) m->type;
+    p += nlt_put_varint(p, m->t_ms);
     p = put_text(put_text(put_text(p, m->name), m->help), m->unit);
     nlt_buf_advance(&w->buf, (size_t) (p - start));
     w->records++;

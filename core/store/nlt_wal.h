@@ -36,8 +36,8 @@
  *   type 4  reserved for deletes
  *   type 5  {uvarint series, zigzag t_ms, u64 value, uvarint len, labels}*,
  *           labels as nlt_exemplar_encode() has them
- *   type 6  {uvarint tenant, u8 type, uvarint len, name, uvarint len, help,
- *           uvarint len, unit}*
+ *   type 6  {uvarint tenant, u8 type, zigzag t_ms, uvarint len, name, uvarint
+ *           len, help, uvarint len, unit}*
  *
  * Series numbers are those of the arena, given anew in each arena, so a WAL
  * is complete by itself.  A sample whose series record was lost in a torn
@@ -120,6 +120,7 @@ typedef struct {
 typedef struct {
     uint32_t tenant;
     uint8_t type;
+    int64_t t_ms; /* of what is known of a family the latest counts */
     nlt_str_t name;
     nlt_str_t help;
     nlt_str_t unit;

@@ -174,6 +174,7 @@ read_metadata(reading_t *rd, nlt_str_t body, uint32_t records)
         nlt_rc_t rc;
 
         m.type = nlt_read_u8(&r);
+        m.t_ms = nlt_unzigzag(nlt_read_uvarint(&r));
         m.name = nlt_read_uvarint_str(&r);
         m.help = nlt_read_uvarint_str(&r);
         m.unit = nlt_read_uvarint_str(&r);

@@ -52,6 +52,36 @@ fl_ledger_copy(fl_ledger_t *to, const fl_ledger_t *from)
     }
     to->n = from->n;
     to->t_max_ms = from->t_max_ms;
+    memcpy(to->said, from->said, sizeof(to->said));
+    to->n_said = from->n_said;
+}
+
+unsigned
+fl_ledger_say(fl_ledger_t *l, size_t tried)
+{
+    if (l->n_said == FL_SAID_MAX) {
+        return 0;
+    }
+    l->said[l->n_said] = (fl_said_t){.tried = tried, .must = SIZE_MAX};
+    return ++l->n_said;
+}
+
+bool
+fl_ledger_said(const fl_ledger_t *l, unsigned number, size_t at,
+               fl_verdict_t *v)
+{
+    unsigned least = 0, most = 0;
+
+    for (unsigned i = 0; i < l->n_said; i++) {
+        least = l->said[i].must <= at ? i + 1 : least;
+        most = l->said[i].tried <= at ? i + 1 : most;
+    }
+    if (number >= least && number <= most) {
+        return true;
+    }
+    (void) snprintf(v->first, sizeof(v->first),
+                    "metadata number %u, not %u to %u", number, least, most);
+    return false;
 }
 
 fl_row_t *

@@ -25,10 +25,25 @@ typedef struct {
     size_t log_from, log_to;
 } fl_row_t;
 
+/*
+ * Metadata of one family is said again and again, each time with the next
+ * number as help.  What the store knows is the number that was said last, or a
+ * later one that was sent.
+ */
+#define FL_FAMILY   "fl"
+#define FL_SAID_MAX 256u
+
+typedef struct {
+    size_t tried, must;
+    size_t log_from, log_to;
+} fl_said_t;
+
 typedef struct {
     fl_row_t *v;
     size_t n, cap;
     int64_t t_max_ms;
+    fl_said_t said[FL_SAID_MAX]; /* number i + 1 */
+    unsigned n_said;
 } fl_ledger_t;
 
 double fl_value(unsigned series, int64_t t_ms);
@@ -41,6 +56,9 @@ void fl_ledger_copy(fl_ledger_t *to, const fl_ledger_t *from);
 /* A row, until the next one is added. */
 fl_row_t *
 fl_ledger_add(fl_ledger_t *l, unsigned series, int64_t t_ms, size_t tried);
+
+/* The next number to be said; 0: there are enough. */
+unsigned fl_ledger_say(fl_ledger_t *l, size_t tried);
 
 /* Before anything below. */
 void fl_ledger_sort(fl_ledger_t *l);
@@ -61,6 +79,10 @@ typedef struct {
 void fl_ledger_compare(const fl_ledger_t *l, unsigned series,
                        const nlt_samples_t *got, size_t at,
                        int64_t t_border_ms, fl_verdict_t *v);
+
+/* May the store know this number (0: nothing) at a position?  Why not in v. */
+bool fl_ledger_said(const fl_ledger_t *l, unsigned number, size_t at,
+                    fl_verdict_t *v);
 
 /* Of rows of a series in [t_min, t_max]: a delete was asked for. */
 void fl_ledger_doom(fl_ledger_t *l, unsigned series, int64_t t_min_ms,

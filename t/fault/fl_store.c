@@ -257,6 +257,7 @@ fl_store_post(fl_store_t *s, fl_ledger_t *l, unsigned writer, unsigned first,
     if (p->in == NULL) {
         return;
     }
+    p->said = first == 0 ? fl_ledger_say(l, p->before) : 0;
     for (unsigned i = first; i < first + n; i++) {
         char text[16];
 
@@ -264,8 +265,17 @@ fl_store_post(fl_store_t *s, fl_ledger_t *l, unsigned writer, unsigned first,
         rwb_label(&p->body, "__name__", "m");
         rwb_label(&p->body, "i", text);
         rwb_sample(&p->body, t_ms, fl_value(i, t_ms));
+        if (i == 0 && p->said > 0) {
+            rwb_exemplar(&p->body, "trace_id", text, t_ms, 1);
+        }
         rwb_end(&p->body);
         (void) fl_ledger_add(l, i, t_ms, p->before);
+    }
+    if (p->said > 0) {
+        char number[16];
+
+        (void) snprintf(number, sizeof(number), "%u", p->said);
+        rwb_metadata(&p->body, FL_FAMILY, 1, number, "");
     }
     p->first_row = l->n - n;
     if (nlt_ingest_begin(p->in, &conf, rwb_snappy(&p->body), &p->req)
@@ -295,6 +305,18 @@ fl_store_finish(fl_store_t *s, fl_ledger_t *l, fl_post_t *p)
     rwb_free(&p->body);
     if (p->result.status != 204) {
         return false;
+    }
+    if (p->said > 0) {
+        fl_said_t *said = &l->said[p->said - 1];
+
+        if (s->disk == NULL || s->lossless) {
+            said->must = 0;
+        } else if (s->conf.wal_sync_ms == NLT_WAL_SYNC_ALWAYS) {
+            said->must = s->disk->n;
+        } else {
+            said->log_from = p->before;
+            said->log_to = s->disk->n;
+        }
     }
     for (size_t i = p->first_row; i < p->first_row + p->n; i++) {
         fl_row_t *row = &l->v[i];
@@ -343,6 +365,13 @@ fl_store_settle(const fl_store_t *s, fl_ledger_t *l)
 {
     size_t from = SIZE_MAX, to = 0, safe = SIZE_MAX;
 
+    for (unsigned i = 0; i < l->n_said; i++) {
+        fl_said_t *said = &l->said[i];
+
+        if (said->log_to > 0) {
+            said->must = logs_safe_at(s->disk, said->log_from, said->log_to);
+        }
+    }
     for (size_t i = 0; i < l->n; i++) {
         fl_row_t *row = &l->v[i];
 
@@ -435,6 +464,43 @@ check_view(nlt_view_t *view, check_t *c, fl_verdict_t *v, nlt_err_t *err)
     return rc;
 }
 
+/* The number that the family's metadata has; 0: nothing is known. */
+static unsigned
+said_number(fl_store_t *s)
+{
+    static const nlt_str_t family = {sizeof(FL_FAMILY) - 1, FL_FAMILY};
+    nlt_metadata_list_t list;
+    unsigned number = 0;
+    nlt_pool_t pool;
+    nlt_err_t err;
+
+    nlt_pool_init(&pool, &nlt_mem_libc, 8 << 20);
+    if (nlt_store_metadata(s->store[0], 0, family, &pool, &list, &err)
+            == NLT_OK
+        && list.n == 1) {
+        for (size_t i = 0; i < list.v[0].help.len; i++) {
+            number = 10 * number + (unsigned) (list.v[0].help.data[i] - '0');
+        }
+    }
+    nlt_pool_deinit(&pool);
+    return number;
+}
+
+static bool
+check_said(fl_store_t *s, fl_ledger_t *l, size_t at, bool hold,
+           fl_verdict_t *v)
+{
+    unsigned number = said_number(s);
+
+    if (!fl_ledger_said(l, number, at, v)) {
+        return false;
+    }
+    if (hold && number > 0) {
+        l->said[number - 1].must = 0;
+    }
+    return true;
+}
+
 bool
 fl_store_check(fl_store_t *s, fl_ledger_t *l, size_t at, bool hold,
                fl_verdict_t *v)
@@ -462,7 +528,8 @@ fl_store_check(fl_store_t *s, fl_ledger_t *l, size_t at, bool hold,
                         err.text);
         return false;
     }
-    return v->lost + v->wrong + v->alien + v->twice == 0;
+    return v->lost + v->wrong + v->alien + v->twice == 0
+           && check_said(s, l, at, hold, v);
 }
 
 /* ---- litter ---- */
@@ -482,9 +549,10 @@ litter_cb(void *ctx, const char *name)
 {
     litter_t *l = ctx;
     uint64_t no;
-    /* The next delete writes over that one; nobody else may touch it. */
+    /* The next change writes over these; nobody else may touch them. */
     bool fine = strstr(name, ".tmp") == NULL
-                || strcmp(name, NLT_FILE_DELETES NLT_SUFFIX_TMP) == 0;
+                || strcmp(name, NLT_FILE_DELETES NLT_SUFFIX_TMP) == 0
+                || strcmp(name, NLT_FILE_METADATA NLT_SUFFIX_TMP) == 0;
 
     if (strcmp(l->dir, NLT_DIR_BLOCKS) == 0) {
         fine = nlt_manifest_find(l->m, name) < l->m->n_blocks;

@@ -73,6 +73,7 @@ typedef struct {
     nlt_ingest_result_t result;
     size_t first_row, n; /* in the ledger, which is not sorted meanwhile */
     size_t before;       /* changes when it was sent */
+    unsigned said;       /* number in its metadata; 0: it has none */
     rwb_t body;
 } fl_post_t;
 

@@ -300,6 +300,13 @@ inherit(fl_story_t *to, const fl_story_t *from, size_t at)
         row->must = row->must <= at && row->doomed > 0 ? 0 : SIZE_MAX;
         row->gone = row->gone <= at ? 0 : SIZE_MAX;
     }
+    for (unsigned i = 0; i < to->ledger.n_said; i++) {
+        fl_said_t *said = &to->ledger.said[i];
+
+        said->tried = said->tried <= at ? 0 : SIZE_MAX;
+        said->must = said->must <= at ? 0 : SIZE_MAX;
+        said->log_to = 0;
+    }
     memcpy(to->snapshot, from->snapshot, sizeof(to->snapshot));
     to->n_snapshots = from->n_snapshots;
     for (unsigned i = 0; i < to->n_snapshots; i++) {

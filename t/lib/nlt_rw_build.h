@@ -95,6 +95,54 @@ rwb_sample(rwb_t *b, int64_t t_ms, double v)
     rwb_sample_bits(b, t_ms, nlt_bits_of(v));
 }
 
+/* An exemplar of the series, with one label. */
+static inline void
+rwb_exemplar(rwb_t *b, const char *name, const char *value, int64_t t_ms,
+             double v)
+{
+    size_t n = strlen(name), m = strlen(value), label = 4 + n + m;
+
+    /* short texts only: their lengths take one byte */
+    nlt_buf_add_byte(&b->series, 0x1a);
+    nlt_buf_add_uvarint(&b->series,
+                        2 + label + 9 + 1 + rwb_varint_len((uint64_t) t_ms));
+    nlt_buf_add_byte(&b->series, 0x0a);
+    nlt_buf_add_uvarint(&b->series, label);
+    nlt_buf_add_byte(&b->series, 0x0a);
+    nlt_buf_add_uvarint(&b->series, n);
+    nlt_buf_add_c(&b->series, name);
+    nlt_buf_add_byte(&b->series, 0x12);
+    nlt_buf_add_uvarint(&b->series, m);
+    nlt_buf_add_c(&b->series, value);
+    nlt_buf_add_byte(&b->series, 0x11);
+    nlt_buf_add_le64(&b->series, nlt_bits_of(v));
+    nlt_buf_add_byte(&b->series, 0x18);
+    nlt_buf_add_uvarint(&b->series, (uint64_t) t_ms);
+}
+
+/* Metadata of a family, in the request; texts of less than 128 bytes. */
+static inline void
+rwb_metadata(rwb_t *b, const char *family, unsigned type, const char *help,
+             const char *unit)
+{
+    const char *texts[] = {family, help, unit};
+    const uint8_t tags[] = {0x12, 0x22, 0x2a};
+    size_t len = 2;
+
+    for (int i = 0; i < 3; i++) {
+        len += 2 + strlen(texts[i]);
+    }
+    nlt_buf_add_byte(&b->request, 0x1a);
+    nlt_buf_add_uvarint(&b->request, len);
+    nlt_buf_add_byte(&b->request, 0x08);
+    nlt_buf_add_uvarint(&b->request, type);
+    for (int i = 0; i < 3; i++) {
+        nlt_buf_add_byte(&b->request, tags[i]);
+        nlt_buf_add_uvarint(&b->request, strlen(texts[i]));
+        nlt_buf_add_c(&b->request, texts[i]);
+    }
+}
+
 /* Puts the series into the request and begins another. */
 static inline void
 rwb_end(rwb_t *b)

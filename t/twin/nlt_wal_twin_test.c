@@ -73,10 +73,12 @@ of_exemplar(const nlt_wal_exemplar_t *x)
 static record_t
 of_metadata(const nlt_wal_metadata_t *x)
 {
-    return (record_t){
-        0,         METADATA,
-        x->type,   nlt_hash64(x->name.data, x->name.len, 0),
-        x->tenant, nlt_hash64(x->help.data, x->help.len, x->unit.len)};
+    return (record_t){0,
+                      METADATA,
+                      x->type,
+                      nlt_hash64(x->name.data, x->name.len, 0),
+                      x->tenant + (uint64_t) x->t_ms,
+                      nlt_hash64(x->help.data, x->help.len, x->unit.len)};
 }
 
 static nlt_rc_t
@@ -118,11 +120,10 @@ add_side(nlt_wal_t *w, char *text, size_t n_text)
             nlt_wal_add_exemplar(w, &x);
             m.want[m.n_want++] = of_exemplar(&x);
         } else {
-            nlt_wal_metadata_t x = {(uint32_t) (r >> 8),
-                                    (uint8_t) (r >> 50),
-                                    {n, text},
-                                    {n / 2, text + n / 2},
-                                    {n / 3, text + n / 3}};
+            nlt_wal_metadata_t x = {
+                (uint32_t) (r >> 8),       (uint8_t) (r >> 50),
+                (int64_t) nlt_test_rand(), {n, text},
+                {n / 2, text + n / 2},     {n / 3, text + n / 3}};
 
             nlt_wal_add_metadata(w, &x);
             m.want[m.n_want++] = of_metadata(&x);

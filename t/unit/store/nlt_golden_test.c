@@ -207,8 +207,8 @@ static const nlt_wal_exemplar_t exemplars[] = {
 };
 
 static const nlt_wal_metadata_t families[] = {
-    {0, 1, {2, "up"}, {5, "Up\xc3\xa9."}, {0, NULL}},
-    {4000000000, 7, {1, "s"}, {0, NULL}, {7, "seconds"}},
+    {0, 1, T0, {2, "up"}, {5, "Up\xc3\xa9."}, {0, NULL}},
+    {4000000000, 7, -5, {1, "s"}, {0, NULL}, {7, "seconds"}},
 };
 
 static nlt_rc_t
@@ -229,7 +229,8 @@ on_metadata(void *ctx, const nlt_wal_metadata_t *x)
     const nlt_wal_metadata_t *w = &families[s->n++];
 
     s->right &= x->tenant == w->tenant && x->type == w->type
-                && nlt_str_eq(x->name, w->name) && nlt_str_eq(x->help, w->help)
+                && x->t_ms == w->t_ms && nlt_str_eq(x->name, w->name)
+                && nlt_str_eq(x->help, w->help)
                 && nlt_str_eq(x->unit, w->unit);
     return NLT_OK;
 }

@@ -49,25 +49,35 @@ static void
 what_is_known_is_no_news(void)
 {
     nlt_metadata_t m = meta(0, NLT_METADATA_COUNTER, "a", "Help.", "s");
-    int64_t t = 1000;
+    int64_t t = 1000, known;
 
     nlt_stash_reset(&stash);
-    NLT_CHECK_INT(nlt_metadata_look(&stash, secret, &m, t), NLT_METADATA_NEW);
+    NLT_CHECK_INT(nlt_metadata_look(&stash, secret, &m, t, &known),
+                  NLT_METADATA_NEW);
     NLT_CHECK_INT(nlt_metadata_put(&stash, secret, &m, t), NLT_OK);
-    NLT_CHECK_INT(nlt_metadata_look(&stash, secret, &m, t), NLT_METADATA_SAME);
+    NLT_CHECK_INT(nlt_metadata_look(&stash, secret, &m, t, &known),
+                  NLT_METADATA_SAME);
     t += NLT_METADATA_SEEN_MS;
-    NLT_CHECK_INT(nlt_metadata_look(&stash, secret, &m, t), NLT_METADATA_OLD);
+    NLT_CHECK_INT(nlt_metadata_look(&stash, secret, &m, t, &known),
+                  NLT_METADATA_OLD);
     nlt_metadata_touch(&stash, secret, &m, t);
-    NLT_CHECK_INT(nlt_metadata_look(&stash, secret, &m, t), NLT_METADATA_SAME);
+    NLT_CHECK_INT(nlt_metadata_look(&stash, secret, &m, t, &known),
+                  NLT_METADATA_SAME);
+    NLT_CHECK_INT(known, t);
+    NLT_CHECK_INT(nlt_metadata_replay(&stash, secret, &m, t - 1), NLT_EORDER);
+    NLT_CHECK_INT(nlt_metadata_replay(&stash, secret, &m, t), NLT_OK);
     m.type = NLT_METADATA_GAUGE;
-    NLT_CHECK_INT(nlt_metadata_look(&stash, secret, &m, t), NLT_METADATA_NEW);
+    NLT_CHECK_INT(nlt_metadata_look(&stash, secret, &m, t, &known),
+                  NLT_METADATA_NEW);
     m.type = NLT_METADATA_COUNTER;
     m.tenant = 1;
-    NLT_CHECK_INT(nlt_metadata_look(&stash, secret, &m, t), NLT_METADATA_NEW);
+    NLT_CHECK_INT(nlt_metadata_look(&stash, secret, &m, t, &known),
+                  NLT_METADATA_NEW);
     m.tenant = 0;
     m.help = m.unit;
     m.unit = NLT_STR("Help.");
-    NLT_CHECK_INT(nlt_metadata_look(&stash, secret, &m, t), NLT_METADATA_NEW);
+    NLT_CHECK_INT(nlt_metadata_look(&stash, secret, &m, t, &known),
+                  NLT_METADATA_NEW);
 }
 
 static void
