@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "nlt_head_priv.h"
 
@@ -99,6 +100,7 @@ map_file(nlt_head_t *h, nlt_head_side_t *side, uint64_t no, nlt_err_t *err)
     const nlt_io_t *io = h->env->io;
     char name[NLT_HEAD_NAME_MAX];
     side_page_t page;
+    struct stat st;
     nlt_rc_t rc;
 
     side_name(name, h->conf.store_id, no);
@@ -117,7 +119,7 @@ map_file(nlt_head_t *h, nlt_head_side_t *side, uint64_t no, nlt_err_t *err)
     side->exemplar_bytes = page.exemplar_bytes;
     side->metadata_bytes = page.metadata_bytes;
     side->size = nlt_head_side_bytes(page.exemplar_bytes, page.metadata_bytes);
-    if (io->size(io->ctx, side->fd) != (int64_t) side->size) {
+    if (fstat(side->fd, &st) < 0 || (uint64_t) st.st_size != side->size) {
         return nlt_err_set(err, NLT_EDATA, "\"%s\" has another size", name);
     }
     rc = nlt_map_shared(side->fd, side->size, &side->base, err);

@@ -348,7 +348,8 @@ memory_that_is_changed_is_used(void)
         NLT_CHECK(check_all(&fx));
         /* All arenas, so the large ones have gone again, too. */
         NLT_CHECK(arena_size(&fx) <= (int64_t) size[i] / 3);
-        NLT_CHECK(arena_size(&fx) > (int64_t) size[i] / 3 - 65536);
+        NLT_CHECK(arena_size(&fx)
+                  > (int64_t) (size[i] - size[i] / 256) / 3 - 65536);
         write_some(&fx, 3, &t);
         fx_close(&fx);
     }
