@@ -4,6 +4,7 @@
 #include "nlt_exemplars.h"
 
 #include "nlt_bytes.h"
+#include "nlt_head_side.h"
 #include "nlt_remote_write.h"
 #include "nlt_replay.h"
 #include "nlt_sort.h"

@@ -52,8 +52,7 @@ typedef struct {
     uint8_t store_id[NLT_STORE_ID_BYTES];
     uint64_t memory_bytes; /* of memory=: a third becomes the arena size */
     nlt_head_role_t role;
-    /* Sizes of the stashes (nlt_head_side.h), parts of memory_bytes; 0: none.
-     * [helper] */
+    /* Of it, for the stashes (nlt_head_side.h); 0: none. */
     uint64_t exemplar_bytes;
     uint64_t metadata_bytes;
     /*
@@ -366,10 +365,6 @@ uint32_t
 nlt_arena_name_no(const nlt_arena_t *a, uint32_t tenant, nlt_str_t name);
 bool nlt_arena_label_nos(const nlt_arena_t *a, uint32_t series,
                          const uint64_t *names, size_t n, uint64_t *out);
-
-/* Canonical key of a series, the same in all arenas of the head; false: there
- * is no such series.  [any] */
-bool nlt_arena_key(const nlt_arena_t *a, uint32_t series, nlt_hash128_t *key);
 
 /* Tenant of a series, 0 when there is no such series.  [any] */
 uint32_t nlt_arena_tenant(const nlt_arena_t *a, uint32_t series);

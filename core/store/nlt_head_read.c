@@ -7,6 +7,7 @@
  * collected aside, sorted, and merged in from the back.
  */
 #include "nlt_head_priv.h"
+#include "nlt_head_side.h"
 
 #define RELAXED memory_order_relaxed
 #define ACQUIRE memory_order_acquire

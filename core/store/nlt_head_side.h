@@ -54,6 +54,10 @@ NLT_CHECKED nlt_rc_t nlt_head_side_make(nlt_head_t *h, nlt_err_t *err);
 /* Bytes of memory that a side file of these sizes takes at most. */
 uint64_t nlt_head_side_bytes(uint64_t exemplar_bytes, uint64_t metadata_bytes);
 
+/* Canonical key of a series, the same in all arenas of the head; false: there
+ * is no such series.  [any] */
+bool nlt_arena_key(const nlt_arena_t *a, uint32_t series, nlt_hash128_t *key);
+
 /* Has somebody removed the current one? */
 bool nlt_head_side_is_lost(const nlt_head_t *h);
 
