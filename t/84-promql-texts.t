@@ -25,7 +25,8 @@ is(join(' ', $o->write(Nightlight::Test::snappy($pb))), '204 204 204', 'data');
 
 # What is said beside the values: an error with its status, or notes.
 sub said {
-    my ($r) = @_;
+    my ($r, $kind) = @_;
+    return "$r->{status} $r->{body}" if $kind eq 'value';
     return "$r->{status} $1" if $r->{body} =~ /"error":"((?:[^"\\]|\\.)*)"/;
     my @notes;
     for my $kind ('warnings', 'infos') {
@@ -35,7 +36,7 @@ sub said {
     return join ' | ', @notes;
 }
 
-# query [ "==>" what is said here, and not in Prometheus 3.5 ]
+# errors, notes, values at the ends of time: query [ "==>" what is said here, and not in Prometheus 3.5 ]
 my %count;
 my $kind = '';
 open my $table, '<:encoding(UTF-8)', "$FindBin::Bin/promql/texts.txt" or die $!;
@@ -53,7 +54,7 @@ while (my $line = <$table>) {
             ['query_range', start => 1700001200, end => 1700001500, step => 60])
         {
             my ($path, @when) = @$how;
-            my ($x, $y) = map { said($_) } $o->nightlight($path, query => $query, @when),
+            my ($x, $y) = map { said($_, $kind) } $o->nightlight($path, query => $query, @when),
                 $o->prometheus($path, query => $query, @when);
             $count{$kind}++ if $kind eq 'error' ? $x =~ /^4/ : $x =~ /PromQL/;
             if (defined $own) {
