@@ -272,6 +272,14 @@ NLT_CHECKED nlt_rc_t nlt_arena_carry(nlt_arena_t *a, const nlt_arena_t *from,
                                      uint32_t from_series, nlt_hash128_t raw,
                                      uint32_t *series);
 
+/*
+ * The number in a of series `from_series` of the arena before, if it is there
+ * already, under whatever label bytes it came; else 0.  Two cache misses.
+ * [any]
+ */
+uint32_t nlt_arena_find_carried(const nlt_arena_t *a, const nlt_arena_t *from,
+                                uint32_t from_series);
+
 typedef enum {
     NLT_APPEND_PENDING = 0,
     NLT_APPEND_OK,        /* in order */

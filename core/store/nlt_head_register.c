@@ -317,6 +317,13 @@ carry_pair(nlt_arena_t *a, const nlt_arena_t *from, uint32_t old,
     return pair;
 }
 
+static nlt_xhash_key_t
+canonical_key(const nlt_arena_labels_t *l)
+{
+    return (nlt_xhash_key_t){l->key[0] | (uint64_t) l->key[1] << 32,
+                             l->key[2]};
+}
+
 nlt_rc_t
 nlt_arena_carry(nlt_arena_t *a, const nlt_arena_t *from, uint32_t from_series,
                 nlt_hash128_t raw, uint32_t *series)
@@ -334,8 +341,7 @@ nlt_arena_carry(nlt_arena_t *a, const nlt_arena_t *from, uint32_t from_series,
     if (from_l == NULL || from_l->n > LABELS_MAX) {
         return NLT_EDATA;
     }
-    key.lo = from_l->key[0] | (uint64_t) from_l->key[1] << 32;
-    key.hi = from_l->key[2];
+    key = canonical_key(from_l);
     for (uint32_t i = 0; i < from_l->n; i++) {
         __builtin_prefetch(nlt_arena_pair(from, from_l->pair[i]));
     }
@@ -357,6 +363,19 @@ nlt_arena_carry(nlt_arena_t *a, const nlt_arena_t *from, uint32_t from_series,
         *series = publish(a, l, off, root, key);
     }
     return end(a, *series, key, alias, &a->ctl->counters.series_carried);
+}
+
+uint32_t
+nlt_arena_find_carried(const nlt_arena_t *a, const nlt_arena_t *from,
+                       uint32_t from_series)
+{
+    const nlt_arena_series_t *old = nlt_arena_series(from, from_series);
+    const nlt_arena_labels_t *l = old ? nlt_arena_labels_of(from, old) : NULL;
+
+    if (l == NULL) {
+        return 0;
+    }
+    return nlt_xhash_find(a, &a->hdr->by_hash, canonical_key(l));
 }
 
 bool

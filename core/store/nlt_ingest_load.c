@@ -347,7 +347,9 @@ check_miss(nlt_ingest_req_t *r, const nlt_arena_t *a, const nlt_arena_t *prev,
     if (prev != NULL) {
         e->prev = nlt_arena_find(prev, e->key);
         if (e->prev) {
-            return check_in(r, prev, e, e->prev);
+            /* Other label bytes may have brought it into a. */
+            no = nlt_arena_find_carried(a, prev, e->prev);
+            return no ? check_in(r, a, e, no) : check_in(r, prev, e, e->prev);
         }
     }
     rc = nlt_ingest_labels(r, e, &labels);
