@@ -70,7 +70,7 @@ scratch_free(nlt_ingest_t *in, nlt_ingest_scratch_t *s)
     nlt_mem_free(mem, s->decoded, s->decoded_cap);
     free_symbols(in, s);
     nlt_mem_free(mem, s->refs, s->refs_cap * sizeof(*s->refs));
-    nlt_mem_free(mem, s->ref_keys, s->refs_cap * sizeof(*s->ref_keys));
+    nlt_mem_free(mem, s->places, s->refs_cap * sizeof(*s->places));
     nlt_buf_deinit(&s->canonical);
     nlt_mem_free(mem, s, sizeof(*s));
 }

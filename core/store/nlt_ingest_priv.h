@@ -99,9 +99,9 @@ typedef struct nlt_ingest_scratch_s {
     nlt_hash128_t *symbol_keys; /* of their bytes */
     size_t symbols_cap;         /* of both */
     uint32_t *refs;             /* labels_refs of one series */
-    nlt_hash128_t *ref_keys;
-    size_t refs_cap; /* of both */
-    bool any_bad;    /* one of these is set, perhaps by the request before */
+    nlt_hash128_t *places;      /* random pairs, for keys */
+    size_t refs_cap;            /* of both */
+    bool any_bad; /* one of these is set, perhaps by the request before */
     uint64_t bad[NLT_INGEST_BATCH / 64];
     char gather[NLT_SERIES_BYTES_MAX + 4096]; /* labels that are scattered */
 } nlt_ingest_scratch_t;

@@ -2,11 +2,20 @@
  * nlt_ingest_v2.c - remote_write 2.0: symbols and their hashes, series and
  * their keys, labels.
  *
- * The key of a series is a keyed hash of the keyed hashes of its symbols, in
- * the order of its references.  Symbols may be numbered otherwise in the next
- * request: the key stays the same, as it is made of bytes.  Two label sets
- * with one key would need a collision in a hash of 128 bits whose secret
- * nobody outside has, as in 1.0.
+ * The key of a series is made of the keyed 128-bit hashes of its symbols, not
+ * of their numbers, which the next request may change.  With (a, b) the hash
+ * of the symbol that reference i names, and (c, d) a random pair of the store
+ * for place i,
+ *
+ *     key = sum over i of (a + c) * (b + d)   modulo 2^128, then mixed
+ *
+ * This is the NH construction: for two lists of hashes that differ, however
+ * chosen, the sums are equal for one in 2^64 choices of the pairs, which come
+ * from the store's secret; and who sends symbols does not even know their
+ * hashes, so it takes luck of about one in 2^128.  The place matters, so that
+ * {a="b", b="a"} is not {a="a", b="b"}; so does the number of references.
+ * Hashing the list of hashes instead would say the same and costs four times
+ * as much.
  */
 #include "nlt_ingest_priv.h"
 #include "nlt_rw_side.h"
@@ -17,9 +26,12 @@
 /* Scanned fields that cost as much as a sample. */
 #define FIELDS_PER_SAMPLE 8
 
-/* Keys of 2.0 are others than those of 1.0, whatever the bytes. */
+/* Keys of 2.0 are others than those of 1.0, and hashes of places others than
+ * those of symbols, whatever the bytes. */
 #define VERSION_LO UINT64_C(0x9e3779b97f4a7c15)
 #define VERSION_HI UINT64_C(0xc2b2ae3d27d4eb4f)
+#define PLACES_LO  UINT64_C(0x165667b19e3779f9)
+#define PLACES_HI  UINT64_C(0x27d4eb2f165667c5)
 
 /* References that a message shows. */
 #define SHOWN_REFS 32
@@ -62,6 +74,19 @@ more_symbols(nlt_ingest_req_t *r)
     return NLT_OK;
 }
 
+/* Random pairs for the places [0, n) of references. */
+static void
+make_places(const nlt_head_ctl_t *ctl, nlt_hash128_t *places, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t place = i;
+
+        places[i] = nlt_head_key(ctl, 0, &place, sizeof(place));
+        places[i].lo ^= PLACES_LO;
+        places[i].hi ^= PLACES_HI;
+    }
+}
+
 /* Room for the references of one series. */
 static bool
 refs_room(nlt_ingest_req_t *r)
@@ -77,18 +102,19 @@ refs_room(nlt_ingest_req_t *r)
         return false;
     }
     s->refs = p;
-    p = s->ref_keys;
+    p = s->places;
     if (!nlt_ingest_grow(r->in, &p, &s->refs_cap, 0, need,
-                         sizeof(*s->ref_keys))) {
+                         sizeof(*s->places))) {
         nlt_mem_free(r->in->env->mem, s->refs, cap * sizeof(*s->refs));
-        nlt_mem_free(r->in->env->mem, s->ref_keys,
-                     s->refs_cap * sizeof(*s->ref_keys));
+        nlt_mem_free(r->in->env->mem, s->places,
+                     s->refs_cap * sizeof(*s->places));
         s->refs = NULL;
-        s->ref_keys = NULL;
+        s->places = NULL;
         s->refs_cap = 0;
         return false;
     }
-    s->ref_keys = p;
+    s->places = p;
+    make_places(r->in->ctl, s->places, s->refs_cap);
     return true;
 }
 
@@ -138,6 +164,7 @@ key_of(nlt_ingest_req_t *r, const nlt_rw2_series_t *series, nlt_hash128_t *key)
 {
     nlt_ingest_scratch_t *s = r->s;
     uint32_t n = series->n_refs, n_symbols = s->symbols.n;
+    unsigned __int128 sum = 0;
 
     if (nlt_unlikely(n > s->refs_cap || n % 2 != 0
                      || series->help_ref >= n_symbols
@@ -145,17 +172,22 @@ key_of(nlt_ingest_req_t *r, const nlt_rw2_series_t *series, nlt_hash128_t *key)
         return false;
     }
     for (uint32_t i = 0; i < n; i++) {
+        const nlt_hash128_t *symbol, *place = &s->places[i];
         uint32_t ref = s->refs[i];
 
         if (nlt_unlikely(ref >= n_symbols)) {
             return false;
         }
-        s->ref_keys[i] = s->symbol_keys[ref];
+        symbol = &s->symbol_keys[ref];
+        sum += (unsigned __int128) (symbol->lo + place->lo)
+               * (symbol->hi + place->hi);
     }
-    *key = nlt_head_key(r->in->ctl, r->conf.tenant, s->ref_keys,
-                        n * sizeof(*s->ref_keys));
-    key->lo ^= VERSION_LO;
-    key->hi ^= VERSION_HI;
+    key->lo = nlt_mix64((uint64_t) sum ^ VERSION_LO);
+    key->hi = nlt_mix64((uint64_t) (sum >> 64) ^ VERSION_HI ^ n);
+    if (r->conf.tenant) {
+        key->lo ^= nlt_mix64(r->conf.tenant);
+        key->hi ^= nlt_mix64(~(uint64_t) r->conf.tenant);
+    }
     return true;
 }
 

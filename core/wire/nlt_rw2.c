@@ -82,41 +82,69 @@ typedef struct {
 } series_walk_t;
 
 /*
- * Packed references [p, end); false when they are not whole varints.  Bits
- * beyond 32 are dropped, as decoders do.
+ * One reference of any length; false if it is not whole.  Bits beyond 32 are
+ * dropped, as decoders do.
  */
+static bool
+long_ref(const uint8_t **p, const uint8_t *end, uint32_t *v)
+{
+    const uint8_t *q = *p;
+    size_t k = 0;
+
+    while (q + k < end && k < 9 && q[k] >= 0x80) {
+        k++;
+    }
+    if (q + k == end || q[k] >= 0x80) {
+        return false;
+    }
+    *v = (uint32_t) nlt_pb_varint(q, k + 1);
+    *p = q + k + 1;
+    return true;
+}
+
+/* Packed references [p, end) that may not fit. */
+static bool
+many_refs(series_walk_t *w, const uint8_t *p, const uint8_t *end,
+          nlt_rw2_series_t *out)
+{
+    uint32_t v;
+
+    for (; p < end; out->n_refs++) {
+        if (!long_ref(&p, end, &v)) {
+            return false;
+        }
+        if (out->n_refs < w->cap) {
+            w->refs[out->n_refs] = v;
+        }
+    }
+    return true;
+}
+
+/* Packed references [p, end); false when they are not whole varints. */
 static inline bool
 packed_refs(series_walk_t *w, const uint8_t *p, const uint8_t *end,
             nlt_rw2_series_t *out)
 {
-    uint32_t n = out->n_refs;
+    uint32_t n = out->n_refs, *to, v;
 
-    while (p < end) {
-        uint32_t v = p[0];
-
-        if (nlt_likely(v < 0x80)) {
-            p++;
-        } else if (nlt_likely(end - p >= 2 && p[1] < 0x80)) {
-            v = (v & 0x7f) | (uint32_t) p[1] << 7;
-            p += 2;
-        } else {
-            size_t k = 0;
-
-            while (p + k < end && k < 9 && p[k] >= 0x80) {
-                k++;
-            }
-            if (p + k == end || p[k] >= 0x80) {
-                return false;
-            }
-            v = (uint32_t) nlt_pb_varint(p, k + 1);
-            p += k + 1;
-        }
-        if (nlt_likely(n < w->cap)) {
-            w->refs[n] = v;
-        }
-        n++;
+    /* Each takes a byte at least. */
+    if (nlt_unlikely(n > w->cap || (size_t) (end - p) > w->cap - n)) {
+        return many_refs(w, p, end, out);
     }
-    out->n_refs = n;
+    for (to = w->refs + n; p < end; *to++ = v) {
+        v = *p++;
+        if (v >= 0x80) {
+            if (nlt_likely(p < end && *p < 0x80)) {
+                v += ((uint32_t) *p++ << 7) - 0x80;
+            } else {
+                p--;
+                if (!long_ref(&p, end, &v)) {
+                    return false;
+                }
+            }
+        }
+    }
+    out->n_refs = (uint32_t) (to - w->refs);
     return true;
 }
 
