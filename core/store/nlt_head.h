@@ -207,9 +207,8 @@ uint64_t nlt_arena_no(const nlt_arena_t *a);
 
 /*
  * Its header, in the mapping: counters, times, whether it is sealed.  Valid
- * as long as the arena is pinned, or until the owner's next refresh.
+ * as long as the arena is pinned, or until the owner's next refresh.  [any]
  */
-/* What its file begins with: counts, bounds, used bytes.  [any] */
 const nlt_arena_header_t *nlt_arena_header(const nlt_arena_t *a);
 
 /* From this share on the active arena is flushed early. */
@@ -239,8 +238,7 @@ nlt_memory_stage_t nlt_arena_stage(const nlt_arena_t *a);
 nlt_hash128_t nlt_head_key(const nlt_head_ctl_t *ctl, uint32_t tenant,
                            const void *bytes, size_t n);
 
-/* Series number of a raw or canonical key, or 0.  Lock-free, one or two
- * cache misses.  [any] */
+/* Series number of a raw or canonical key, or 0.  Two cache misses.  [any] */
 uint32_t nlt_arena_find(const nlt_arena_t *a, nlt_hash128_t key);
 
 /* Brings the lines that nlt_arena_find / append will touch into the cache. */
@@ -271,12 +269,7 @@ NLT_CHECKED nlt_rc_t nlt_arena_register(nlt_arena_t *a, uint32_t tenant,
 NLT_CHECKED nlt_rc_t nlt_arena_carry(nlt_arena_t *a, const nlt_arena_t *from,
                                      uint32_t from_series, nlt_hash128_t raw,
                                      uint32_t *series);
-
-/*
- * The number in a of series `from_series` of the arena before, if it is there
- * already, under whatever label bytes it came; else 0.  Two cache misses.
- * [any]
- */
+/* Its number in a if it came already, under whatever bytes; else 0.  [any] */
 uint32_t nlt_arena_find_carried(const nlt_arena_t *a, const nlt_arena_t *from,
                                 uint32_t from_series);
 
@@ -308,11 +301,10 @@ size_t nlt_arena_check(const nlt_arena_t *a, const nlt_head_sample_t *s,
  * counts those that have one.  Runs of the same stripe share one lock.
  *   NLT_EEXIST  sealed meanwhile: resolve and append the rest elsewhere
  *   NLT_EFULL   no room
- * Counts
- * samples_appended, _ooo, _duplicate and _conflict, and moves t_newest_ms.
- * About 25 ns a sample when the lines are in the cache, 40 for a hundred
- * thousand series in order of their numbers, 25 more where each sample has
- * another stripe.
+ * Counts samples_appended, _ooo, _duplicate and _conflict, and moves
+ * t_newest_ms.  About 25 ns a sample when the lines are in the cache, 40 for a
+ * hundred thousand series in order of their numbers, 25 more where each sample
+ * has another stripe.
  */
 NLT_CHECKED nlt_rc_t nlt_arena_append(nlt_arena_t *a, nlt_head_sample_t *s,
                                       size_t n, size_t *done);
