@@ -223,7 +223,7 @@ is(get('/narrow/query', query => 'count(wide{i=~"[1-9].."}) + '
     . 'count(wide{i=~"[1-9].."})', time => $now)->{status}, 422,
     'all selectors count together');
 
-$r = get('/small/query_range', query => 'wide', start => $now - 300,
+$r = get('/small/query_range', query => 'wide + wide', start => $now - 300,
     end => $now, step => 1);
 is($r->{status}, 422, 'nightlight_query_memory: 422');
 like($r->{body}, qr/"errorType":"execution".*nightlight_query_memory/,

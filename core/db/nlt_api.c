@@ -538,8 +538,12 @@ nlt_api_over_view(nlt_api_t *a, nlt_api_eval_t eval, void *ctx)
 {
     nlt_pool_mark_t mark;
     nlt_err_t err;
-    nlt_rc_t rc =
-        nlt_view_open(a->store, a->conf.tenant, &a->cancel, &a->view, &err);
+    nlt_rc_t rc = NLT_OK;
+
+    if (!a->view_open) {
+        rc = nlt_view_open(a->store, a->conf.tenant, &a->cancel, &a->view,
+                           &err);
+    }
 
     if (rc != NLT_OK) {
         nlt_api_fail_rc(a, &err);

@@ -7,6 +7,7 @@
  *   nlt_api_form.c   parameters
  *   nlt_api_multipart.c  fields of multipart forms
  *   nlt_api_query.c  query, query_range
+ *   nlt_api_range.c  large answers of query_range
  *   nlt_api_meta.c   series, labels, label/<name>/values
  *   nlt_api_parse.c  format_query, parse_query
  *   nlt_api_rules.c  targets, rules, alerts and other lists that are empty
@@ -124,11 +125,11 @@ nlt_buf_t *nlt_api_begin_text(nlt_api_t *a);
 void nlt_api_end_text(nlt_api_t *a);
 
 /*
- * Opens a->view and has eval() answer from it.  A code other than NLT_OK
- * becomes the answer, with the text of err.  When a block turns out damaged,
- * what eval() made is forgotten (the pool goes back to where it was) and it is
- * called again, to be answered without the block; what is missing then stands
- * in the warnings.  eval() closes its sets.
+ * Opens a->view, unless it is open, and has eval() answer from it.  A code
+ * other than NLT_OK becomes the answer, with the text of err.  When a block
+ * turns out damaged, what eval() made is forgotten (the pool goes back to
+ * where it was) and it is called again, to be answered without the block; what
+ * is missing then stands in the warnings.  eval() closes its sets.
  */
 typedef nlt_rc_t (*nlt_api_eval_t)(nlt_api_t *a, void *ctx, nlt_err_t *err);
 void nlt_api_over_view(nlt_api_t *a, nlt_api_eval_t eval, void *ctx);
@@ -182,6 +183,10 @@ bool nlt_api_check_matches(nlt_api_t *a);
  * is.  In the pool, or s.
  */
 nlt_str_t nlt_api_unescape_name(nlt_pool_t *pool, nlt_str_t s);
+
+/* Says behind the text of a limit which directive or parameter it was. */
+nlt_rc_t nlt_api_name_limit(const nlt_api_t *a, const nlt_pql_query_t *q,
+                            nlt_rc_t rc, nlt_err_t *err);
 
 /* Handlers: each computes the whole answer of its route, see above. */
 void nlt_api_run_query(nlt_api_t *a);

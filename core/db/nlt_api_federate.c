@@ -391,8 +391,11 @@ federate_end(nlt_api_t *a)
     nlt_pool_deinit(&f->pool);
 }
 
-static const nlt_api_flow_ops_t federate_ops = {federate_begin, federate_make,
-                                                federate_end};
+static const nlt_api_flow_ops_t federate_ops = {
+    .begin = federate_begin,
+    .make = federate_make,
+    .end = federate_end,
+};
 
 /* ---- the request ---- */
 

@@ -15,6 +15,8 @@ open_view(nlt_api_t *a, nlt_err_t *err)
         rc =
             nlt_view_open(a->store, a->conf.tenant, &a->cancel, &a->view, err);
         a->view_open = rc == NLT_OK;
+    }
+    if (a->flow.view_ns == 0) {
         a->flow.view_ns = nlt_mono_ns(a->env);
     }
     return rc;
@@ -29,8 +31,12 @@ is_whole(nlt_api_t *a, nlt_rc_t rc, nlt_err_t *err)
 {
     nlt_str_t *text;
     size_t n;
-    nlt_rc_t missing = nlt_view_warnings(&a->view, &a->pool, &text, &n, err);
+    nlt_rc_t missing;
 
+    if (a->flow.ops->missing_is_told) {
+        return rc;
+    }
+    missing = nlt_view_warnings(&a->view, &a->pool, &text, &n, err);
     if (missing != NLT_OK) {
         return missing;
     }
@@ -102,6 +108,7 @@ close_view(nlt_api_t *a)
 {
     if (a->view_open) {
         nlt_view_close(&a->view);
+        a->flow.view_ns = 0;
         a->view_open = false;
     }
 }
@@ -211,4 +218,40 @@ nlt_api_flow_end(nlt_api_t *a)
     f->ops->end(a);
     f->ops = NULL;
     nlt_buf_deinit(&f->buf);
+}
+
+nlt_rc_t
+nlt_api_flow_note(nlt_api_t *a, nlt_annot_t **list, const nlt_annot_t *more)
+{
+    for (; more != NULL; more = more->next) {
+        nlt_annot_t **end = list;
+
+        while (*end != NULL && !nlt_str_eq((*end)->text, more->text)) {
+            end = &(*end)->next;
+        }
+        if (*end != NULL) {
+            continue;
+        }
+        *end = nlt_pool_zalloc(&a->pool, sizeof(**end));
+        if (*end == NULL) {
+            return NLT_ENOMEM;
+        }
+        (*end)->text = nlt_pool_str(&a->pool, more->text);
+    }
+    return NLT_OK;
+}
+
+nlt_rc_t
+nlt_api_flow_missing(nlt_api_t *a, nlt_err_t *err)
+{
+    nlt_str_t *text;
+    size_t n;
+    nlt_rc_t rc = nlt_view_warnings(&a->view, &a->pool, &text, &n, err);
+
+    for (size_t i = 0; rc == NLT_OK && i < n; i++) {
+        nlt_annot_t one = {.text = text[i]};
+
+        rc = nlt_api_flow_note(a, &a->annots.warnings, &one);
+    }
+    return rc;
 }

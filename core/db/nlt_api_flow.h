@@ -24,6 +24,7 @@
 
 #include "nlt_walk.h"
 #include "nightlight.h"
+#include "nlt_value.h"
 
 /* A part has at least this many bytes, unless it is the last. */
 #define NLT_API_FLOW_BYTES (256u << 10)
@@ -46,6 +47,11 @@ typedef struct {
     nlt_rc_t (*make)(nlt_api_t *a, nlt_err_t *err);
     /* Gives back what ctx holds outside of the pool; once. */
     void (*end)(nlt_api_t *a);
+    /*
+     * The answer itself tells what it misses, when a damaged block is left
+     * out.  Otherwise it is refused.
+     */
+    bool missing_is_told;
 } nlt_api_flow_ops_t;
 
 typedef struct {
@@ -71,5 +77,18 @@ nlt_rc_t nlt_api_flow_take(nlt_api_t *a, char *out, size_t cap, size_t *len);
 
 /* Gives back what the flow holds, the view too.  No flow: nothing. */
 void nlt_api_flow_end(nlt_api_t *a);
+
+/*
+ * Adds those texts to a list of a->annots that are not in it yet; copies them
+ * into the job's pool.  NLT_ENOMEM.
+ */
+NLT_CHECKED nlt_rc_t nlt_api_flow_note(nlt_api_t *a, nlt_annot_t **list,
+                                       const nlt_annot_t *more);
+
+/*
+ * For the end of an answer that tells itself what it misses: adds that to the
+ * warnings of a->annots.  NLT_ENOMEM.
+ */
+NLT_CHECKED nlt_rc_t nlt_api_flow_missing(nlt_api_t *a, nlt_err_t *err);
 
 #endif

@@ -158,13 +158,6 @@ truncate(nlt_api_t *a, size_t limit, size_t *n)
 }
 
 static int
-compare_labels(const void *a, const void *b)
-{
-    return nlt_labels_cmp(*(const nlt_labels_t *) a,
-                          *(const nlt_labels_t *) b);
-}
-
-static int
 compare_strings(const void *a, const void *b)
 {
     return nlt_str_cmp(*(const nlt_str_t *) a, *(const nlt_str_t *) b);
@@ -183,20 +176,6 @@ sort(void *v, size_t n, size_t size,
             return;
         }
     }
-}
-
-static size_t
-unique_labels(nlt_labels_t *v, size_t n)
-{
-    size_t out = 0;
-
-    sort(v, n, sizeof(*v), compare_labels);
-    for (size_t i = 0; i < n; i++) {
-        if (out == 0 || !nlt_labels_eq(v[out - 1], v[i])) {
-            v[out++] = v[i];
-        }
-    }
-    return out;
 }
 
 static size_t
@@ -239,37 +218,6 @@ in_range(const nlt_api_t *a, const nlt_series_set_t *set, size_t i,
     return rc;
 }
 
-/* Adds the label sets of one set; out has room for them. */
-static nlt_rc_t
-add_set(nlt_api_t *a, const nlt_series_set_t *set, const nlt_select_t *sel,
-        nlt_labels_t *out, size_t *n, nlt_err_t *err)
-{
-    nlt_samples_t room = {.pool = &a->pool};
-
-    for (size_t i = 0; i < set->n; i++) {
-        nlt_labels_t labels;
-        bool yes;
-        nlt_rc_t rc = in_range(a, set, i, sel, &room, &yes, err);
-
-        if (rc != NLT_OK) {
-            return rc;
-        }
-        if (!yes) {
-            continue;
-        }
-        rc = set->source->ops->labels(set, i, &a->pool, &labels);
-        if (rc == NLT_OK && !nlt_labels_copy(&a->pool, labels, &out[*n])) {
-            rc = NLT_ENOMEM;
-        }
-        if (rc != NLT_OK) {
-            return nlt_err_set(err, rc, "labels of a series: %s",
-                               nlt_rc_text(rc));
-        }
-        ++*n;
-    }
-    return NLT_OK;
-}
-
 /*
  * Makes room in an array of the pool for n elements, twice the room it had:
  * there may be thousands of selectors.
@@ -287,83 +235,117 @@ make_room(nlt_api_t *a, void *v, size_t *cap, size_t n, size_t size)
     return v;
 }
 
-/*
- * Label sets of all selectors.  Strings are borrowed from the set, which the
- * view keeps until the job ends: sets are closed by then, so they are copied.
- */
-static nlt_rc_t
-collect_series(nlt_api_t *a, const selects_t *sels, nlt_labels_t **out,
-               size_t *n, nlt_err_t *err)
-{
-    size_t cap = 0;
-
-    *out = NULL;
-    *n = 0;
-    for (size_t i = 0; i < sels->n; i++) {
-        const nlt_source_t *src = &a->view.source;
-        nlt_series_set_t *set;
-        nlt_rc_t rc = src->ops->select(src, &a->pool, &sels->v[i], &set, err);
-
-        if (rc != NLT_OK) {
-            return rc;
-        }
-        *out = make_room(a, *out, &cap, *n + set->n, sizeof(**out));
-        rc = *out == NULL
-                 ? nlt_err_set(err, NLT_ENOMEM, "series: out of memory")
-                 : add_set(a, set, &sels->v[i], *out, n, err);
-        src->ops->close(set);
-        if (rc != NLT_OK) {
-            return rc;
-        }
-    }
-    return NLT_OK;
-}
-
 /* What a job asks for. */
 typedef struct {
     selects_t sels;
     size_t limit;
     nlt_str_t name; /* its values; data NULL: names of labels */
+    size_t n_given; /* of series: label sets so far */
+    nlt_samples_t room;
 } ask_t;
 
-static nlt_rc_t
-series_eval(nlt_api_t *a, void *ctx, nlt_err_t *err)
+static void
+series_begin(nlt_api_t *a)
 {
-    const ask_t *ask = ctx;
-    nlt_labels_t *sets;
-    size_t n;
-    nlt_rc_t rc = collect_series(a, &ask->sels, &sets, &n, err);
+    ask_t *ask = a->flow.ctx;
 
-    if (rc != NLT_OK) {
+    nlt_walk_deinit(&a->flow.walk);
+    nlt_walk_init(&a->flow.walk, a->env->mem, a->conf.memory_max, ask->sels.v,
+                  ask->sels.n, 0, nlt_labels_cmp);
+    a->annots = (nlt_annots_t){.warnings = NULL};
+    ask->n_given = 0;
+}
+
+static void
+series_end(nlt_api_t *a)
+{
+    ask_t *ask = a->flow.ctx;
+
+    release(&ask->sels);
+    ask->sels.n = 0;
+}
+
+/* The next label set; NLT_EOF also at the limit, then with a warning. */
+static nlt_rc_t
+add_labels(nlt_api_t *a, ask_t *ask, nlt_err_t *err)
+{
+    nlt_buf_t *b = &a->flow.buf;
+    nlt_walk_item_t item;
+    bool yes = false;
+    nlt_rc_t rc = nlt_walk_next(&a->flow.walk, &a->view.source, &item, err);
+
+    if (rc == NLT_OK) {
+        rc = in_range(a, item.set, item.idx, item.sel, &ask->room, &yes, err);
+    }
+    if (rc != NLT_OK || !yes) {
         return rc;
     }
-    n = unique_labels(sets, n);
-    if (!truncate(a, ask->limit, &n)) {
-        return NLT_ENOMEM;
+    if (ask->limit > 0 && ask->n_given == ask->limit) {
+        size_t n = ask->n_given + 1;
+
+        return truncate(a, ask->limit, &n)
+                   ? NLT_EOF
+                   : nlt_err_set(err, NLT_ENOMEM, "out of memory");
     }
-    a->json.kind = NLT_JSON_LABELS;
-    a->json.sets = sets;
-    a->json.n = n;
-    a->json.annots = &a->annots;
-    nlt_api_json(a);
+    if (ask->n_given++ > 0) {
+        nlt_buf_add_byte(b, ',');
+    }
+    nlt_json_labels(b, item.labels);
     return NLT_OK;
 }
+
+static nlt_rc_t
+series_make(nlt_api_t *a, nlt_err_t *err)
+{
+    ask_t *ask = a->flow.ctx;
+    nlt_buf_t *b = &a->flow.buf;
+    nlt_rc_t rc = NLT_OK;
+
+    if (ask->n_given == 0) {
+        nlt_buf_add_c(b, "{\"status\":\"success\",\"data\":[");
+    }
+    while (rc == NLT_OK && b->len < NLT_API_FLOW_BYTES) {
+        rc = add_labels(a, ask, err);
+    }
+    if (rc == NLT_EOF) {
+        nlt_rc_t end = nlt_api_flow_missing(a, err);
+
+        nlt_buf_add_byte(b, ']');
+        nlt_json_annots(b, &a->annots);
+        nlt_buf_add_byte(b, '}');
+        rc = end == NLT_OK ? NLT_EOF : end;
+    }
+    return rc;
+}
+
+static const nlt_api_flow_ops_t series_ops = {
+    .begin = series_begin,
+    .make = series_make,
+    .end = series_end,
+    .missing_is_told = true,
+};
 
 void
 nlt_api_run_series(nlt_api_t *a)
 {
-    ask_t ask;
+    ask_t *ask = nlt_pool_zalloc(&a->pool, sizeof(*ask));
 
+    if (ask == NULL) {
+        nlt_api_fail(a, "execution", 422, "out of memory");
+        return;
+    }
     if (nlt_api_param(a, "match[]").data == NULL) {
         nlt_api_fail(a, "bad_data", 400, "no match[] parameter provided");
         return;
     }
-    if (!nlt_api_param_limit(a, &ask.limit)
-        || !parse_selects(a, &ask.sels, true)) {
+    if (!nlt_api_param_limit(a, &ask->limit)
+        || !parse_selects(a, &ask->sels, true)) {
         return;
     }
-    nlt_api_over_view(a, series_eval, &ask);
-    release(&ask.sels);
+    ask->room.pool = &a->pool;
+    a->answer.status = 200;
+    a->answer.content_type = NLT_STR("application/json");
+    nlt_api_flow_run(a, &series_ops, ask);
 }
 
 /* Names or values of a label, over all selectors. */

@@ -4,7 +4,7 @@
  * The order of the checks is part of the contract: of several mistakes in
  * one request Prometheus reports a certain one.
  */
-#include "nlt_api.h"
+#include "nlt_api_range.h"
 #include "nlt_num.h"
 
 /* What follows when a duration is one, but too long. */
@@ -118,10 +118,9 @@ stats_text(nlt_api_t *a, const nlt_pql_stats_t *st, int64_t run_ns)
     return out;
 }
 
-/* Says behind the text of a limit which directive or parameter it was. */
-static nlt_rc_t
-name_limit(const nlt_api_t *a, const nlt_pql_query_t *q, nlt_rc_t rc,
-           nlt_err_t *err)
+nlt_rc_t
+nlt_api_name_limit(const nlt_api_t *a, const nlt_pql_query_t *q, nlt_rc_t rc,
+                   nlt_err_t *err)
 {
     static const char series[] = "query selects too many series";
     static const char samples[] = "query processing would load too many";
@@ -214,7 +213,7 @@ run_eval(nlt_api_t *a, void *ctx, nlt_err_t *err)
         return NLT_OK;
     }
     if (rc != NLT_OK) {
-        return name_limit(a, r->q, rc, err);
+        return nlt_api_name_limit(a, r->q, rc, err);
     }
     if (r->limit > 0 && value->n_series > r->limit
         && value->type != NLT_VALUE_SCALAR) {
@@ -246,6 +245,10 @@ run(nlt_api_t *a, nlt_pql_query_t *q, size_t limit)
     q->features = a->conf.features;
     q->cancel = &a->cancel;
     q->env = a->env;
+    if (!q->instant && limit == 0 && nlt_api_param(a, "stats").len == 0
+        && nlt_api_range_in_parts(a, q)) {
+        return;
+    }
     nlt_api_over_view(a, run_eval, &r);
 }
 

@@ -271,8 +271,11 @@ stream_make(nlt_api_t *a, nlt_err_t *err)
     return rc;
 }
 
-static const nlt_api_flow_ops_t stream_ops = {stream_begin, stream_make,
-                                              stream_end};
+static const nlt_api_flow_ops_t stream_ops = {
+    .begin = stream_begin,
+    .make = stream_make,
+    .end = stream_end,
+};
 
 void
 nlt_api_read_stream(nlt_api_t *a, nlt_api_read_t *r)

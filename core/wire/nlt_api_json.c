@@ -174,8 +174,8 @@ scalar_time(nlt_buf_t *b, int64_t t_ms)
     }
 }
 
-static void
-point(nlt_buf_t *b, int64_t t_ms, double v)
+void
+nlt_json_point(nlt_buf_t *b, int64_t t_ms, double v)
 {
     char text[NLT_NUM_TEXT_MAX];
     size_t n = nlt_num_sample(text, v);
@@ -231,6 +231,13 @@ annotations(nlt_buf_t *b, const char *key, const nlt_annot_t *list)
     nlt_buf_add_byte(b, ']');
 }
 
+void
+nlt_json_annots(nlt_buf_t *b, const nlt_annots_t *annots)
+{
+    annotations(b, "warnings", annots->warnings);
+    annotations(b, "infos", annots->infos);
+}
+
 static void
 emit_begin(nlt_json_stream_t *s)
 {
@@ -261,8 +268,7 @@ emit_end(nlt_json_stream_t *s)
         nlt_buf_add_byte(b, '}');
     }
     if (s->annots != NULL) {
-        annotations(b, "warnings", s->annots->warnings);
-        annotations(b, "infos", s->annots->infos);
+        nlt_json_annots(b, s->annots);
     }
     nlt_buf_add_byte(b, '}');
 }
@@ -310,7 +316,8 @@ emit_points(nlt_json_stream_t *s, const nlt_value_series_t *series)
             nlt_buf_add_byte(b, ',');
         }
         s->any = true;
-        point(b, point_time(s->value, series, s->point), series->v[s->point]);
+        nlt_json_point(b, point_time(s->value, series, s->point),
+                       series->v[s->point]);
     }
     if (s->point == series->n) {
         nlt_buf_add_c(b, vector ? "}" : "]}");

@@ -79,6 +79,12 @@ void nlt_json_labels(nlt_buf_t *b, nlt_labels_t labels);
 /* Appends seconds with exactly three decimals unless they are zero. */
 void nlt_json_time(nlt_buf_t *b, int64_t t_ms);
 
+/* Appends a point of a vector or matrix: [t,"v"]. */
+void nlt_json_point(nlt_buf_t *b, int64_t t_ms, double v);
+
+/* Appends ,"warnings":[...],"infos":[...] as far as there are any. */
+void nlt_json_annots(nlt_buf_t *b, const nlt_annots_t *annots);
+
 /* Appends an error answer:
  * {"status":"error","errorType":"bad_data","error":"..."}. */
 void nlt_json_error(nlt_buf_t *b, const char *type, nlt_str_t text);
