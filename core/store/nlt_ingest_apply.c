@@ -12,6 +12,7 @@ drop_for_room(nlt_ingest_req_t *r, nlt_ingest_series_t *e)
     nlt_ingest_count(&r->in->ctl->counters.samples_no_room, e->n);
     r->no_room = true;
     e->n = 0;
+    e->side = 0;
 }
 
 /* NLT_OK also when the series was dropped; NLT_AGAIN: waits for room. */
@@ -41,6 +42,7 @@ register_one(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev,
         rc = nlt_ingest_labels(r, e, &labels);
         if (rc == NLT_EINVAL) {
             e->n = 0;
+            e->side = 0;
             r->at.found.n_skipped++;
             return NLT_OK;
         }
@@ -68,6 +70,42 @@ register_one(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev,
     return rc;
 }
 
+/*
+ * The series that exemplars without samples are of; nothing is made for them
+ * but the place in a of one that was in the arena before.  A 1.0 sender cannot
+ * be told that it is not known.
+ */
+static nlt_rc_t
+find_one(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev,
+         nlt_ingest_series_t *e)
+{
+    uint32_t no;
+    nlt_rc_t rc;
+
+    e->no = nlt_arena_find(a, e->key);
+    if (e->no == 0 && prev != NULL) {
+        no = e->prev ? e->prev : nlt_arena_find(prev, e->key);
+        r->budget -= NLT_INGEST_PARSE_COST / 2;
+        if (no) {
+            rc = nlt_arena_carry(a, prev, no, e->key, &e->no);
+            if (rc == NLT_EEXIST) {
+                return rc;
+            }
+            e->no = rc == NLT_OK ? e->no : 0;
+        }
+    }
+    if (e->no != 0) {
+        return NLT_OK;
+    }
+    nlt_ingest_count(&r->in->ctl->counters.exemplars_refused, 1);
+    e->side = 0;
+    return r->conf.version != 2
+               ? NLT_OK
+               : nlt_ingest_fault(r, NLT_EINVAL, e,
+                                  "TimeSeries must contain at least one "
+                                  "sample or histogram");
+}
+
 nlt_rc_t
 nlt_ingest_register(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev)
 {
@@ -77,14 +115,15 @@ nlt_ingest_register(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev)
     for (; r->registered < s->n_series; r->registered++) {
         nlt_ingest_series_t *e = &s->series[r->registered];
 
-        if (nlt_likely(e->no != 0) || e->n == 0
-            || (size_t) e->first + e->n <= r->done) {
+        if (nlt_likely(e->no != 0)
+            || (e->n == 0 ? !nlt_ingest_only_exemplars(e)
+                          : (size_t) e->first + e->n <= r->done)) {
             continue;
         }
         if (r->budget <= 0) {
             return NLT_AGAIN;
         }
-        rc = register_one(r, a, prev, e);
+        rc = e->n ? register_one(r, a, prev, e) : find_one(r, a, prev, e);
         if (rc != NLT_OK) {
             return rc;
         }

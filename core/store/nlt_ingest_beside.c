@@ -158,12 +158,15 @@ take_of_request(beside_t *b)
 
 /* ---- a batch ---- */
 
-/* Does the last sample of e lie in [from, to) of the batch? */
+/* Does the last sample of e, or its place, lie in [from, to) of the batch? */
 static bool
 ends_in(const nlt_ingest_series_t *e, size_t from, size_t to)
 {
     size_t end = (size_t) e->first + e->n;
 
+    if (nlt_ingest_only_exemplars(e)) {
+        return e->no != 0 && e->first >= from && e->first < to;
+    }
     return e->n > 0 && e->no != 0 && end > from && end <= to;
 }
 

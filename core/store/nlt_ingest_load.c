@@ -31,7 +31,8 @@ next1(nlt_ingest_req_t *r, nlt_err_t *err)
             return rc;
         }
         c->found.n_histograms += s->n_histograms;
-    } while (s->n_samples == 0 && (s->n_histograms == 0 || r->applying));
+    } while (s->n_samples == 0 && s->n_exemplars == 0
+             && (s->n_histograms == 0 || r->applying));
 
     c->key = nlt_head_key(r->in->ctl, r->conf.tenant, s->labels.data,
                           s->labels.len);
@@ -365,6 +366,8 @@ check_miss(nlt_ingest_req_t *r, const nlt_arena_t *a, const nlt_arena_t *prev,
                        r->s->canonical.len);
     no = nlt_arena_find(a, key);
     if (no) {
+        /* What has no samples gets no alias, and is not looked up again. */
+        e->no = e->n == 0 ? no : 0;
         return check_in(r, a, e, no);
     }
     e->prev = prev ? nlt_arena_find(prev, key) : 0;
@@ -451,7 +454,8 @@ check_series(nlt_ingest_req_t *r, const nlt_arena_t *a,
     }
     rc = check_times(r, e);
     if (nlt_likely((e->side & NLT_INGEST_HISTOGRAMS) == 0)) {
-        if (nlt_likely(e->n != 0) || rc != NLT_OK) {
+        if (nlt_likely(e->n != 0) || rc != NLT_OK
+            || (e->side & NLT_INGEST_EXEMPLARS)) {
             return rc;
         }
         return nlt_ingest_fault(r, NLT_EINVAL, e,

@@ -12,7 +12,7 @@
  * acknowledged, even if its own writes were to an older one: it sends again,
  * and finds its samples there.
  */
-#include "nlt_ingest_priv.h"
+#include "nlt_ingest_side.h"
 
 /* ---- which are open ---- */
 
@@ -120,10 +120,9 @@ nlt_ingest_log_open(nlt_ingest_t *in, const nlt_arena_t *a, nlt_err_t *err)
 
 /* ---- logging ---- */
 
-/* Adds the record of a series, made from what the arena knows of it. */
-static nlt_rc_t
-log_series(nlt_ingest_t *in, const nlt_arena_t *a, uint32_t series,
-           nlt_pool_t *pool, nlt_buf_t *canonical, nlt_err_t *err)
+nlt_rc_t
+nlt_ingest_log_series(nlt_ingest_t *in, const nlt_arena_t *a, uint32_t series,
+                      nlt_pool_t *pool, nlt_buf_t *canonical, nlt_err_t *err)
 {
     nlt_pool_mark_t mark;
     nlt_labels_t labels;
@@ -170,7 +169,7 @@ log_new_series(nlt_ingest_t *in, const nlt_arena_t *a,
         }
         before = s[i].series;
         if (nlt_unlikely(!nlt_arena_series_logged(a, before))) {
-            rc = log_series(in, a, before, &pool, &canonical, err);
+            rc = nlt_ingest_log_series(in, a, before, &pool, &canonical, err);
             ++*n_series;
         }
     }

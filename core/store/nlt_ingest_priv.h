@@ -74,7 +74,7 @@ typedef struct {
     const char *body;  /* the TimeSeries message */
     uint32_t body_len;
     uint32_t first; /* sample of the batch */
-    uint32_t n;     /* samples; 0: the series was dropped */
+    uint32_t n;     /* samples; 0: it was dropped, or had none */
     uint32_t no;    /* number in the arena; 0: not known there */
     uint32_t prev;  /* number in the arena before, if not known here */
     uint32_t side;  /* see above; in the first entry of a series only */
@@ -211,6 +211,17 @@ struct nlt_ingest_req_s {
     nlt_ingest_result_t res;
 };
 
+/* Exemplars alone?  Prometheus sends them so, without a sample. */
+static inline bool
+nlt_ingest_only_exemplars(const nlt_ingest_series_t *e)
+{
+    return e->n == 0
+           && (e->side
+               & (NLT_INGEST_EXEMPLARS | NLT_INGEST_BAD_REFS
+                  | NLT_INGEST_HAS_BAD))
+                  == NLT_INGEST_EXEMPLARS;
+}
+
 /* ---- nlt_ingest.c ---- */
 
 /*
@@ -320,7 +331,8 @@ NLT_CHECKED nlt_rc_t nlt_ingest_labels(nlt_ingest_req_t *r,
 /* ---- nlt_ingest_apply.c ---- */
 
 /*
- * Gives every series of the batch a number in a.  NLT_OK; NLT_AGAIN;
+ * Gives every series of the batch a number in a; of those that have exemplars
+ * alone only the known ones.  NLT_OK; NLT_AGAIN;
  * NLT_EEXIST: a is sealed; NLT_ECANCELED: refused.
  */
 NLT_CHECKED nlt_rc_t nlt_ingest_register(nlt_ingest_req_t *r, nlt_arena_t *a,
@@ -336,10 +348,10 @@ NLT_CHECKED nlt_rc_t nlt_ingest_append(nlt_ingest_req_t *r, nlt_arena_t *a);
 /* ---- nlt_ingest_beside.c ---- */
 
 /*
- * Exemplars and metadata of series of the batch whose last sample lies in
- * [r->done, to) and is in a; with to SIZE_MAX at the end of a 1.0 request also
- * the metadata of that.  *wrote: something was logged, its number is in
- * in->n_writes.  NLT_OK; NLT_ECANCELED: refused.
+ * Exemplars and metadata of series of the batch whose last sample, or place
+ * if they have none, lies in [r->done, to) and is in a; with to SIZE_MAX at
+ * the end of a 1.0 request also the metadata of that.  *wrote: something was
+ * logged, its number is in in->n_writes.  NLT_OK; NLT_ECANCELED: refused.
  */
 NLT_CHECKED nlt_rc_t nlt_ingest_beside(nlt_ingest_req_t *r, nlt_arena_t *a,
                                        size_t to, bool *wrote);

@@ -199,6 +199,14 @@ log_pending(nlt_ingest_t *in, nlt_ingest_side_t *side, nlt_err_t *err)
         if (rec.kind == NLT_WAL_EXEMPLARS) {
             nlt_wal_exemplar_t x = as_exemplar(&rec, text);
 
+            /* Its samples may all be in the arena before. */
+            if (nlt_unlikely(!nlt_arena_series_logged(side->a, x.series))) {
+                rc = nlt_ingest_log_series(in, side->a, x.series, &side->pool,
+                                           &side->work, err);
+                if (rc != NLT_OK) {
+                    return rc;
+                }
+            }
             nlt_wal_add_exemplar(wal, &x);
         } else {
             nlt_wal_metadata_t m = {side->tenant, (uint8_t) rec.type,
@@ -219,6 +227,13 @@ log_pending(nlt_ingest_t *in, nlt_ingest_side_t *side, nlt_err_t *err)
     }
     in->n_writes++;
     nlt_ingest_count(&c->wal_records, n);
+    for (size_t at = 0; at < side->pending.len;) {
+        record_t rec = next_record(side, &at, text);
+
+        if (rec.kind == NLT_WAL_EXEMPLARS) {
+            nlt_arena_series_set_logged(side->a, rec.series);
+        }
+    }
     side->wrote = true;
     return NLT_OK;
 }

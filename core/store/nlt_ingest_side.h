@@ -56,6 +56,17 @@ bool nlt_ingest_side_said(nlt_ingest_t *in, uint32_t series, uint32_t hash);
 NLT_CHECKED nlt_rc_t nlt_ingest_side_end(nlt_ingest_t *in, bool *wrote,
                                          nlt_err_t *err);
 
+/*
+ * (nlt_ingest_log.c)  Adds the record of a series of arena a, made from what
+ * that knows of it, to the write that has begun.  pool and canonical are for
+ * its use.
+ */
+NLT_CHECKED nlt_rc_t nlt_ingest_log_series(nlt_ingest_t *in,
+                                           const nlt_arena_t *a,
+                                           uint32_t series, nlt_pool_t *pool,
+                                           nlt_buf_t *canonical,
+                                           nlt_err_t *err);
+
 /* Frees what was kept; NULL is allowed. */
 void nlt_ingest_side_free(nlt_ingest_t *in);
 

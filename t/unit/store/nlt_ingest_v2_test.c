@@ -245,10 +245,10 @@ bad_labels_and_references_are_told(void)
          "(value) outside of symbols table (size 19)\n"
          "parsing metadata for series [1 12]: metadata help_ref 96 outside of "
          "symbols table (size 19)\n"
-         "TimeSeries must contain at least one sample or histogram for series "
-         "{__name__=\"empty\"}\n"
          "invalid metric name or labels, got {__name__=\"utf8\", "
-         "x=\"\\xff\"}");
+         "x=\"\\xff\"}\n"
+         "TimeSeries must contain at least one sample or histogram for series "
+         "{__name__=\"empty\"}");
     NLT_CHECK_INT(t.res.skipped_series, 7);
     NLT_CHECK_INT(count_rows(&t), 2);
     NLT_CHECK_INT(nlt_arena_header(nlt_head_active(t.head))->n_series, 2);
