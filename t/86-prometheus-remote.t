@@ -238,11 +238,45 @@ for my $s (@senders) {
     cmp_ok($n, '>', 50, "$n answers are the same as those of $s->{what}");
 }
 
+# ---- exemplars: those that the sender has; and metadata ----
+
+sub exemplars {
+    my ($port, $sender) = @_;
+    my $r = ask($t, $port, 'query_exemplars', start => $begin - 60,
+        end => $end + 60, query => 'done_seconds_total'
+            . ($sender ? "{sender=\"$sender\"}" : ''));
+    delete $_->{seriesLabels}{sender} for @{$r->{data} || []};
+    return $r;
+}
+
+for my $s (@senders) {
+    my ($theirs, $ours) = (exemplars($s->{name}), exemplars('http', $s->{name}));
+    cmp_ok(scalar @{$theirs->{data}[0]{exemplars}}, '>', 20,
+        "exemplars of $s->{what}");
+    is_deeply($ours->{data}, $theirs->{data}, 'all are here');
+}
+
+my %metadata = (
+    seq => ['gauge', 'Number of this scrape.', ''],
+    wave => ['gauge', 'Goes up and down.', ''],
+    done_seconds => ['counter', 'Time "spent".', 'seconds'],
+);
+# 2.0 says it of series, not of families
+$metadata{done_seconds_total} = $metadata{done_seconds} if @senders > 1;
+for my $name (sort keys %metadata) {
+    my %want;
+    @want{qw(type help unit)} = @{$metadata{$name}};
+    is_deeply($t->api('metadata', metric => $name)->{data},
+        { $name => [\%want] }, "metadata of $name");
+}
+
 # ---- what the senders themselves say of it ----
 
 for my $s (@senders) {
     my $metrics = $t->http('GET', '/metrics', port => $s->{name})->{body};
-    for my $what (qw(samples_failed samples_dropped metadata_failed)) {
+    for my $what (qw(samples_failed samples_dropped exemplars_failed
+        exemplars_dropped metadata_failed))
+    {
         my @n = $metrics =~
             /^prometheus_remote_storage_${what}_total\{.*\} (\S+)$/mg;
         is(eval { join '+', grep { $_ } @n }, '', "$s->{what}: no $what");

@@ -59,12 +59,22 @@ push @all, [{ __name__ => 'http.requests', job => 'web',
     'http.status' => "caf\x{e9}" }, sub { $_[0] }],
     [{ __name__ => 'up', %labels }, sub { 1 }];
 my $pb = join '', map { pb(@$_, 0 .. $n) } @all;
+# an exemplar, as Prometheus sends it, and metadata
+$pb .= Nightlight::Test::field(1,
+    Nightlight::Test::labels_pb($all[0][0]) . Nightlight::Test::field(3,
+        Nightlight::Test::labels_pb({ trace_id => 'abc' }) . "\x11"
+        . pack('d<', 0.25) . "\x18"
+        . Nightlight::Test::varint(($to - 60) * 1000 + 5)));
+$pb .= Nightlight::Test::field(3, "\x08\x01"
+    . Nightlight::Test::field(2, 'http_requests_total')
+    . Nightlight::Test::field(4, 'Requests so far.'));
 is($t->write_pb($pb)->{status}, 204, 'samples');
 
 my @server = 'http';
 if (my $binary = $ENV{TEST_PROMETHEUS35}) {
     my $pid = prometheus($t, $binary, 'prom', "global: {scrape_interval: 1h}\n",
-        '--web.enable-remote-write-receiver');
+        '--web.enable-remote-write-receiver',
+        '--enable-feature=exemplar-storage');
     if ($pid && $t->write_pb($pb, port => 'prom')->{status} == 204) {
         push @server, 'prom';
         diag('answers are checked against Prometheus ' . version($binary));
@@ -142,8 +152,9 @@ script('what kind of Prometheus it is', 'GET', 'status/buildinfo', {}, sub {
 my %when = (start => $from, end => $to);
 my %limit = (limit => 40000);
 
-script('metadata', 'GET', 'metadata', { %limit }, sub {
-    is(ref $_[0], 'HASH', 'of each metric') });
+# Prometheus shows that of its own targets only
+script('metadata', 'GET', 'metadata', { %limit }, { http_requests_total =>
+    [{ type => 'counter', help => 'Requests so far.', unit => '' }] }, 'http');
 script('rules', 'GET', 'rules', {}, { groups => [] });
 script('alerts', 'GET', 'alerts', {}, { alerts => [] });
 script('metrics', 'GET', 'label/__name__/values', { %when, %limit },
@@ -211,7 +222,10 @@ for my $port (@server) {
 script('exemplar probe', 'GET', 'query_exemplars', { query => 'test',
     start => int(time() - 1800) * 1000, end => int(time()) * 1000 }, []);
 script('exemplars of a panel', 'POST', 'query_exemplars', {
-    query => 'http_requests_total', %when }, []);
+    query => 'sum by (code) (rate(http_requests_total[1m]))', %when },
+    [{ seriesLabels => $all[0][0], exemplars => [{
+        labels => { trace_id => 'abc' }, value => '0.25',
+        timestamp => $to - 60 + 0.005 }] }]);
 
 # ---- panels ----
 
