@@ -30,13 +30,13 @@ void nlt_buf_deinit(nlt_buf_t *b);
 /* Forgets content and error, keeps the memory. */
 void nlt_buf_reset(nlt_buf_t *b);
 
+/* What nlt_buf_reserve() does when the room has to be made. */
+char *nlt_buf_reserve_slow(nlt_buf_t *b, size_t n);
+
 /*
  * Room for n more bytes: a pointer to where they go, or NULL (rc is set).
  * nlt_buf_advance() then counts those that were written.
  */
-/* What the inline one below does when the room has to be made. */
-char *nlt_buf_reserve_slow(nlt_buf_t *b, size_t n);
-
 static inline char *
 nlt_buf_reserve(nlt_buf_t *b, size_t n)
 {

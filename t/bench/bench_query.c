@@ -4,13 +4,16 @@
  *   bench_query [targets] [samples] [blocks] [only] [runs]
  *               default 40 targets of 500 series, 240 samples of 15 s each;
  *               blocks: 1 flushes them to blocks first; only: one query,
- *               run once, or as often as told (within a second)
+ *               run once, or as often as told (within a second), or "all"
  *
  * Series look like those of node exporters and HTTP services: counters of
  * seconds, integers and histograms, gauges; one scrape in ten is up to 5 ms
  * late.  One JSON line a query: the least processor time of some runs, and
- * the bytes of the answer.  One thread.  For instruction counts run it under
- * callgrind with --toggle-collect=nlt_api_run, one query at a time.
+ * the bytes of the answer.  One thread.  For instruction counts, with a
+ * file for each query (the second run of two, which has no first touches):
+ *
+ *   valgrind --tool=callgrind --collect-atstart=no --toggle-collect=run_once
+ *       --dump-after=run_once bench_query 2 60 0 all 2
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -251,8 +254,8 @@ typedef struct {
     uint32_t crc; /* two builds that give the same digits agree in it */
 } answer_t;
 
-/* Processor time of one run. */
-static double
+/* Processor time of one run; a function of its own for callgrind. */
+__attribute__((noinline)) static double
 run_once(bench_t *x, const query_t *q, answer_t *answer)
 {
     static char out[65536];
@@ -330,6 +333,8 @@ main(int argc, char **argv)
     const char *only = argc > 4 ? argv[4] : NULL;
     int runs = argc > 5 ? atoi(argv[5]) : only ? 1 : 400;
     nlt_err_t err;
+
+    only = only && strcmp(only, "all") == 0 ? NULL : only;
 
     x.n_series = (argc > 1 ? (unsigned) atoi(argv[1]) : 40) * PER_TARGET;
     x.n_samples = argc > 2 ? (unsigned) atoi(argv[2]) : 240;
