@@ -387,6 +387,9 @@ sub brackets {
     my ($query, $x, $y) = @_;
     my ($px, $tx) = error_of($x);
     my ($py, $ty) = error_of($y);
+    # "[5m x]" is accepted there
+    return 1 if $y->{status} == 200 && $tx =~ /^unexpected character: '\w', expected ':'$/
+        && substr($query, 0, $px - 1) =~ /\[[^\]]*[\w.)]\s+$/;
     return 0 if !$px || !$py;
     my $bytes = Encode::encode_utf8($query);
     my ($cx, $cy) = map { substr($bytes, $_ - 1, 1) } $px, $py;
@@ -406,8 +409,8 @@ sub brackets {
 sub explained {
     my ($e, $query, $x, $y, @how) = @_;
     return if $version > 3.5;
+    return 'brackets' if $x->{status} == 400 && brackets($query, $x, $y);
     if ($x->{status} == 400 && $y->{status} == 400) {
-        return 'brackets' if brackets($query, $x, $y);
         # it trips over its own feet
         return 'trips' if $y->{body} =~ /invalid parameter \\"query\\": unexpected error"/
             && $x->{body} =~ /parse error: /;
