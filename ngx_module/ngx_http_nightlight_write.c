@@ -361,6 +361,7 @@ ngx_http_nightlight_write_begin(ngx_http_nightlight_write_ctx_t *ctx,
     conf.tenant = 0;
     conf.sync = ctx->conf->store->wal_sync == NLT_WAL_SYNC_ALWAYS;
     conf.version = ctx->version;
+    conf.retention_ms = (int64_t) ctx->conf->store->retention * 1000;
 
     ctx->owner = ingest;
 

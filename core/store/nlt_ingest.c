@@ -602,6 +602,9 @@ nlt_ingest_begin(nlt_ingest_t *in, const nlt_ingest_conf_t *conf,
     r->body = body;
     r->t_min_ms =
         atomic_load_explicit(&in->ctl->t_oldest_ms, memory_order_relaxed);
+    r->t_wanted_ms = conf->retention_ms > 0
+                         ? nlt_now_ms(in->env) - conf->retention_ms
+                         : INT64_MAX;
     r->t_max_ms = nlt_now_ms(in->env) + NLT_FUTURE_MS_MAX;
     r->s = nlt_ingest_scratch_take(in);
     if (r->s == NULL) {

@@ -76,6 +76,12 @@ typedef struct {
     uint32_t tenant;    /* number; 0 for the only one */
     bool sync;          /* 204 only when the log is synced */
     int version;        /* of remote_write: 1 or 2; 0 is 1 */
+    /*
+     * As the caller's configuration has it; 0: not known.  What it would take
+     * and the head does not take yet, since no helper with this configuration
+     * has moved the border back, is not refused for ever but with 503.
+     */
+    int64_t retention_ms;
 } nlt_ingest_conf_t;
 
 typedef struct {

@@ -278,6 +278,11 @@ fault_time(nlt_ingest_req_t *r, const nlt_ingest_series_t *e, int64_t t_ms)
                                 "out of bounds: timestamp is too far in the "
                                 "future");
     }
+    /* After a reload with a longer retention the helper moves the border. */
+    if (t_ms >= r->t_wanted_ms) {
+        return nlt_ingest_refuse(r, 503, NLT_ENOTREADY, e,
+                                 "the longer retention does not hold yet");
+    }
     r->at.found.n_too_old++;
     return nlt_ingest_fault(r, NLT_EORDER, e, "too old sample");
 }

@@ -203,7 +203,8 @@ struct nlt_ingest_req_s {
     uint64_t first_write;      /* numbers of its writes; 0: none yet */
     uint64_t last_write;
     int64_t t_min_ms;
-    int64_t t_max_ms;
+    int64_t t_wanted_ms;   /* border by conf.retention_ms; t_min_ms may be */
+    int64_t t_max_ms;      /* later for a moment */
     int64_t wait_until_ns; /* for an active arena; 0: not waiting */
     int64_t room_until_ns; /* for room; 0: did not have to wait yet */
     unsigned pause_ms;     /* before the next call of run() */

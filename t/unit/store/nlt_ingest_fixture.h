@@ -254,7 +254,7 @@ bed_open(bed_t *t, uint64_t memory)
     }
     nlt_head_set_state(t->head, NLT_HEAD_OPEN);
     atomic_store(&nlt_head_ctl(t->head)->t_oldest_ms, NOW - 86400000);
-    t->conf = (nlt_ingest_conf_t){{64, 1024, 4096}, 32u << 20, 0, false, 1};
+    t->conf = (nlt_ingest_conf_t){{64, 1024, 4096}, 32u << 20, 0, false, 1, 0};
     rwb_init(&t->b);
 }
 

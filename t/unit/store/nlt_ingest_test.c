@@ -73,6 +73,30 @@ broken_bodies_are_400(void)
     bed_close(&t);
 }
 
+/* A worker may know of a longer retention before the helper does. */
+static void
+what_a_longer_retention_would_take_is_asked_for_again(void)
+{
+    bed_t t;
+
+    bed_open(&t, NLT_HEAD_MEMORY_MIN);
+    t.conf.retention_ms = 2 * 86400000;
+    add(&t, "past", NOW - 86400001, 1);
+    NLT_CHECK_INT(send(&t), 503);
+    NLT_CHECK(says(&t, "the longer retention does not hold yet for series "
+                       "{__name__=\"past\", job=\"test\"}"));
+    NLT_CHECK_INT(count_rows(&t), 0);
+
+    atomic_store(&nlt_head_ctl(t.head)->t_oldest_ms, NOW - 2 * 86400000);
+    add(&t, "past", NOW - 86400001, 1);
+    NLT_CHECK_INT(send(&t), 204);
+    add(&t, "past", NOW - 2 * 86400000 - 1, 1);
+    NLT_CHECK_INT(send(&t), 400);
+    NLT_CHECK(says(&t, "too old sample for series {__name__=\"past\", "
+                       "job=\"test\"}"));
+    bed_close(&t);
+}
+
 static void
 a_refused_request_leaves_nothing_behind(void)
 {
@@ -680,6 +704,7 @@ main(void)
     NLT_TEST(a_request_is_in_head_and_log);
     NLT_TEST(broken_bodies_are_400);
     NLT_TEST(a_refused_request_leaves_nothing_behind);
+    NLT_TEST(what_a_longer_retention_would_take_is_asked_for_again);
     NLT_TEST(duplicates_and_old_samples_are_accepted);
     NLT_TEST(invalid_label_sets_are_skipped);
     NLT_TEST(limits_are_told_with_series_and_limit);
