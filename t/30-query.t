@@ -200,7 +200,7 @@ is(get('/api/v1/query', query => 'count(rate(wide[5m]))', time => $now)->{body},
     . 'be a counter, name does not end in _total/_sum/_count/_bucket: \\"wide\\"'
     . ' (1:12)"]}', 'an info');
 
-my $slow = 'sum(max_over_time(rate(wide[2m])[4m:1s]))';
+my $slow = 'sum(quantile_over_time(0.5, rate(wide[2m])[4m:1s]))';
 my @slow = (query => $slow, start => $now - 3000, end => $now + 3000, step => 1);
 
 my $r = get('/few/query', query => 'wide', time => $now);

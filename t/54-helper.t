@@ -103,7 +103,7 @@ ok(flushed(0), 'the flush ends');
 
 # ---- reloads that are faster than a flush ----
 
-$disk->mode('delay 0.1');
+$disk->mode('delay 0.13');
 my $start = time();
 begin_flush();
 ok(flushed(1, 60), 'a flush without reloads');
