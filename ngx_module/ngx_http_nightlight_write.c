@@ -419,6 +419,46 @@ ngx_http_nightlight_write_timer(ngx_event_t *ev)
 }
 
 
+/*
+ * The next slice, after all others have had their turn.  A timer of no time
+ * would not do: nginx runs it again before it looks at any connection.  But
+ * there has to be one, since it keeps a worker that shuts down from leaving.
+ */
+
+static void
+ngx_http_nightlight_write_later(ngx_http_nightlight_write_ctx_t *ctx,
+    ngx_msec_t pause)
+{
+    if (pause) {
+        if (ctx->event.timer_set) {
+            ngx_del_timer(&ctx->event);
+        }
+
+        ngx_add_timer(&ctx->event, pause);
+        return;
+    }
+
+    if (!ctx->event.timer_set) {
+        ngx_add_timer(&ctx->event, 60000);
+    }
+
+    ngx_post_event(&ctx->event, &ngx_posted_next_events);
+}
+
+
+static void
+ngx_http_nightlight_write_quiet(ngx_http_nightlight_write_ctx_t *ctx)
+{
+    if (ctx->event.timer_set) {
+        ngx_del_timer(&ctx->event);
+    }
+
+    if (ctx->event.posted) {
+        ngx_delete_posted_event(&ctx->event);
+    }
+}
+
+
 static void
 ngx_http_nightlight_write_step(ngx_http_nightlight_write_ctx_t *ctx)
 {
@@ -428,7 +468,8 @@ ngx_http_nightlight_write_step(ngx_http_nightlight_write_ctx_t *ctx)
     if (nlt_ingest_run(ctx->ingest, &res) == NLT_AGAIN) {
 
         if (!nlt_ingest_waits(ctx->ingest)) {
-            ngx_add_timer(&ctx->event, nlt_ingest_pause_ms(ctx->ingest));
+            ngx_http_nightlight_write_later(ctx,
+                                           nlt_ingest_pause_ms(ctx->ingest));
             return;
         }
 
@@ -446,9 +487,7 @@ ngx_http_nightlight_write_step(ngx_http_nightlight_write_ctx_t *ctx)
         return;
     }
 
-    if (ctx->event.timer_set) {
-        ngx_del_timer(&ctx->event);
-    }
+    ngx_http_nightlight_write_quiet(ctx);
 
     ctx->ingest = NULL;
 
@@ -487,9 +526,7 @@ ngx_http_nightlight_write_expire(void *data, const char *why)
 
     ngx_http_set_log_request(c->log, ctx->request);
 
-    if (ctx->event.timer_set) {
-        ngx_del_timer(&ctx->event);
-    }
+    ngx_http_nightlight_write_quiet(ctx);
 
     nlt_ingest_expire(ctx->ingest, why, &res);
     ctx->ingest = NULL;
@@ -604,9 +641,7 @@ ngx_http_nightlight_write_cleanup(void *data)
 
     ngx_http_nightlight_sync_leave(&ctx->waiter);
 
-    if (ctx->event.timer_set) {
-        ngx_del_timer(&ctx->event);
-    }
+    ngx_http_nightlight_write_quiet(ctx);
 
     nlt_ingest_cancel(ctx->ingest);
     ctx->ingest = NULL;

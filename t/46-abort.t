@@ -3,6 +3,7 @@
 # full queues, limits of queries: nothing is lost, leaked or kept waiting.
 use strict;
 use warnings;
+use IO::Select;
 use POSIX ();
 use Socket qw(SOL_SOCKET SO_LINGER SO_RCVBUF);
 use Test::More;
@@ -10,6 +11,8 @@ use Time::HiRes qw(time sleep);
 use Nightlight::Test;
 
 *form = \&Nightlight::Test::form;
+*field = \&Nightlight::Test::field;
+*sample_pb = \&Nightlight::Test::sample_pb;
 *request_bytes = \&Nightlight::Test::request_bytes;
 *series_pb = \&Nightlight::Test::series_pb;
 *snappy = \&Nightlight::Test::snappy;
@@ -188,6 +191,29 @@ for my $uri ('/api/v1/write', '/file/write') {
     is($t->write_raw($body, uri => $uri)->{status}, 204, "$uri: sent again");
     is($t->value("sum(count_over_time(${name}[5m]))", time => $now - 400),
         100000, "$uri: all there, once");
+}
+
+# ---- a write that is much work, and the others ----
+
+# The label set is near the limit of its size, and none of the series is known
+# when they are checked.
+{
+    my @symbols = ('', '__name__', 'wide', (map { "n$_" } 1 .. 28),
+        "\xc3\xa9" x 1000);
+    my $refs = join '', map { chr } 1, 2, map { ($_, 31) } 3 .. 30;
+    my $body = snappy(join '', (map { field(4, $_) } @symbols),
+        field(5, field(1, $refs) . sample_pb([$now * 1000, 1])) x 8000);
+    my $s = $t->connect();
+    send_all($s, $t->write_bytes($body, headers => { 'Content-Type' =>
+        'application/x-protobuf;proto=io.prometheus.write.v2.Request' }));
+    my ($n, $select) = (0, IO::Select->new($s));
+    until ($select->can_read(0)) {
+        $t->http('GET', '/-/healthy');
+        $n++;
+    }
+    like(Nightlight::Test::read_response($s)->{status}, qr/^204$/,
+        'a write of large label sets');
+    cmp_ok($n, '>=', 5, "others have their turn beside it: $n");
 }
 
 # ---- while a large answer is on its way ----

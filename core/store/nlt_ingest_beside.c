@@ -76,6 +76,10 @@ bad_refs(beside_t *b, const nlt_ingest_series_t *e, const nlt_err_t *err)
 {
     char shown[NLT_INGEST_SHOWN_BYTES];
 
+    b->n_exemplars++;
+    if (b->r->at.found.n_untold) {
+        return nlt_ingest_fault(b->r, NLT_EINVAL, NULL, "not told");
+    }
     nlt_ingest_describe(b->r, e, shown);
     return nlt_ingest_fault(b->r, NLT_EINVAL, NULL,
                             "parsing exemplar for series %s: %s", shown,

@@ -11,6 +11,12 @@
 
 #define GROUP 64
 
+/*
+ * Histograms of one series that are judged.  More are only counted, as none
+ * is stored: one call cannot stop inside of a series.
+ */
+#define HISTOGRAMS_MAX 1024
+
 /* ---- walk ---- */
 
 /* 1.0: the next series that has something to look at. */
@@ -169,6 +175,10 @@ fault_labels(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
     if (r->conf.version != 2) {
         return NLT_EINVAL;
     }
+    if (r->at.found.n_untold) {
+        rc = nlt_ingest_fault(r, NLT_EINVAL, NULL, "not told");
+        return rc == NLT_OK ? NLT_EINVAL : rc;
+    }
     nlt_ingest_describe(r, e, text);
     if (verdict == NLT_RW_LABELS_DUPLICATE) {
         nlt_str_t name = r->s->labels[n].name;
@@ -216,6 +226,7 @@ nlt_ingest_labels(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
     *out = (nlt_labels_t){s->labels, n};
     nlt_buf_reset(&s->canonical);
     nlt_rw_canonical(&s->canonical, *out);
+    r->budget -= (int) (s->canonical.len / NLT_INGEST_LABEL_BYTES);
     if (s->canonical.rc != NLT_OK) {
         return nlt_ingest_refuse(r, 503, NLT_ENOMEM, NULL, "out of memory");
     }
@@ -413,15 +424,22 @@ check_histograms(nlt_ingest_req_t *r, const nlt_ingest_series_t *e)
     nlt_rw_histograms_t it;
     nlt_rw_histogram_t h;
     uint64_t n = 0;
+    uint32_t looked = 0;
     nlt_err_t err;
     nlt_rc_t rc = NLT_OK;
 
     nlt_rw_histograms_init(&it, body, r->conf.version);
     while (rc == NLT_OK && nlt_rw_histograms_next(&it, &h)) {
-        r->budget -= (int) (h.msg.len / 64);
-        if (nlt_rw_histogram_validate(&h, &err) != NLT_OK) {
+        if (++looked > HISTOGRAMS_MAX) {
+            n++;
+            continue;
+        }
+        r->budget -= 1 + (int) (h.msg.len / 64);
+        if (nlt_rw_histogram_validate(&h, f->n_untold ? NULL : &err)
+            != NLT_OK) {
             f->n_bad_histograms++;
-            rc = nlt_ingest_fault(r, NLT_EINVAL, e, "%s", err.text);
+            rc = nlt_ingest_fault(r, NLT_EINVAL, e, "%s",
+                                  f->n_untold ? "" : err.text);
         } else if (h.t_ms > r->t_max_ms || h.t_ms < r->t_min_ms) {
             rc = fault_time(r, e, h.t_ms);
         } else {

@@ -46,6 +46,9 @@
 #define NLT_INGEST_SLICE      20000
 #define NLT_INGEST_PARSE_COST 10
 
+/* Bytes of labels that cost as much as a sample to check, sort and hash. */
+#define NLT_INGEST_LABEL_BYTES 64
+
 /* Decode buffers up to this size are kept between requests. */
 #define NLT_INGEST_KEEP_BYTES (1u << 20)
 
