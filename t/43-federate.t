@@ -86,6 +86,8 @@ for my $c (
         'allow-utf-8', "{\"dotted.name_$e\",\"l.b\"="],
     ['text/plain;q=0.1;escaping=values, text/plain;version=0.0.4;q=0.5;'
         . 'escaping=dots', 'dots', 'dotted_dot_name____{l_dot_b='],
+    ['a/b;q=NaN;escaping=values, */*;q=NaN, text/plain;q=0.5;escaping=dots',
+        'dots', 'dotted_dot_name____{l_dot_b='],
 ) {
     my ($accept, $scheme, $text) = @$c;
     my $r = get(match('{"l.b"!=""}'), headers => { Accept => $accept });

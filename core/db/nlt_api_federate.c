@@ -84,7 +84,8 @@ parse_clause(nlt_str_t text)
 
         value = trim(value);
         if (is(name, "q")) {
-            if (nlt_num_parse(value, &c.q) != 0) {
+            /* NaN has no place in an order */
+            if (nlt_num_parse(value, &c.q) != 0 || isnan(c.q)) {
                 c.q = 1;
             }
         } else if (is(name, "version")) {
