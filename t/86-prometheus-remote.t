@@ -179,6 +179,9 @@ for my $s (@senders) {
         or diag($missing);
     my $n = 0;
     $n += @$_ for values %$theirs;
+    # where samples lie between tenths of a second
+    $s->{taken}{sprintf('%.0f', $_->[0] * 1000) % 100} = 1
+        for map { @$_ } values %$theirs;
     cmp_ok($n, '>', 2000, "$n samples of " . keys(%$theirs) . ' series');
     is(missing($ours, $theirs), '', 'and nothing else');
     my @seq = map { @{$theirs->{$_}} } grep { /__name__=seq,/ } keys %$theirs;
@@ -221,8 +224,11 @@ for my $s (@senders) {
     my $n = 0;
     for my $query (@queries) {
         for my $i (1 .. 5) {
-            # never on a sample, which 2.42 takes to be in a range it begins
-            my $at = sprintf '%.4f', $begin + ($end - $begin) * $i / 6;
+            # never whole tenths of a second from a sample, since 2.42 takes
+            # one to be in a range that begins with it
+            my $ms = int(($begin + ($end - $begin) * $i / 6) * 1000);
+            my ($off) = grep { !$s->{taken}{($ms + $_) % 100} } 0 .. 99;
+            my $at = sprintf '%.3f', ($ms + ($off || 0)) / 1000;
             my $theirs = ask($t, $s->{name}, 'query', query => $query,
                 time => $at);
             my $mine = $query =~
