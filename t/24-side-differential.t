@@ -32,7 +32,7 @@ $t->wait_for(sub { my $r = eval { $t->http('GET', '/-/ready', port => 'prom') };
     or BAIL_OUT($t->read_file('logs/prometheus.log'));
 
 my $now = int(time()) * 1000;
-sub nan { return \pack('Q<', 0x7ff8000000000001) }
+sub nan { return \pack('VV', 1, 0x7ff80000) }
 
 # ---- the data: in order of time, as Prometheus wants it ----
 

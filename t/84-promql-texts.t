@@ -70,7 +70,7 @@ while (my $line = <$table>) {
         }
     }
     (my $name = $line) =~ s/#/\\#/g;
-    is(join("\n", @bad), '', $name);
+    is(join("\n", @bad), '', "said of $name");
 }
 # most are what they are meant to be, asked in four ways
 cmp_ok($count{error}, '>', 900, 'errors');
