@@ -613,9 +613,14 @@ my ($failed, $seen_wrong, $seen, $from, %explained) = (0, 0, 0, time());
 # Do both say that as many samples were looked at?  (3.5 finds other info
 # series.)
 sub seen_wrong {
-    my ($query, @how) = @_;
-    my @n = map { $o->$_($how[0], query => $query, @how[1 .. $#how], stats => 'all')
-        ->{body} =~ /"totalQueryableSamples":(\d+)/ ? $1 : 'none' } 'nightlight', 'prometheus';
+    my ($e, $query, @how) = @_;
+    my %when = @how[1 .. $#how];
+    my $mine = $how[0] eq 'query_range' && $o->{version} <= 3.5
+        ? Nightlight::Expr::text(moved_parameters($e, $when{start})) : $query;
+    my @n = map { my ($who, $q) = @$_;
+        $o->$who($how[0], query => $q, @how[1 .. $#how], stats => 'all')->{body}
+            =~ /"totalQueryableSamples":(\d+)/ ? $1 : 'none'
+    } ['nightlight', $mine], ['prometheus', $query];
     $seen++;
     return 0 if $query =~ /\binfo\b/ && $o->{version} <= 3.5;
     return 0 if $n[0] eq $n[1];
@@ -635,7 +640,7 @@ EXPR: for my $i (@which) {
         $notes++ if $x->{body} =~ /"(?:warnings|infos)":\["PromQL/;
         diag("$query @$how\n$x->{body}\n$y->{body}")
             if defined $ENV{NLT_DIFF_ONLY};
-        $seen_wrong += seen_wrong($query, @$how) if $d eq '' && $i % 3 == 0
+        $seen_wrong += seen_wrong($e, $query, @$how) if $d eq '' && $i % 3 == 0
             && $x->{status} == 200;
         next if $d eq '';
         my $why = explained($e, $query, $x, $y, @$how)

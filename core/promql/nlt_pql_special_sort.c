@@ -21,7 +21,10 @@ typedef struct {
     size_t next;
 } sort_t;
 
-/* Ascending or descending by value, NaN last in both. */
+/*
+ * Ascending or descending by value, NaN last in both.  Prometheus's comparison
+ * puts each NaN before those that came earlier.
+ */
 static bool
 value_before(const void *ctx, uint32_t a, uint32_t b)
 {
@@ -29,7 +32,7 @@ value_before(const void *ctx, uint32_t a, uint32_t b)
     double x = e->rows.v[a].v[0], y = e->rows.v[b].v[0];
 
     if (isnan(x) || isnan(y)) {
-        return !isnan(x);
+        return isnan(x) ? isnan(y) && a > b : true;
     }
     return e->desc ? x > y : x < y;
 }
