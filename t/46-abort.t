@@ -216,6 +216,29 @@ for my $uri ('/api/v1/write', '/file/write') {
     cmp_ok($n, '>=', 5, "others have their turn beside it: $n");
 }
 
+# Many lines about one long series do not have it read anew for each.
+{
+    my %v2 = ('Content-Type' =>
+        'application/x-protobuf;proto=io.prometheus.write.v2.Request');
+    my $symbols = join '', map { field(4, $_) } '', '__name__', 'long';
+    my $valid = field(3, "\x78" . Nightlight::Test::varint($now * 1000));
+    my %took;
+    for ([lines => field(3, '')], [none => $valid]) {
+        my ($name, $pb) = @$_;
+        my $body = snappy($symbols . field(5, field(1, "\1\2")
+            . $pb x 1_000_000));
+        my $begin = time();
+        my $r = $t->write_raw($body, headers => \%v2);
+        $took{$name} = time() - $begin;
+        is($r->{status}, 400, "a million histograms, $name");
+        my $n = () = $r->{body} =~ /\n/g;
+        $name eq 'none' ? is($n, 1, 'one line') : cmp_ok($n, '>', 50, 'lines');
+    }
+    cmp_ok($took{lines}, '<', 5 * $took{none} + 0.2,
+        sprintf('lines cost little: %.2f s, without %.2f s',
+        @took{qw(lines none)}));
+}
+
 # ---- while a large answer is on its way ----
 
 my $large = '/api/v1/query_range?' . form(query => 'm', start => $now - 600,

@@ -47,6 +47,11 @@ nlt_ingest_describe(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
     nlt_str_t dup;
     size_t n;
 
+    /* lines about one series come together, and it may have 30 MB */
+    if (e->body == r->shown_body && e->body != NULL) {
+        memcpy(text, r->shown, strlen(r->shown) + 1);
+        return;
+    }
     n = r->conf.version == 2 ? nlt_ingest_peek2(r, e, v, SHOWN_LABELS, &cut)
                              : peek1(r, e, v, SHOWN_LABELS, &cut);
     for (size_t i = 0; i < n; i++) {
@@ -66,6 +71,8 @@ nlt_ingest_describe(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
         memcpy(text + strlen(text), "...", 4);
     }
     nlt_buf_deinit(&b);
+    r->shown_body = e->body;
+    memcpy(r->shown, text, strlen(text) + 1);
 }
 
 /* What is wrong, and with which series, into r->res.err. */

@@ -205,6 +205,8 @@ struct nlt_ingest_req_s {
     uint64_t logged_no;        /* arena whose log it wrote to first; or 0 */
     uint64_t first_write;      /* numbers of its writes; 0: none yet */
     uint64_t last_write;
+    const char *shown_body; /* the series that was described last, and how */
+    char shown[NLT_INGEST_SHOWN_BYTES];
     int64_t t_min_ms;
     int64_t t_wanted_ms;   /* border by conf.retention_ms; t_min_ms may be */
     int64_t t_max_ms;      /* later for a moment */
