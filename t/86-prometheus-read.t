@@ -113,7 +113,7 @@ max_over_time(wave[1h])
 quantile_over_time(0.4, wave{i="3"}[2h])
 changes(blink[30m])
 count(wave) + count(jobs_total)
-max_over_time(rate(jobs_total{i="9"}[2m])[1h:70s])
+max_over_time(rate(jobs_total{i="9"}[2m] offset 777ms)[1h:70s])
 wave offset 3h
 absent(blink)
 timestamp(wave)

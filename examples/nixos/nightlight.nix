@@ -39,6 +39,7 @@ let
     + parameter "retention_size" s.retentionSize
     + parameter "min_free" s.minFree
     + parameter "wal_sync" s.walSync
+    + parameter "exemplars" s.exemplars
     + ";\n"
     + lib.optionalString (s.self != null)
         "nightlight_self ${name} ${s.self};\n";
@@ -69,6 +70,7 @@ let
       };
       retentionSize = optional "Bytes of blocks and logs; then the oldest go.";
       minFree = optional "Bytes of the file system that are left free.";
+      exemplars = optional "Memory for exemplars, or off; a 64th of memory unless it is set.";
       walSync = optional "always, an interval, or off; 1s unless it is set.";
       self = mkOption {
         type = types.nullOr types.str;

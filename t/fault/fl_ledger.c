@@ -66,6 +66,14 @@ fl_ledger_say(fl_ledger_t *l, size_t tried)
     return ++l->n_said;
 }
 
+void
+fl_ledger_forget(fl_ledger_t *l)
+{
+    for (unsigned i = 0; i < l->n_said; i++) {
+        l->said[i].must = SIZE_MAX;
+    }
+}
+
 bool
 fl_ledger_said(const fl_ledger_t *l, unsigned number, size_t at,
                fl_verdict_t *v)

@@ -80,6 +80,9 @@ void fl_ledger_compare(const fl_ledger_t *l, unsigned series,
                        const nlt_samples_t *got, size_t at,
                        int64_t t_border_ms, fl_verdict_t *v);
 
+/* Metadata that was said need not be there any more: its file is damaged. */
+void fl_ledger_forget(fl_ledger_t *l);
+
 /* May the store know this number (0: nothing) at a position?  Why not in v. */
 bool fl_ledger_said(const fl_ledger_t *l, unsigned number, size_t at,
                     fl_verdict_t *v);

@@ -44,6 +44,7 @@ enum {
     HOME_LOG,
     HOME_FIRST,
     HOME_SECOND,
+    HOME_SAID, /* of metadata alone */
     HOMES
 };
 
@@ -134,7 +135,8 @@ make_store(void)
     for (int h = 0; h < HOMES; h++) {
         size_t from = h == HOME_FIRST    ? 0
                       : h == HOME_SECOND ? fix.end_of[HOME_FIRST]
-                                         : fix.end_of[HOME_SECOND];
+                      : h == HOME_LOG    ? fix.end_of[HOME_SECOND]
+                                         : fix.end_of[h];
 
         fl_ledger_copy(&fix.rest[h], &t.ledger);
         for (size_t i = from; i < fix.end_of[h]; i++) {
@@ -142,6 +144,7 @@ make_store(void)
         }
         fl_ledger_sort(&fix.rest[h]);
     }
+    fl_ledger_forget(&fix.rest[HOME_SAID]);
     fl_ledger_copy(&fix.all, &t.ledger);
     fl_ledger_sort(&fix.all);
     fix.now_ms = t.s.now_ms;
@@ -495,9 +498,10 @@ each_file(bool (*wants)(const char *path), void (*f)(const victim_t *f))
             || !wants(path)) {
             continue;
         }
-        v.home = is_in(path, fix.first)            ? HOME_FIRST
-                 : is_in(path, NLT_DIR_BLOCKS "/") ? HOME_SECOND
-                                                   : HOME_LOG;
+        v.home = is_in(path, fix.first)             ? HOME_FIRST
+                 : is_in(path, NLT_DIR_BLOCKS "/")  ? HOME_SECOND
+                 : !strcmp(path, NLT_FILE_METADATA) ? HOME_SAID
+                                                    : HOME_LOG;
         f(&v);
         n++;
     }

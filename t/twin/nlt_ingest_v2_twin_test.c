@@ -157,14 +157,25 @@ labels(twin_t *w, unsigned no, unsigned way)
     }
 }
 
+/*
+ * Is this series in the arena for certain?  An exemplar would carry one over
+ * from the arena before, without its samples: then nobody is told any more of
+ * a conflict with them.
+ */
+static bool
+is_here(const twin_t *w, const model_t *m, bool steady)
+{
+    return steady && m->newest && m->newest_arena == w->arena;
+}
+
 static void
 series(twin_t *w, unsigned no, bool steady)
 {
     unsigned way = below(12), n = below(4);
     bool good = way >= 5, valid = below(2);
     model_t *m = &w->m[no];
-    uint64_t histograms = 0;
-
+    bool exemplar = false;
+    uint64_t histograms = 0, before = w->samples;
 
     labels(w, no, way);
     for (unsigned i = 0; i < n; i++) {
@@ -180,12 +191,14 @@ series(twin_t *w, unsigned no, bool steady)
     if (below(3) == 0) {
         rw2b_metadata(&w->b, 1, "help", "unit");
     }
-    if (below(5) == 0) {
+    /* Exemplars without a sample are of a series that is known. */
+    if (below(5) == 0 && (w->samples > before || is_here(w, m, steady))) {
         rw2b_exemplar(&w->b, "trace", "x", NOW, 1);
+        exemplar = true;
     }
     if (!good) {
         w->faults++;
-    } else if (n == 0 && histograms == 0) {
+    } else if (n == 0 && histograms == 0 && !exemplar) {
         w->faults++;
     } else if (histograms) {
         w->faults += valid ? 1 : histograms;
