@@ -47,6 +47,7 @@ nlt_head_layout_crc(void)
         offsetof(nlt_head_ctl_t, processes),
         offsetof(nlt_head_ctl_t, side_no),
         nlt_stash_layout_crc(),
+        nlt_tenants_layout_crc(),
         NLT_HEAD_ARENAS,
         NLT_HEAD_PROCESSES,
         NLT_SERIES_SEG_BITS,
@@ -98,6 +99,7 @@ nlt_head_handle_free(nlt_head_t *h)
         nlt_arena_unmap(h, i);
     }
     nlt_head_side_unmap(h);
+    nlt_tenants_close(&h->tenants);
     if (h->self) {
         /* Start first: a slot with a pid and without start is being taken. */
         atomic_store(&h->self->start, 0);
@@ -222,6 +224,11 @@ attach(nlt_head_t *h, nlt_err_t *err)
     if (rc == NLT_OK) {
         rc = nlt_head_process_claim(h, err);
     }
+    if (rc == NLT_OK) {
+        nlt_head_file_name(name, h->conf.store_id, "tenants", 0);
+        rc = nlt_tenants_open(&h->tenants, h->env, h->conf.dir_fd, name,
+                              h->conf.store_id, h->ctl->secret, err);
+    }
     return rc == NLT_OK ? nlt_head_refresh(h, err) : rc;
 }
 
@@ -279,6 +286,12 @@ nlt_head_ctl_t *
 nlt_head_ctl(const nlt_head_t *h)
 {
     return h->ctl;
+}
+
+nlt_tenants_t *
+nlt_head_tenants(nlt_head_t *h)
+{
+    return &h->tenants;
 }
 
 bool
@@ -342,6 +355,11 @@ nlt_head_is_lost(const nlt_head_t *h)
         return errno == ENOENT;
     }
     if ((uint64_t) st.st_ino != h->ctl_inode || nlt_head_side_is_lost(h)) {
+        return true;
+    }
+    nlt_head_file_name(name, h->conf.store_id, "tenants", 0);
+    if (fstatat(h->conf.dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0
+        && errno == ENOENT) {
         return true;
     }
     for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
@@ -509,7 +527,8 @@ nlt_head_previous(nlt_head_t *h)
 uint64_t
 nlt_head_bytes(const nlt_head_t *h)
 {
-    uint64_t sum = sizeof(*h->ctl) + nlt_head_side_reserved(h);
+    uint64_t sum = sizeof(*h->ctl) + nlt_head_side_reserved(h)
+                   + nlt_tenants_reserved(&h->tenants);
 
     for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
         if (atomic_load(&h->ctl->arenas[i].no)) {

@@ -55,6 +55,7 @@ typedef struct {
     /* Of it, for the stashes (nlt_head_side.h); 0: none. */
     uint64_t exemplar_bytes;
     uint64_t metadata_bytes;
+    uint32_t tenants; /* room for so many: nlt_tenants.h */
     /*
      * Current term of the store (nlt_term.h), retained; NULL: not looked at.
      * A head made in another term is dead.
@@ -202,13 +203,11 @@ nlt_arena_t *nlt_head_active(nlt_head_t *h);
  */
 nlt_arena_t *nlt_head_previous(nlt_head_t *h);
 
-/* Number of a mapped arena. */
-uint64_t nlt_arena_no(const nlt_arena_t *a);
-
 /*
- * Its header, in the mapping: counters, times, whether it is sealed.  Valid
- * as long as the arena is pinned, or until the owner's next refresh.  [any]
+ * Number of a mapped arena, and its header, in the mapping: valid as long as
+ * the arena is pinned, or until the owner's next refresh.  [any]
  */
+uint64_t nlt_arena_no(const nlt_arena_t *a);
 const nlt_arena_header_t *nlt_arena_header(const nlt_arena_t *a);
 
 /* From this share on the active arena is flushed early. */

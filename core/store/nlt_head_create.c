@@ -122,12 +122,13 @@ check_room(const nlt_head_conf_t *conf, nlt_err_t *err)
     return NLT_OK;
 }
 
-/* Three arenas, side file and control page together are memory=. */
+/* Three arenas, side file, tenants and control page are memory=. */
 static uint64_t
 arena_bytes(const nlt_head_conf_t *conf, uint64_t memory_bytes)
 {
     uint64_t side =
-        nlt_head_side_bytes(conf->exemplar_bytes, conf->metadata_bytes);
+        nlt_head_side_bytes(conf->exemplar_bytes, conf->metadata_bytes)
+        + nlt_tenants_bytes(conf->tenants);
     uint64_t bytes =
         (memory_bytes - side - sizeof(nlt_head_ctl_t)) / 3 & ~UINT64_C(4095);
 
@@ -236,6 +237,13 @@ create(nlt_head_t *h, uint64_t first_arena, nlt_err_t *err)
         rc = nlt_head_side_make(h, err);
     }
     if (rc == NLT_OK) {
+        char file[NLT_HEAD_NAME_MAX];
+
+        nlt_head_file_name(file, h->conf.store_id, "tenants", 0);
+        rc = nlt_tenants_create(&h->tenants, h->env, h->conf.dir_fd, file,
+                                h->conf.store_id, h->ctl->secret, err);
+    }
+    if (rc == NLT_OK) {
         rc = make_arena(h, 0, first_arena, NLT_ARENA_ACTIVE, err);
     }
     if (rc == NLT_OK) {
@@ -261,6 +269,7 @@ nlt_head_create(const nlt_head_conf_t *conf, uint64_t first_arena,
     *out = NULL;
     if (conf->memory_bytes < NLT_HEAD_MEMORY_MIN || first_arena == 0
         || nlt_head_side_bytes(conf->exemplar_bytes, conf->metadata_bytes)
+                   + nlt_tenants_bytes(conf->tenants)
                > conf->memory_bytes / 2) {
         return nlt_err_set(err, NLT_EINVAL, "the head needs at least %u MiB",
                            NLT_HEAD_MEMORY_MIN >> 20);

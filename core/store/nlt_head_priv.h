@@ -22,6 +22,7 @@
 
 #include "nlt_head.h"
 #include "nlt_limits.h"
+#include "nlt_tenants.h"
 
 /* An arena as mapped by this process. */
 struct nlt_arena_s {
@@ -43,6 +44,7 @@ struct nlt_head_s {
     nlt_head_ctl_t *ctl;
     nlt_head_process_t *self;
     _Atomic(struct nlt_head_side_s *) side; /* nlt_head_side.h */
+    nlt_tenants_t tenants;
     int lock_fd;          /* holds a shared flock while attached */
     uint64_t ctl_inode;   /* of the control file */
     pthread_mutex_t lock; /* of all below but owner_*; process-private */

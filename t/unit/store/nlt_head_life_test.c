@@ -181,7 +181,7 @@ pinned_arena_stays_until_unpinned(void)
     NLT_CHECK_INT(nlt_head_retire(h, 7, &err), NLT_OK);
     NLT_CHECK_INT(nlt_head_refresh(w, &err), NLT_OK);
     NLT_CHECK(nlt_head_previous(w) == NULL);
-    NLT_CHECK_INT(fixture_files(&f), 3); /* lock, ctl, arena 8 */
+    NLT_CHECK_INT(fixture_files(&f), 4); /* lock, ctl, tenants, arena 8 */
 
     /* Still readable, and still counted, until the query ends. */
     (void) nlt_head_reap(h);
@@ -423,7 +423,7 @@ attach_refuses_other_layout_boot_and_death(void)
     poke(&f, offsetof(nlt_head_ctl_t, boot_id), 0x21212121);
     NLT_CHECK_INT(nlt_head_attach(&f.conf, &w, &err), NLT_ENOENT);
     NLT_CHECK(strstr(err.text, "boot") != NULL);
-    NLT_CHECK_INT(fixture_files(&f), 3);
+    NLT_CHECK_INT(fixture_files(&f), 4);
 
     /* A new head beside an attached old one: that one learns of it. */
     NLT_CHECK(!nlt_head_is_dead(h));
