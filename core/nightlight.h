@@ -131,8 +131,43 @@ typedef struct {
     bool cors;                  /* browsers may have it: send their headers */
     bool nosniff;               /* X-Content-Type-Options: nosniff */
     uint64_t samples_read;      /* for variables and metrics */
-    int64_t elapsed_ns;
+    uint64_t series_read;       /* of query and query_range */
+    int64_t elapsed_ns;         /* from create() to the end of run() */
 } nlt_api_answer_t;
+
+/* What a request has cost so far, whether it is answered or not. */
+typedef struct {
+    nlt_outcome_t outcome;
+    uint64_t samples_read;
+    uint64_t series_read;
+    uint64_t memory_bytes; /* that the job holds, or held when it ended */
+    int64_t queue_ns;      /* until a thread began, or until now */
+    int64_t busy_ns;       /* that threads worked on it */
+} nlt_api_cost_t;
+
+/* Not while run() or more() is running. */
+void nlt_api_cost(const nlt_api_t *a, nlt_api_cost_t *out);
+
+/* "ok", "timeout", ...; as docs/METRICS.md has them. */
+const char *nlt_outcome_text(nlt_outcome_t outcome);
+
+/*
+ * A request that never came to a thread ends so: counts it, and makes it the
+ * answer, 503 with `text`.  In place of run().  Event loop.
+ */
+void nlt_api_refuse(nlt_api_t *a, nlt_outcome_t outcome, const char *text);
+
+/*
+ * The value of a parameter of the request, unescaped, for logs; data NULL
+ * when it is missing, or nobody has looked at them.  After run().
+ */
+nlt_str_t nlt_api_request_param(const nlt_api_t *a, const char *name);
+
+/* Is it one that is counted as a query? */
+bool nlt_api_is_counted(const nlt_api_t *a);
+
+/* Counts it as slow. */
+void nlt_api_count_slow(nlt_api_t *a);
 
 /* After run().  Strings live until destroy. */
 const nlt_api_answer_t *nlt_api_answer(const nlt_api_t *a);
@@ -173,12 +208,15 @@ void nlt_api_destroy(nlt_api_t *a);
 typedef struct {
     uint64_t accepted, handled, active, requests, reading, writing, waiting;
     uint64_t workers;
+    int64_t t_start_ms; /* when the program began */
+    int64_t t_config_ms;
+    const char *server_version; /* static; NULL: not known */
 } nlt_self_conn_t;
 
 /*
  * Writes the store's own metrics and the connection counters as samples of
  * time now into the store itself, with labels job="nightlight" and
- * instance=`instance`.  Event loop; about 60 series.  NLT_ENOTREADY and the
+ * instance=`instance`.  Event loop; about 350 series.  NLT_ENOTREADY and the
  * codes of nlt_ingest_own().
  */
 NLT_CHECKED nlt_rc_t nlt_self_write(nlt_store_t *s, const nlt_env_t *env,

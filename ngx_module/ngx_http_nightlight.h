@@ -144,6 +144,7 @@ struct ngx_http_nightlight_runtime_s {
     ngx_str_t                        instance;
     ngx_msec_t                       self_warned;
     ngx_http_nightlight_sync_t       sync;
+    nlt_head_load_t                  load;      /* queries of this process */
 };
 
 

@@ -47,6 +47,7 @@ struct ngx_http_nightlight_job_s {
     ngx_thread_task_t                task;
     ngx_http_nightlight_out_t        out;        /* request, api, position */
     ngx_http_nightlight_loc_conf_t  *conf;
+    ngx_http_nightlight_runtime_t   *runtime;
     ngx_thread_pool_t               *threads;
     ngx_event_t                      timer;
 
@@ -76,6 +77,8 @@ static void ngx_http_nightlight_api_timeout(ngx_event_t *ev);
 static void ngx_http_nightlight_api_cleanup(void *data);
 static void ngx_http_nightlight_api_free(ngx_http_nightlight_job_t *job);
 static void ngx_http_nightlight_api_writer(ngx_http_request_t *r);
+static void ngx_http_nightlight_api_load(ngx_http_nightlight_job_t *job,
+    ngx_int_t running, ngx_int_t waiting, off_t held);
 
 
 /* Jobs of this worker: event loop only. */
@@ -329,6 +332,7 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
 
     job->out.request = r;
     job->conf = nlcf;
+    job->runtime = nlcf->store->runtime;
     job->threads = nmcf->threads;
 
     job->timer.handler = ngx_http_nightlight_api_timeout;
@@ -363,7 +367,7 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
 
     ngx_http_set_ctx(r, job, ngx_http_nightlight_module);
 
-    if (req.kind == NLT_API_METRICS) {
+    if (nlt_api_is_quick(job->out.api)) {
         ngx_http_nightlight_conn(&conn);
         nlt_api_set_conn(job->out.api, &conn);
     }
@@ -399,8 +403,11 @@ ngx_http_nightlight_api_post(ngx_http_nightlight_job_t *job)
                       "nightlight: %ui queries are waiting in this worker, "
                       "one more is refused", ngx_http_nightlight_n_waiting);
 
-        return ngx_http_nightlight_send_text(r, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                             NLT_STR("too many queries"), 1);
+        nlt_api_refuse(job->out.api, NLT_OUTCOME_LIMIT_QUEUE,
+                       "too many queries wait for a thread, try again later");
+        r->write_event_handler = ngx_http_nightlight_api_writer;
+
+        return ngx_http_nightlight_send(&job->out);
     }
 
     r->write_event_handler = ngx_http_nightlight_api_writer;
@@ -424,6 +431,7 @@ ngx_http_nightlight_api_wait(ngx_http_nightlight_job_t *job)
     ngx_queue_insert_tail(&ngx_http_nightlight_waiting, &job->queue);
     ngx_http_nightlight_n_waiting++;
     ngx_http_nightlight_waiting_size += job->size;
+    ngx_http_nightlight_api_load(job, 0, 1, 0);
 
     r->read_event_handler = ngx_http_test_reading;
 
@@ -488,6 +496,27 @@ ngx_http_nightlight_api_next(void)
         job->out.request->main->blocked++;
         ngx_queue_insert_tail(&ngx_http_nightlight_running, &job->queue);
         ngx_http_nightlight_n_running++;
+        ngx_http_nightlight_api_load(job, 1, 0, 0);
+    }
+}
+
+
+/* Counts what this process does for the metrics of the store. */
+
+static void
+ngx_http_nightlight_api_load(ngx_http_nightlight_job_t *job,
+    ngx_int_t running, ngx_int_t waiting, off_t held)
+{
+    ngx_http_nightlight_runtime_t  *rt;
+
+    rt = job->runtime;
+
+    rt->load.n_running += (uint32_t) running;
+    rt->load.n_waiting += (uint32_t) waiting;
+    rt->load.held_bytes += (uint64_t) held;
+
+    if (rt->store) {
+        nlt_store_set_load(rt->store, &rt->load);
     }
 }
 
@@ -559,6 +588,7 @@ ngx_http_nightlight_api_done(ngx_event_t *ev)
     job->running = 0;
     r->main->blocked--;
     ngx_http_nightlight_n_running--;
+    ngx_http_nightlight_api_load(job, -1, 0, 0);
 
     if (job->timer.timer_set) {
         ngx_del_timer(&job->timer);
@@ -604,6 +634,7 @@ ngx_http_nightlight_api_unqueue(ngx_http_nightlight_job_t *job)
     job->queued = 0;
     ngx_http_nightlight_n_waiting--;
     ngx_http_nightlight_waiting_size -= job->size;
+    ngx_http_nightlight_api_load(job, 0, -1, 0);
 }
 
 
@@ -625,6 +656,7 @@ ngx_http_nightlight_api_hold(ngx_http_nightlight_job_t *job)
     job->size = nlt_api_bytes(job->out.api);
     ngx_queue_insert_tail(&ngx_http_nightlight_held, &job->queue);
     ngx_http_nightlight_held_size += job->size;
+    ngx_http_nightlight_api_load(job, 0, 0, (off_t) job->size);
 
     max = NGX_HTTP_NIGHTLIGHT_HELD_MAX * job->conf->memory_max;
 
@@ -640,6 +672,7 @@ ngx_http_nightlight_api_hold(ngx_http_nightlight_job_t *job)
         ngx_queue_remove(q);
         slow->held = 0;
         ngx_http_nightlight_held_size -= slow->size;
+        ngx_http_nightlight_api_load(slow, 0, 0, -(off_t) slow->size);
 
         c = slow->out.request->connection;
 
@@ -696,6 +729,7 @@ ngx_http_nightlight_api_unhold(ngx_http_nightlight_job_t *job)
         ngx_queue_remove(&job->queue);
         job->held = 0;
         ngx_http_nightlight_held_size -= job->size;
+        ngx_http_nightlight_api_load(job, 0, 0, -(off_t) job->size);
     }
 }
 
@@ -762,10 +796,11 @@ ngx_http_nightlight_api_timeout(ngx_event_t *ev)
         return;
     }
 
-    ngx_http_finalize_request(r, ngx_http_nightlight_send_text(r,
-                                 NGX_HTTP_SERVICE_UNAVAILABLE,
-                                 NLT_STR("query timed out in query queue"),
-                                 1));
+    nlt_api_refuse(job->out.api, NLT_OUTCOME_TIMEOUT,
+                   "query timed out in query queue "
+                   "(nightlight_query_timeout)");
+
+    ngx_http_finalize_request(r, ngx_http_nightlight_send(&job->out));
 
     ngx_http_run_posted_requests(c);
 }

@@ -216,6 +216,7 @@ ngx_http_nightlight_store_tick(ngx_event_t *ev)
 
     if (rt->store) {
         nlt_store_tick(rt->store);
+        nlt_store_set_load(rt->store, &rt->load);
         nlt_store_status(rt->store, &status);
 
         rt->ready = status.ready;
@@ -336,6 +337,9 @@ ngx_http_nightlight_conn(nlt_self_conn_t *conn)
                                            ngx_core_module);
     conn->workers = ngx_process == NGX_PROCESS_SINGLE
                     ? 1 : (uint64_t) ccf->worker_processes;
+    conn->t_start_ms = ngx_http_nightlight_server.t_start_ms;
+    conn->t_config_ms = ngx_http_nightlight_server.t_config_ms;
+    conn->server_version = NGINX_VERSION;
 }
 
 

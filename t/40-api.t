@@ -489,7 +489,7 @@ is($t->http('GET', '/-/nothing')->{status}, 404, 'no such status');
 is($t->http('HEAD', '/metrics')->{status}, 200, 'HEAD /metrics');
 is($t->http('GET', '/metrics')->{headers}{'content-type'},
     'text/plain; version=0.0.4; charset=utf-8', 'type of /metrics');
-unlike($t->http('GET', '/metrics')->{body}, qr/^(?!#|\w+ \S+$)./m,
+unlike($t->http('GET', '/metrics')->{body}, qr/^(?!#|\w+(?:\{\S+\})? \S+$)./m,
     'every line of /metrics is a comment or a sample');
 
 # ---- browsers: CORS ----

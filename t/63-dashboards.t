@@ -26,7 +26,7 @@ $t->wait_for(sub { ($t->value('count_over_time(nightlight_up[1m])')
 # Every metric of ours in an expression.
 sub names { my ($expr) = @_;
     (my $bare = $expr) =~ s/\{[^}]*\}//g;
-    return $bare =~ /\b((?:nightlight|nginx)_\w+)/g }
+    return map { s{_bucket$}{}r } $bare =~ /\b((?:nightlight|nginx)_\w+)/g }
 
 my %used;
 

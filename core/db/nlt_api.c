@@ -2,6 +2,7 @@
  * nlt_api.c - a job of the HTTP API: create, route, run, render, destroy.
  */
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 
 #include "nlt_api.h"
@@ -17,53 +18,63 @@
 #define GET_HEAD (NLT_API_M_GET | NLT_API_M_HEAD)
 #define POST_PUT (NLT_API_M_POST | NLT_API_M_PUT)
 
+#define TIME(name) offsetof(nlt_head_counters_t, time_##name)
+
 #define GET   NLT_API_M_GET
 #define QUICK NLT_API_QUICK
 #define PLAIN NLT_API_PLAIN
 
 static const nlt_api_route_t routes[] = {
-    {NLT_API_QUERY, "query", GET_POST, 0, nlt_api_run_query},
-    {NLT_API_QUERY, "query_range", GET_POST, 0, nlt_api_run_query_range},
-    {NLT_API_QUERY, "format_query", GET_POST, 0, nlt_api_run_format_query},
-    {NLT_API_QUERY, "parse_query", GET_POST, 0, nlt_api_run_parse_query},
-    {NLT_API_QUERY, "series", GET_POST, 0, nlt_api_run_series},
-    {NLT_API_QUERY, "labels", GET_POST, 0, nlt_api_run_labels},
-    {NLT_API_QUERY, "label/*/values", GET, 0, nlt_api_run_label_values},
-    {NLT_API_QUERY, "metadata", GET, 0, nlt_api_run_metadata},
+    {NLT_API_QUERY, "query", GET_POST, 0, nlt_api_run_query, TIME(instant)},
+    {NLT_API_QUERY, "query_range", GET_POST, 0, nlt_api_run_query_range,
+     TIME(range)},
+    {NLT_API_QUERY, "format_query", GET_POST, 0, nlt_api_run_format_query, 0},
+    {NLT_API_QUERY, "parse_query", GET_POST, 0, nlt_api_run_parse_query, 0},
+    {NLT_API_QUERY, "series", GET_POST, 0, nlt_api_run_series, TIME(series)},
+    {NLT_API_QUERY, "labels", GET_POST, 0, nlt_api_run_labels, TIME(labels)},
+    {NLT_API_QUERY, "label/*/values", GET, 0, nlt_api_run_label_values,
+     TIME(labels)},
+    {NLT_API_QUERY, "metadata", GET, 0, nlt_api_run_metadata, TIME(other)},
     {NLT_API_QUERY, "query_exemplars", GET_POST, 0,
-     nlt_api_run_query_exemplars},
-    {NLT_API_QUERY, "targets", GET, QUICK, nlt_api_run_targets},
-    {NLT_API_QUERY, "targets/metadata", GET, 0, nlt_api_run_targets_metadata},
+     nlt_api_run_query_exemplars, TIME(other)},
+    {NLT_API_QUERY, "targets", GET, QUICK, nlt_api_run_targets, 0},
+    {NLT_API_QUERY, "targets/metadata", GET, 0, nlt_api_run_targets_metadata,
+     0},
     {NLT_API_QUERY, "targets/relabel_steps", GET, QUICK,
-     nlt_api_run_relabel_steps},
-    {NLT_API_QUERY, "scrape_pools", GET, QUICK, nlt_api_run_scrape_pools},
+     nlt_api_run_relabel_steps, 0},
+    {NLT_API_QUERY, "scrape_pools", GET, QUICK, nlt_api_run_scrape_pools, 0},
     {NLT_API_QUERY, "scrape_pools/config", GET, QUICK,
-     nlt_api_run_scrape_pool_config},
-    {NLT_API_QUERY, "alertmanagers", GET, QUICK, nlt_api_run_alertmanagers},
-    {NLT_API_QUERY, "rules", GET, 0, nlt_api_run_rules},
-    {NLT_API_QUERY, "alerts", GET, QUICK, nlt_api_run_alerts},
-    {NLT_API_QUERY, "notifications", GET, QUICK, nlt_api_run_notifications},
-    {NLT_API_QUERY, "features", GET, QUICK, nlt_api_run_features},
-    {NLT_API_QUERY, "status/buildinfo", GET, QUICK, nlt_api_run_buildinfo},
-    {NLT_API_QUERY, "status/config", GET, QUICK, nlt_api_run_config},
-    {NLT_API_QUERY, "status/flags", GET, QUICK, nlt_api_run_flags},
-    {NLT_API_QUERY, "status/runtimeinfo", GET, QUICK, nlt_api_run_runtimeinfo},
-    {NLT_API_QUERY, "status/walreplay", GET, QUICK, nlt_api_run_walreplay},
+     nlt_api_run_scrape_pool_config, 0},
+    {NLT_API_QUERY, "alertmanagers", GET, QUICK, nlt_api_run_alertmanagers, 0},
+    {NLT_API_QUERY, "rules", GET, 0, nlt_api_run_rules, 0},
+    {NLT_API_QUERY, "alerts", GET, QUICK, nlt_api_run_alerts, 0},
+    {NLT_API_QUERY, "notifications", GET, QUICK, nlt_api_run_notifications, 0},
+    {NLT_API_QUERY, "features", GET, QUICK, nlt_api_run_features, 0},
+    {NLT_API_QUERY, "status/buildinfo", GET, QUICK, nlt_api_run_buildinfo, 0},
+    {NLT_API_QUERY, "status/config", GET, QUICK, nlt_api_run_config, 0},
+    {NLT_API_QUERY, "status/flags", GET, QUICK, nlt_api_run_flags, 0},
+    {NLT_API_QUERY, "status/runtimeinfo", GET, QUICK, nlt_api_run_runtimeinfo,
+     0},
+    {NLT_API_QUERY, "status/walreplay", GET, QUICK, nlt_api_run_walreplay, 0},
     {NLT_API_QUERY, "status/self_metrics", GET, QUICK,
-     nlt_api_run_self_metrics},
-    {NLT_API_QUERY, "status/tsdb", GET, 0, nlt_api_run_tsdb},
-    {NLT_API_QUERY, "status/tsdb/blocks", GET, 0, nlt_api_run_blocks},
-    {NLT_API_QUERY, "read", NLT_API_M_POST, PLAIN, nlt_api_run_read},
-    {NLT_API_QUERY, "federate", GET, PLAIN, nlt_api_run_federate},
-    {NLT_API_STATUS, "healthy", GET_HEAD, QUICK | PLAIN, nlt_api_run_healthy},
-    {NLT_API_STATUS, "ready", GET_HEAD, QUICK | PLAIN, nlt_api_run_ready},
-    {NLT_API_STATUS, "flush", POST_PUT, QUICK | PLAIN, nlt_api_run_flush},
-    {NLT_API_METRICS, "*", GET_HEAD, QUICK | PLAIN, nlt_api_run_metrics},
-    {NLT_API_ADMIN, "tsdb/snapshot", POST_PUT, 0, nlt_api_run_snapshot},
+     nlt_api_run_self_metrics, 0},
+    {NLT_API_QUERY, "status/tsdb", GET, 0, nlt_api_run_tsdb, TIME(other)},
+    {NLT_API_QUERY, "status/tsdb/blocks", GET, 0, nlt_api_run_blocks,
+     TIME(other)},
+    {NLT_API_QUERY, "read", NLT_API_M_POST, PLAIN, nlt_api_run_read,
+     TIME(read)},
+    {NLT_API_QUERY, "federate", GET, PLAIN, nlt_api_run_federate,
+     TIME(federate)},
+    {NLT_API_STATUS, "healthy", GET_HEAD, QUICK | PLAIN, nlt_api_run_healthy,
+     0},
+    {NLT_API_STATUS, "ready", GET_HEAD, QUICK | PLAIN, nlt_api_run_ready, 0},
+    {NLT_API_STATUS, "flush", POST_PUT, QUICK | PLAIN, nlt_api_run_flush, 0},
+    {NLT_API_METRICS, "*", GET_HEAD, QUICK | PLAIN, nlt_api_run_metrics, 0},
+    {NLT_API_ADMIN, "tsdb/snapshot", POST_PUT, 0, nlt_api_run_snapshot, 0},
     {NLT_API_ADMIN, "tsdb/delete_series", POST_PUT, 0,
-     nlt_api_run_delete_series},
+     nlt_api_run_delete_series, 0},
     {NLT_API_ADMIN, "tsdb/clean_tombstones", POST_PUT, 0,
-     nlt_api_run_clean_tombstones},
+     nlt_api_run_clean_tombstones, 0},
 };
 
 /* Does the path match, with one * for a part without slashes? */
@@ -236,29 +247,55 @@ answer_options(nlt_api_t *a)
     }
 }
 
-/* Counts a query; the view keeps the head, and so the counters, mapped. */
-static void
-count_query(nlt_api_t *a)
+bool
+nlt_api_is_counted(const nlt_api_t *a)
 {
-    nlt_head_ctl_t *ctl = nlt_store_ctl(a->store);
+    return a->route != NULL && a->route->time != 0 && !nlt_api_is_quick(a);
+}
 
+static void
+count(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/*
+ * Counts a query, once, when it has ended.  `reads` says whether it came to
+ * read anything.
+ */
+static void
+count_query(nlt_api_t *a, bool reads)
+{
+    nlt_head_counters_t *c;
+    nlt_head_ctl_t *ctl;
+
+    if (a->counted || !nlt_api_is_counted(a)) {
+        return;
+    }
+    a->counted = true;
+    ctl = nlt_store_ctl_hold(a->store);
     if (ctl == NULL) {
         return;
     }
-    atomic_fetch_add_explicit(&ctl->counters.queries, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&ctl->counters.query_samples,
-                              a->answer.samples_read, memory_order_relaxed);
-    atomic_fetch_add_explicit(&ctl->counters.query_ns,
-                              (uint64_t) a->answer.elapsed_ns,
-                              memory_order_relaxed);
-    if (a->answer.status >= 400) {
-        atomic_fetch_add_explicit(&ctl->counters.query_errors, 1,
-                                  memory_order_relaxed);
+    c = &ctl->counters;
+    count(&c->outcomes[a->outcome], 1);
+    if (a->run_ns != 0) {
+        nlt_head_observe(
+            (nlt_head_histogram_t *) ((uint8_t *) c + a->route->time),
+            a->busy_ns);
+        nlt_head_observe(&c->time_queue, a->run_ns - a->start_ns);
     }
+    if (reads) {
+        count(&c->queries, 1);
+        count(&c->query_samples, a->answer.samples_read);
+        count(&c->query_ns, (uint64_t) a->answer.elapsed_ns);
+        count(&c->query_errors, a->outcome != NLT_OUTCOME_OK);
+    }
+    nlt_store_ctl_release(a->store);
 }
 
-void
-nlt_api_run(nlt_api_t *a)
+static void
+answer(nlt_api_t *a)
 {
     if (a->req.method == NLT_HTTP_OPTIONS) {
         answer_options(a);
@@ -273,17 +310,100 @@ nlt_api_run(nlt_api_t *a)
         }
         a->answer.cors = is_json_api(a);
     }
-    a->answer.elapsed_ns = nlt_mono_ns(a->env) - a->start_ns;
-    if (a->view_open) {
-        count_query(a);
+}
+
+void
+nlt_api_run(nlt_api_t *a)
+{
+    bool more;
+    int64_t now;
+
+    a->run_ns = nlt_mono_ns(a->env);
+    answer(a);
+    now = nlt_mono_ns(a->env);
+    a->answer.elapsed_ns = now - a->start_ns;
+    a->busy_ns = now - a->run_ns;
+    more = a->flow.ops != NULL && !a->flow.done;
+    if (!more) {
+        count_query(a, a->view_open);
     }
-    if (a->view_open && (a->flow.ops == NULL || a->flow.done)) {
+    if (a->view_open && !more) {
         /*
          * The answer is complete and lies in the pool: a client that takes
          * it slowly must not keep arenas and blocks.
          */
         nlt_view_close(&a->view);
         a->view_open = false;
+    }
+}
+
+void
+nlt_api_more(nlt_api_t *a)
+{
+    int64_t start_ns = nlt_mono_ns(a->env), ns;
+
+    nlt_api_flow_more(a);
+    ns = nlt_mono_ns(a->env) - start_ns;
+    a->busy_ns += ns;
+    a->answer.elapsed_ns += ns;
+    if (a->flow.done || a->flow.rc != NLT_OK) {
+        count_query(a, true);
+    }
+}
+
+void
+nlt_api_refuse(nlt_api_t *a, nlt_outcome_t outcome, const char *text)
+{
+    nlt_api_fail(a, outcome == NLT_OUTCOME_TIMEOUT ? "timeout" : "unavailable",
+                 503, "%s", text);
+    a->outcome = outcome;
+    a->answer.cors = is_json_api(a);
+    count_query(a, false);
+}
+
+void
+nlt_api_cost(const nlt_api_t *a, nlt_api_cost_t *out)
+{
+    *out = (nlt_api_cost_t){
+        .outcome = a->outcome,
+        .samples_read = a->answer.samples_read,
+        .series_read = a->answer.series_read,
+        .memory_bytes = nlt_api_bytes(a),
+        .queue_ns =
+            (a->run_ns != 0 ? a->run_ns : nlt_mono_ns(a->env)) - a->start_ns,
+        .busy_ns = a->busy_ns,
+    };
+    if (!a->counted && a->cancel == NLT_API_CANCELED) {
+        out->outcome = NLT_OUTCOME_CANCELED;
+    }
+}
+
+const char *
+nlt_outcome_text(nlt_outcome_t outcome)
+{
+    static const char *const texts[] = {
+#define TEXT(name, text) text,
+        NLT_OUTCOMES(TEXT)
+#undef TEXT
+    };
+
+    return texts[outcome];
+}
+
+nlt_str_t
+nlt_api_request_param(const nlt_api_t *a, const char *name)
+{
+    return nlt_api_param(a, name);
+}
+
+void
+nlt_api_count_slow(nlt_api_t *a)
+{
+    nlt_head_ctl_t *ctl = nlt_store_ctl_hold(a->store);
+
+    if (ctl != NULL) {
+        count(&ctl->counters.slow_queries, 1);
+        nlt_store_ctl_release(a->store);
     }
 }
 
@@ -361,6 +481,11 @@ nlt_api_destroy(nlt_api_t *a)
     if (a == NULL) {
         return;
     }
+    if (!a->counted) {
+        /* the client left before the end of it */
+        a->outcome = NLT_OUTCOME_CANCELED;
+        count_query(a, a->run_ns != 0);
+    }
     nlt_api_flow_end(a);
     nlt_json_stream_deinit(&a->json);
     nlt_buf_deinit(&a->text);
@@ -429,6 +554,28 @@ nlt_api_end_text(nlt_api_t *a)
     nlt_api_text(a, 200, "application/json");
 }
 
+static nlt_outcome_t
+outcome_of(const char *type)
+{
+    static const struct {
+        const char *type;
+        nlt_outcome_t outcome;
+    } map[] = {
+        {"bad_data", NLT_OUTCOME_BAD_DATA},
+        {"execution", NLT_OUTCOME_EXECUTION},
+        {"timeout", NLT_OUTCOME_TIMEOUT},
+        {"canceled", NLT_OUTCOME_CANCELED},
+        {"unavailable", NLT_OUTCOME_NOT_READY},
+    };
+
+    for (size_t i = 0; i < NLT_COUNT(map); i++) {
+        if (strcmp(map[i].type, type) == 0) {
+            return map[i].outcome;
+        }
+    }
+    return NLT_OUTCOME_ERROR;
+}
+
 void
 nlt_api_fail(nlt_api_t *a, const char *type, int status, const char *fmt, ...)
 {
@@ -444,6 +591,7 @@ nlt_api_fail(nlt_api_t *a, const char *type, int status, const char *fmt, ...)
     } else if (n >= (int) sizeof(text)) {
         n = (int) sizeof(text) - 1;
     }
+    a->outcome = outcome_of(type);
     nlt_buf_reset(&a->text);
     if (is_plain(a)) {
         nlt_buf_add(&a->text, text, (size_t) n);
@@ -472,6 +620,15 @@ nlt_api_bad_param(nlt_api_t *a, const char *name, const char *fmt, ...)
                  text);
 }
 
+/* The texts are Prometheus's, where it has such a limit. */
+static nlt_outcome_t
+which_limit(const char *text)
+{
+    return strstr(text, "too many series")    ? NLT_OUTCOME_LIMIT_SERIES
+           : strstr(text, "too many samples") ? NLT_OUTCOME_LIMIT_SAMPLES
+                                              : NLT_OUTCOME_EXECUTION;
+}
+
 void
 nlt_api_fail_rc(nlt_api_t *a, const nlt_err_t *err)
 {
@@ -492,6 +649,7 @@ nlt_api_fail_rc(nlt_api_t *a, const nlt_err_t *err)
                      "query needs more memory than "
                      "nightlight_query_memory allows (%zu bytes)",
                      a->conf.memory_max);
+        a->outcome = NLT_OUTCOME_LIMIT_MEMORY;
         return;
     }
     if (err->rc == NLT_ECANCELED
@@ -502,6 +660,9 @@ nlt_api_fail_rc(nlt_api_t *a, const nlt_err_t *err)
     for (size_t i = 0; i < NLT_COUNT(map); i++) {
         if (map[i].rc == err->rc) {
             nlt_api_fail(a, map[i].type, map[i].status, "%s", err->text);
+            if (err->rc == NLT_ELIMIT) {
+                a->outcome = which_limit(err->text);
+            }
             return;
         }
     }
@@ -555,6 +716,7 @@ nlt_api_over_view(nlt_api_t *a, nlt_api_eval_t eval, void *ctx)
         nlt_pool_rewind(&a->pool, mark);
         a->annots = (nlt_annots_t){.warnings = NULL};
         a->answer = (nlt_api_answer_t){.status = 0};
+        a->outcome = NLT_OUTCOME_OK;
         (void) nlt_err_set(&err, NLT_OK, "%s", "");
         rc = eval(a, ctx, &err);
     } while (nlt_view_again(&a->view));

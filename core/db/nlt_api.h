@@ -63,6 +63,10 @@ struct nlt_api_s {
     nlt_view_t view;
     bool view_open;
     int64_t start_ns;
+    int64_t run_ns;        /* when a thread began; 0: none has */
+    int64_t busy_ns;       /* that threads worked on it */
+    nlt_outcome_t outcome; /* so far */
+    bool counted;          /* it is in the metrics */
     nlt_api_answer_t answer;
     nlt_annots_t annots;
     nlt_json_stream_t json;
@@ -92,6 +96,8 @@ struct nlt_api_route_s {
     unsigned methods;
     unsigned flags;
     nlt_api_handler_t run;
+    size_t time; /* offset of its histogram in nlt_head_counters_t; 0: it is
+                    not counted */
 };
 
 /* ---- answers ---- */
@@ -228,17 +234,39 @@ void nlt_api_run_federate(nlt_api_t *a);
 
 /* ---- own metrics ---- */
 
-#define NLT_SELF_METRICS_MAX 128
+#define NLT_SELF_LABELS_MAX 2
 
+typedef enum {
+    NLT_SELF_GAUGE,
+    NLT_SELF_COUNTER,
+    NLT_SELF_HISTOGRAM
+} nlt_self_type_t;
+
+/* One sample; those of a family follow each other. */
 typedef struct {
-    const char *name;
+    const char *name;   /* of the family */
+    const char *suffix; /* "", or what histograms have: "_bucket", ... */
     const char *help;
-    bool counter;
+    nlt_self_type_t type;
+    nlt_label_t label[NLT_SELF_LABELS_MAX];
+    size_t n_labels;
     double value;
 } nlt_self_metric_t;
 
-/* Reads all counters and gauges; the count (<= NLT_SELF_METRICS_MAX). */
-size_t nlt_self_collect(nlt_store_t *s, const nlt_env_t *env,
-                        const nlt_self_conn_t *conn, nlt_self_metric_t *out);
+/* In pool, as are its labels. */
+typedef struct {
+    nlt_pool_t *pool;
+    nlt_self_metric_t *v;
+    size_t n, cap;
+    bool failed;
+} nlt_self_list_t;
+
+/*
+ * Reads all counters and gauges into *l, empty but for its pool.  NLT_ENOMEM.
+ * About 20 us.
+ */
+NLT_CHECKED nlt_rc_t nlt_self_collect(nlt_store_t *s,
+                                      const nlt_self_conn_t *conn,
+                                      nlt_self_list_t *l);
 
 #endif

@@ -126,7 +126,7 @@ forget_view(nlt_api_t *a)
 }
 
 void
-nlt_api_more(nlt_api_t *a)
+nlt_api_flow_more(nlt_api_t *a)
 {
     nlt_api_flow_t *f = &a->flow;
     nlt_err_t err;
@@ -152,6 +152,9 @@ nlt_api_more(nlt_api_t *a)
     }
     if (rc != NLT_OK && rc != NLT_EOF) {
         f->rc = rc;
+        a->outcome = rc == NLT_ECANCELED  ? NLT_OUTCOME_CANCELED
+                     : rc == NLT_ETIMEOUT ? NLT_OUTCOME_TIMEOUT
+                                          : NLT_OUTCOME_ERROR;
         if (rc != NLT_ECANCELED) {
             nlt_log(a->env, NLT_LOG_ERROR, "answer of \"%.*s\" broken off: %s",
                     NLT_FMT(a->req.suffix), err.text);

@@ -72,6 +72,9 @@ typedef struct {
  */
 void nlt_api_flow_run(nlt_api_t *a, const nlt_api_flow_ops_t *ops, void *ctx);
 
+/* The work of nlt_api_more(): the next part. */
+void nlt_api_flow_more(nlt_api_t *a);
+
 /* nlt_api_render() of a flow. */
 nlt_rc_t nlt_api_flow_take(nlt_api_t *a, char *out, size_t cap, size_t *len);
 

@@ -208,6 +208,7 @@ run_eval(nlt_api_t *a, void *ctx, nlt_err_t *err)
     r->q->source = &a->view.source;
     rc = nlt_pql_run(&a->pool, r->q, value, &a->annots, &stats, err);
     a->answer.samples_read = stats.samples_read;
+    a->answer.series_read = stats.series_read;
     if (rc == NLT_EINVAL) {
         nlt_api_bad_param(a, "query", "%s", err->text);
         return NLT_OK;

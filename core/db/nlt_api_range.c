@@ -345,6 +345,7 @@ add_part(nlt_api_t *a, range_t *r, size_t n, nlt_err_t *err)
     q.deadline_ns = nlt_mono_ns(a->env) + q.timeout_ms * 1000000;
     rc = nlt_pql_run(&r->pool, &q, &v, &annots, &stats, err);
     a->answer.samples_read += stats.samples_read;
+    a->answer.series_read += stats.series_read;
     if (rc != NLT_OK) {
         rc = nlt_api_name_limit(a, &q, rc, err);
     }

@@ -224,6 +224,7 @@ sampled_eval(nlt_api_t *a, void *ctx, nlt_err_t *err)
                      "exceeded sample limit (%llu) "
                      "(nightlight_query_max_samples)",
                      (unsigned long long) a->conf.samples_max);
+        a->outcome = NLT_OUTCOME_LIMIT_SAMPLES;
         return NLT_OK;
     }
     if (rc == NLT_OK) {

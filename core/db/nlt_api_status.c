@@ -414,30 +414,89 @@ nlt_api_run_features(nlt_api_t *a)
 
 /* ---- self_metrics ---- */
 
-/* One family as protobuf's JSON has it. */
 static void
-add_family(nlt_buf_t *b, const nlt_self_metric_t *m)
+add_number(nlt_buf_t *b, const char *key, double value)
 {
     char text[NLT_NUM_TEXT_MAX];
-    size_t n = nlt_num_sample(text, m->value);
+
+    nlt_buf_add_c(b, key);
+    nlt_buf_add(b, text, nlt_num_sample(text, value));
+}
+
+/* Labels but for the bucket's. */
+static void
+add_metric_labels(nlt_buf_t *b, const nlt_self_metric_t *m)
+{
+    size_t n = m->n_labels - (m->type == NLT_SELF_HISTOGRAM);
+
+    nlt_buf_add_c(b, n > 0 ? "\"label\":[" : "");
+    for (size_t i = 0; i < n; i++) {
+        nlt_buf_add_c(b, i > 0 ? ",{\"name\":" : "{\"name\":");
+        nlt_json_string(b, m->label[i].name, true);
+        nlt_buf_add_c(b, ",\"value\":");
+        nlt_json_string(b, m->label[i].value, true);
+        nlt_buf_add_byte(b, '}');
+    }
+    nlt_buf_add_c(b, n > 0 ? "]," : "");
+}
+
+/* One histogram, which begins at m; how many samples it was. */
+static size_t
+add_buckets(nlt_buf_t *b, const nlt_self_metric_t *m)
+{
+    size_t n = 0;
+
+    while (strcmp(m[n].suffix, "_bucket") == 0) {
+        n++;
+    }
+    /* protobuf's JSON has 64-bit integers as strings, and no last bucket */
+    add_number(b, "\"histogram\":{\"sampleCount\":\"", m[n + 1].value);
+    add_number(b, "\",\"sampleSum\":", m[n].value);
+    nlt_buf_add_c(b, ",\"bucket\":[");
+    for (size_t i = 0; i + 1 < n; i++) {
+        nlt_buf_add_c(b, i > 0 ? "," : "");
+        add_number(b, "{\"cumulativeCount\":\"", m[i].value);
+        nlt_buf_add_c(b, "\",\"upperBound\":");
+        nlt_buf_add_str(b, m[i].label[m[i].n_labels - 1].value);
+        nlt_buf_add_byte(b, '}');
+    }
+    nlt_buf_add_c(b, "]}");
+    return n + 2;
+}
+
+/* One family as protobuf's JSON has it. */
+static void
+add_family(nlt_buf_t *b, const nlt_self_metric_t *m, size_t n)
+{
+    static const char *const type[] = {"GAUGE", "COUNTER", "HISTOGRAM"};
 
     nlt_buf_add_c(b, "{\"name\":");
     nlt_json_string(b, (nlt_str_t){strlen(m->name), m->name}, true);
     nlt_buf_add_c(b, ",\"help\":");
     nlt_json_string(b, (nlt_str_t){strlen(m->help), m->help}, true);
-    nlt_buf_add_c(b, m->counter
-                         ? ",\"type\":\"COUNTER\",\"metric\":[{\"counter\":"
-                         : ",\"type\":\"GAUGE\",\"metric\":[{\"gauge\":");
-    nlt_buf_add_c(b, "{\"value\":");
-    nlt_buf_add(b, text, n);
-    nlt_buf_add_c(b, "}}]}");
+    nlt_buf_addf(b, ",\"type\":\"%s\",\"metric\":[", type[m->type]);
+    for (size_t i = 0; i < n; /* void */) {
+        nlt_buf_add_c(b, i > 0 ? ",{" : "{");
+        add_metric_labels(b, &m[i]);
+        if (m->type == NLT_SELF_HISTOGRAM) {
+            i += add_buckets(b, &m[i]);
+        } else {
+            add_number(b,
+                       m->type == NLT_SELF_COUNTER ? "\"counter\":{\"value\":"
+                                                   : "\"gauge\":{\"value\":",
+                       m[i++].value);
+            nlt_buf_add_byte(b, '}');
+        }
+        nlt_buf_add_byte(b, '}');
+    }
+    nlt_buf_add_c(b, "]}");
 }
 
 void
 nlt_api_run_self_metrics(nlt_api_t *a)
 {
     nlt_str_t pattern = nlt_api_param(a, "metric_name_pattern");
-    nlt_self_metric_t m[NLT_SELF_METRICS_MAX];
+    nlt_self_list_t l = {.pool = &a->pool};
     nlt_regex_t *re = NULL;
     nlt_err_t err;
     nlt_rc_t rc = NLT_OK;
@@ -452,21 +511,29 @@ nlt_api_run_self_metrics(nlt_api_t *a)
                      err.text);
         return;
     }
+    if (rc == NLT_OK) {
+        rc = nlt_self_collect(a->store, &a->conn, &l);
+        (void) nlt_err_set(&err, rc, "%s", nlt_rc_text(rc));
+    }
     if (rc != NLT_OK) {
+        nlt_regex_destroy(re);
         nlt_api_fail_rc(a, &err);
         return;
     }
-    n = nlt_self_collect(a->store, a->env, &a->conn, m);
     b = begin(a);
     nlt_buf_add_byte(b, '[');
-    for (size_t i = 0; i < n; i++) {
-        nlt_str_t name = {strlen(m[i].name), m[i].name};
+    for (size_t i = 0; i < l.n; i += n) {
+        nlt_str_t name = {strlen(l.v[i].name), l.v[i].name};
 
+        for (n = 1; i + n < l.n && strcmp(l.v[i + n].name, name.data) == 0;
+             n++) {
+            /* void */
+        }
         if (re != NULL && nlt_regex_match(re, name) != NLT_OK) {
             continue;
         }
         nlt_buf_add_c(b, printed++ > 0 ? "," : "");
-        add_family(b, &m[i]);
+        add_family(b, &l.v[i], n);
     }
     nlt_buf_add_byte(b, ']');
     nlt_regex_destroy(re);

@@ -4,22 +4,159 @@
  * One list feeds /metrics and nlt_self_write(), so what an operator sees in
  * either has the same names and the same meaning.
  */
-#include <stdlib.h>
-
 #include "nlt_api.h"
+#include "nlt_num.h"
 
+/* What a metric is, but for its value. */
 typedef struct {
-    nlt_self_metric_t *out;
-    size_t n;
-} list_t;
+    const char *name;
+    const char *help;
+    nlt_self_type_t type;
+    const char *label; /* NULL: none */
+    const char *text;  /* its value */
+} about_t;
+
+/* Room for one more; NULL when there is no memory, which is remembered. */
+static nlt_self_metric_t *
+more(nlt_self_list_t *l, const about_t *m)
+{
+    nlt_self_metric_t *v;
+
+    if (l->n == l->cap) {
+        size_t cap = l->cap > 0 ? 2 * l->cap : 256;
+
+        v = l->failed ? NULL
+                      : nlt_pool_grow(l->pool, l->v, l->cap * sizeof(*v),
+                                      cap * sizeof(*v));
+        if (v == NULL) {
+            l->failed = true;
+            return NULL;
+        }
+        l->v = v;
+        l->cap = cap;
+    }
+    v = &l->v[l->n++];
+    *v = (nlt_self_metric_t){
+        .name = m->name, .suffix = "", .help = m->help, .type = m->type};
+    if (m->label != NULL) {
+        v->label[v->n_labels++] = (nlt_label_t){{strlen(m->label), m->label},
+                                                {strlen(m->text), m->text}};
+    }
+    return v;
+}
 
 static void
-add(list_t *l, bool counter, const char *name, double value, const char *help)
+add_about(nlt_self_list_t *l, const about_t *m, double value)
 {
-    if (l->n < NLT_SELF_METRICS_MAX) {
-        l->out[l->n++] = (nlt_self_metric_t){name, help, counter, value};
+    nlt_self_metric_t *v = more(l, m);
+
+    if (v != NULL) {
+        v->value = value;
     }
 }
+
+static void
+add(nlt_self_list_t *l, bool counter, const char *name, double value,
+    const char *help)
+{
+    about_t m = {name, help, counter ? NLT_SELF_COUNTER : NLT_SELF_GAUGE, NULL,
+                 NULL};
+
+    add_about(l, &m, value);
+}
+
+static void
+add_labelled(nlt_self_list_t *l, nlt_self_type_t type, const char *name,
+             const char *label, const char *text, double value,
+             const char *help)
+{
+    about_t m = {name, help, type, label, text};
+
+    add_about(l, &m, value);
+}
+
+/* ---- histograms ---- */
+
+/* In order of labels: "le" comes behind "kind". */
+static void
+add_bucket(nlt_self_list_t *l, const about_t *m, const char *le, uint64_t n)
+{
+    nlt_self_metric_t *v = more(l, m);
+
+    if (v != NULL) {
+        v->suffix = "_bucket";
+        v->label[v->n_labels++] =
+            (nlt_label_t){NLT_STR("le"), {strlen(le), le}};
+        v->value = (double) n;
+    }
+}
+
+static void
+add_histogram(nlt_self_list_t *l, const nlt_head_histogram_t *h,
+              const char *name, const char *help, const char *label,
+              const char *text)
+{
+    static const double bound[] = NLT_HEAD_BUCKET_SECONDS;
+    about_t m = {name, help, NLT_SELF_HISTOGRAM, label, text};
+    nlt_self_metric_t *v;
+    uint64_t n = 0;
+
+    for (size_t i = 0; i <= NLT_HEAD_BUCKETS; i++) {
+        char *le = nlt_pool_zalloc(l->pool, NLT_NUM_TEXT_MAX + 1);
+
+        if (le == NULL) {
+            l->failed = true;
+            return;
+        }
+        if (i < NLT_HEAD_BUCKETS) {
+            le[nlt_num_sample(le, bound[i])] = '\0';
+        } else {
+            memcpy(le, "+Inf", 5);
+        }
+        n += atomic_load_explicit(&h->n[i], memory_order_relaxed);
+        add_bucket(l, &m, le, n);
+    }
+    v = more(l, &m);
+    if (v != NULL) {
+        v->suffix = "_sum";
+        v->value =
+            (double) atomic_load_explicit(&h->sum_ns, memory_order_relaxed)
+            / 1e9;
+    }
+    v = more(l, &m);
+    if (v != NULL) {
+        v->suffix = "_count";
+        v->value = (double) n;
+    }
+}
+
+#define QUERY_TIME                                                            \
+    "nightlight_query_duration_seconds",                                      \
+        "Time that threads worked on API requests, by kind.", "kind"
+#define SELF_time_instant  QUERY_TIME, "instant"
+#define SELF_time_range    QUERY_TIME, "range"
+#define SELF_time_series   QUERY_TIME, "series"
+#define SELF_time_labels   QUERY_TIME, "labels"
+#define SELF_time_read     QUERY_TIME, "read"
+#define SELF_time_federate QUERY_TIME, "federate"
+#define SELF_time_other    QUERY_TIME, "other"
+#define SELF_time_queue                                                       \
+    "nightlight_query_queue_duration_seconds",                                \
+        "Time that API requests waited for a thread.", NULL, NULL
+#define SELF_time_wal_write                                                   \
+    "nightlight_wal_write_duration_seconds",                                  \
+        "Time of writes to the write-ahead log.", NULL, NULL
+#define SELF_time_wal_sync                                                    \
+    "nightlight_wal_fsync_duration_seconds",                                  \
+        "Time of syncs of the write-ahead log.", NULL, NULL
+#define SELF_time_flush                                                       \
+    "nightlight_flush_duration_seconds",                                      \
+        "Time of flushes: an arena written as blocks.", NULL, NULL
+#define SELF_time_compaction                                                  \
+    "nightlight_compaction_duration_seconds", "Time of compactions.", NULL,   \
+        NULL
+
+/* ---- counters ---- */
 
 /*
  * Counters of the control page: name, help, and by what the field is divided.
@@ -169,31 +306,111 @@ add(list_t *l, bool counter, const char *name, double value, const char *help)
 #define SELF_query_ns                                                         \
     "nightlight_query_seconds_total",                                         \
         "Time spent in API requests that read data.", 1e9
+#define SELF_slow_queries                                                     \
+    "nightlight_slow_queries_total",                                          \
+        "API requests that took longer than nightlight_slow_query says.", 1
 #define SELF_recoveries                                                       \
     "nightlight_lock_recoveries_total",                                       \
         "Locks taken over from a process that died.", 1
 
 static void
-add_counter(list_t *l, const _Atomic uint64_t *field, const char *name,
-            const char *help, double divisor)
+add_counter(nlt_self_list_t *l, const _Atomic uint64_t *field,
+            const char *name, const char *help, double divisor)
 {
     uint64_t n = atomic_load_explicit(field, memory_order_relaxed);
 
     add(l, true, name, (double) n / divisor, help);
 }
 
+/* Unix seconds of a mark; 0: never. */
+#define SELF_flush_last_ms                                                    \
+    "nightlight_flush_last_success_timestamp_seconds",                        \
+        "When an arena was written as blocks the last time."
+#define SELF_compaction_last_ms                                               \
+    "nightlight_compaction_last_success_timestamp_seconds",                   \
+        "When a compaction ended well the last time."
+
 static void
-add_counters(list_t *l, const nlt_head_ctl_t *ctl)
+add_mark(nlt_self_list_t *l, const _Atomic uint64_t *field, const char *name,
+         const char *help)
 {
+    add(l, false, name,
+        (double) atomic_load_explicit(field, memory_order_relaxed) / 1000,
+        help);
+}
+
+static void
+add_counters(nlt_self_list_t *l, const nlt_head_ctl_t *ctl)
+{
+    static const char *const outcome[] = {
+#define TEXT(name, text) text,
+        NLT_OUTCOMES(TEXT)
+#undef TEXT
+    };
+
 #define ADD(field) add_counter(l, &ctl->counters.field, SELF_##field);
     NLT_HEAD_COUNTERS(ADD)
+#undef ADD
+#define ADD(field) add_mark(l, &ctl->counters.field, SELF_##field);
+    NLT_HEAD_MARKS(ADD)
+#undef ADD
+    for (size_t i = 0; i < NLT_COUNT(outcome); i++) {
+        add_labelled(l, NLT_SELF_COUNTER, "nightlight_query_outcomes_total",
+                     "outcome", outcome[i],
+                     (double) atomic_load_explicit(&ctl->counters.outcomes[i],
+                                                   memory_order_relaxed),
+                     "API requests by how they ended.");
+    }
+#define ADD(field) add_histogram(l, &ctl->counters.field, SELF_##field);
+    NLT_HEAD_HISTOGRAMS(ADD)
 #undef ADD
     add(l, false, "nightlight_disk_low", (double) atomic_load(&ctl->disk_low),
         "Writes are refused because min_free= of the disk is not free.");
 }
 
+static const char *const digit[] = {"0", "1", "2", "3", "4", "5", "6"};
+
 static void
-add_gauges(list_t *l, nlt_store_t *s)
+add_arenas(nlt_self_list_t *l, const nlt_store_gauges_t *g)
+{
+    for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
+        add_labelled(l, NLT_SELF_GAUGE, "nightlight_arena_bytes", "slot",
+                     digit[i], (double) g->arena[i].reserved_bytes,
+                     "Memory of the head's arenas, by slot.");
+    }
+    for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
+        add_labelled(l, NLT_SELF_GAUGE, "nightlight_arena_state", "slot",
+                     digit[i],
+                     g->arena[i].active   ? 2
+                     : g->arena[i].sealed ? 3
+                     : g->arena[i].no > 0 ? 1
+                                          : 0,
+                     "State of the head's arenas, by slot: 0 none, 1 ready or "
+                     "let go of, 2 takes samples, 3 is written as blocks.");
+    }
+}
+
+static void
+add_levels(nlt_self_list_t *l, const nlt_store_gauges_t *g)
+{
+    _Static_assert(NLT_STORE_LEVELS < NLT_COUNT(digit), "a digit each");
+    _Static_assert(NLT_HEAD_ARENAS <= NLT_COUNT(digit), "likewise");
+
+    for (size_t i = 0; i < NLT_STORE_LEVELS; i++) {
+        add_labelled(l, NLT_SELF_GAUGE, "nightlight_level_blocks", "level",
+                     digit[i + 1], (double) g->level_blocks[i],
+                     "Blocks on disk by level of compaction; the last level "
+                     "has all above it.");
+    }
+    for (size_t i = 0; i < NLT_STORE_LEVELS; i++) {
+        add_labelled(l, NLT_SELF_GAUGE, "nightlight_level_block_bytes",
+                     "level", digit[i + 1], (double) g->level_bytes[i],
+                     "Bytes of blocks by level of compaction.");
+    }
+}
+
+static void
+add_gauges(nlt_self_list_t *l, nlt_store_t *s)
 {
     nlt_store_gauges_t g;
 
@@ -243,10 +460,20 @@ add_gauges(list_t *l, nlt_store_t *s)
         (double) g.oldest_ms / 1000, "Time of the oldest sample.");
     add(l, false, "nightlight_newest_sample_seconds",
         (double) g.newest_ms / 1000, "Time of the newest sample.");
+    add_arenas(l, &g);
+    add_levels(l, &g);
+    add(l, false, "nightlight_queries_running", g.load.n_running,
+        "API requests that threads work on.");
+    add(l, false, "nightlight_queries_waiting", g.load.n_waiting,
+        "API requests that wait for a thread.");
+    add(l, false, "nightlight_query_answer_bytes", (double) g.load.held_bytes,
+        "Memory of answers that wait for their readers.");
+    add(l, false, "nightlight_processes", g.load.n_processes,
+        "Processes that have the head mapped, the helper included.");
 }
 
 static void
-add_conn(list_t *l, const nlt_self_conn_t *c)
+add_conn(nlt_self_list_t *l, const nlt_self_conn_t *c)
 {
     add(l, true, "nginx_connections_accepted_total", (double) c->accepted,
         "Client connections accepted.");
@@ -266,50 +493,122 @@ add_conn(list_t *l, const nlt_self_conn_t *c)
         "Worker processes configured.");
 }
 
-size_t
-nlt_self_collect(nlt_store_t *s, const nlt_env_t *env,
-                 const nlt_self_conn_t *conn, nlt_self_metric_t *out)
+/* Of the program around the store. */
+static void
+add_program(nlt_self_list_t *l, const nlt_self_conn_t *c)
 {
-    list_t l = {out, 0};
-    nlt_head_ctl_t *ctl = nlt_store_ctl(s);
+    about_t m = {"nightlight_build_info", "1; the labels say what is running.",
+                 NLT_SELF_GAUGE, "nginx_version",
+                 c->server_version ? c->server_version : ""};
+    nlt_self_metric_t *v = more(l, &m);
+
+    if (v != NULL) {
+        v->label[v->n_labels++] =
+            (nlt_label_t){NLT_STR("version"), NLT_STR(NLT_VERSION)};
+        v->value = 1;
+    }
+    add(l, false, "nightlight_start_time_seconds",
+        (double) c->t_start_ms / 1000,
+        "When nginx was started, in Unix seconds.");
+    add(l, false, "nightlight_config_time_seconds",
+        (double) c->t_config_ms / 1000,
+        "When the configuration that is in force was read.");
+}
+
+nlt_rc_t
+nlt_self_collect(nlt_store_t *s, const nlt_self_conn_t *conn,
+                 nlt_self_list_t *l)
+{
+    nlt_head_ctl_t *ctl = nlt_store_ctl_hold(s);
     nlt_store_status_t st;
 
-    (void) env;
     nlt_store_status(s, &st);
-    add(&l, false, "nightlight_up", 1, "The module is running.");
-    add(&l, false, "nightlight_ready", st.ready,
+    add(l, false, "nightlight_up", 1, "The module is running.");
+    add(l, false, "nightlight_ready", st.ready,
         "The store takes samples and answers queries.");
+    add_program(l, conn);
     if (ctl != NULL) {
-        add_counters(&l, ctl);
-        add_gauges(&l, s);
+        add_counters(l, ctl);
+        add_gauges(l, s);
+        nlt_store_ctl_release(s);
     }
-    add_conn(&l, conn);
-    return l.n;
+    add_conn(l, conn);
+    return l->failed ? NLT_ENOMEM : NLT_OK;
+}
+
+/* Metrics and their labels; far more than they need. */
+#define SELF_BYTES_MAX (16u << 20)
+
+/* The labels of one sample, sorted, with `instance` and `job`. */
+static size_t
+own_labels(nlt_pool_t *pool, const nlt_self_metric_t *m, nlt_str_t instance,
+           nlt_label_t *out)
+{
+    size_t len = strlen(m->name), n = 0;
+    char *name = nlt_pool_alloc(pool, len + strlen(m->suffix));
+
+    if (name == NULL) {
+        return 0;
+    }
+    memcpy(name, m->name, len);
+    memcpy(name + len, m->suffix, strlen(m->suffix));
+    out[n++] = (nlt_label_t){NLT_METRIC_NAME, {len + strlen(m->suffix), name}};
+    out[n++] = (nlt_label_t){NLT_STR("instance"), instance};
+    out[n++] = (nlt_label_t){NLT_STR("job"), NLT_STR("nightlight")};
+    for (size_t i = 0; i < m->n_labels; i++) {
+        size_t at = n++;
+
+        while (nlt_str_cmp(m->label[i].name, out[at - 1].name) < 0) {
+            out[at] = out[at - 1];
+            at--;
+        }
+        out[at] = m->label[i];
+    }
+    return n;
+}
+
+static nlt_rc_t
+write_all(nlt_store_t *s, const nlt_env_t *env, nlt_str_t instance,
+          uint32_t tenant, const nlt_self_list_t *l, nlt_err_t *err)
+{
+    nlt_ingest_t *ingest = nlt_store_ingest(s);
+    int64_t now = nlt_now_ms(env);
+    nlt_ingest_own_t *samples =
+        nlt_pool_array(l->pool, l->n, sizeof(*samples));
+
+    if (samples == NULL) {
+        return nlt_err_set(err, NLT_ENOMEM, "out of memory");
+    }
+    for (size_t i = 0; i < l->n; i++) {
+        nlt_label_t *labels =
+            nlt_pool_array(l->pool, 3 + NLT_SELF_LABELS_MAX, sizeof(*labels));
+        size_t n = labels != NULL
+                       ? own_labels(l->pool, &l->v[i], instance, labels)
+                       : 0;
+
+        if (n == 0) {
+            return nlt_err_set(err, NLT_ENOMEM, "out of memory");
+        }
+        samples[i] = (nlt_ingest_own_t){{labels, n}, now, l->v[i].value};
+    }
+    return nlt_ingest_own(ingest, tenant, samples, l->n, err);
 }
 
 nlt_rc_t
 nlt_self_write(nlt_store_t *s, const nlt_env_t *env, nlt_str_t instance,
                uint32_t tenant, const nlt_self_conn_t *conn, nlt_err_t *err)
 {
-    nlt_self_metric_t m[NLT_SELF_METRICS_MAX];
-    nlt_label_t labels[NLT_SELF_METRICS_MAX][3];
-    nlt_ingest_own_t samples[NLT_SELF_METRICS_MAX];
-    nlt_ingest_t *ingest = nlt_store_ingest(s);
-    int64_t now = nlt_now_ms(env);
-    size_t n;
+    nlt_pool_t pool;
+    nlt_self_list_t l = {.pool = &pool};
+    nlt_rc_t rc;
 
-    if (ingest == NULL) {
+    if (nlt_store_ingest(s) == NULL) {
         return nlt_err_set(err, NLT_ENOTREADY, "the store is not ready");
     }
-    n = nlt_self_collect(s, env, conn, m);
-    for (size_t i = 0; i < n; i++) {
-        labels[i][0].name = NLT_METRIC_NAME;
-        labels[i][0].value = (nlt_str_t){strlen(m[i].name), m[i].name};
-        labels[i][1].name = NLT_STR("instance");
-        labels[i][1].value = instance;
-        labels[i][2].name = NLT_STR("job");
-        labels[i][2].value = NLT_STR("nightlight");
-        samples[i] = (nlt_ingest_own_t){{labels[i], 3}, now, m[i].value};
-    }
-    return nlt_ingest_own(ingest, tenant, samples, n, err);
+    nlt_pool_init(&pool, env->mem, SELF_BYTES_MAX);
+    rc = nlt_self_collect(s, conn, &l);
+    rc = rc == NLT_OK ? write_all(s, env, instance, tenant, &l, err)
+                      : nlt_err_set(err, rc, "out of memory");
+    nlt_pool_deinit(&pool);
+    return rc;
 }

@@ -67,14 +67,94 @@
     X(query_errors)                                                           \
     X(query_samples)                                                          \
     X(query_ns)                                                               \
+    X(slow_queries)                                                           \
     X(recoveries)        /* stripes taken over from a dead process */         \
     X(wal_skipped_bytes) /* by resync during replay */                        \
     X(replayed_samples)
 
+/* When something ended well the last time, Unix milliseconds; 0: not yet. */
+#define NLT_HEAD_MARKS(X)                                                     \
+    X(flush_last_ms)                                                          \
+    X(compaction_last_ms)
+
+/* How a request to the API ended. */
+#define NLT_OUTCOMES(X)                                                       \
+    X(OK, "ok")                                                               \
+    X(BAD_DATA, "bad_data")                                                   \
+    X(CANCELED, "canceled")                                                   \
+    X(TIMEOUT, "timeout")                                                     \
+    X(LIMIT_SAMPLES, "limit_samples")                                         \
+    X(LIMIT_SERIES, "limit_series")                                           \
+    X(LIMIT_MEMORY, "limit_memory")                                           \
+    X(LIMIT_QUEUE, "limit_queue") /* no place to wait for a thread */         \
+    X(EXECUTION, "execution")     /* the query itself is wrong */             \
+    X(NOT_READY, "not_ready")                                                 \
+    X(ERROR, "error") /* of the store, or of ours */
+
+typedef enum {
+#define NLT_OUTCOME_ENUM(name, text) NLT_OUTCOME_##name,
+    NLT_OUTCOMES(NLT_OUTCOME_ENUM)
+#undef NLT_OUTCOME_ENUM
+    NLT_N_OUTCOMES
+} nlt_outcome_t;
+
+/*
+ * Durations.  A query's is the time that threads worked on it; how long it
+ * waited for one is counted apart.
+ */
+#define NLT_HEAD_HISTOGRAMS(X)                                                \
+    X(time_instant)                                                           \
+    X(time_range)                                                             \
+    X(time_series)                                                            \
+    X(time_labels) /* names and values */                                     \
+    X(time_read)                                                              \
+    X(time_federate)                                                          \
+    X(time_other)                                                             \
+    X(time_queue)     /* of all of these */                                   \
+    X(time_wal_write) /* one write(2) of a batch */                           \
+    X(time_wal_sync)                                                          \
+    X(time_flush)                                                             \
+    X(time_compaction)
+
+/* Upper bounds of the buckets; one more takes what is longer. */
+#define NLT_HEAD_BUCKETS 16
+#define NLT_HEAD_BUCKET_SECONDS                                               \
+    {                                                                         \
+        0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,   \
+            0.5, 1, 2.5, 10, 30, 120                                          \
+    }
+
+typedef struct {
+    _Atomic uint64_t n[NLT_HEAD_BUCKETS + 1]; /* of each bucket alone */
+    _Atomic uint64_t sum_ns;
+} nlt_head_histogram_t;
+
 typedef struct {
 #define NLT_HEAD_COUNTER_FIELD(name) _Atomic uint64_t name;
     NLT_HEAD_COUNTERS(NLT_HEAD_COUNTER_FIELD)
+    NLT_HEAD_MARKS(NLT_HEAD_COUNTER_FIELD)
 #undef NLT_HEAD_COUNTER_FIELD
+    _Atomic uint64_t outcomes[NLT_N_OUTCOMES];
+#define NLT_HEAD_HISTOGRAM_FIELD(name) nlt_head_histogram_t name;
+    NLT_HEAD_HISTOGRAMS(NLT_HEAD_HISTOGRAM_FIELD)
+#undef NLT_HEAD_HISTOGRAM_FIELD
 } nlt_head_counters_t;
+
+/* Counts a duration; a negative one is none.  [any]  About 20 ns. */
+static inline void
+nlt_head_observe(nlt_head_histogram_t *h, int64_t ns)
+{
+    static const double bound[NLT_HEAD_BUCKETS] = NLT_HEAD_BUCKET_SECONDS;
+    double seconds;
+    unsigned i = 0;
+
+    ns = ns < 0 ? 0 : ns;
+    seconds = (double) ns / 1e9;
+    while (i < NLT_HEAD_BUCKETS && seconds > bound[i]) {
+        i++;
+    }
+    atomic_fetch_add_explicit(&h->n[i], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&h->sum_ns, (uint64_t) ns, memory_order_relaxed);
+}
 
 #endif

@@ -94,7 +94,10 @@ typedef struct {
     _Atomic uint64_t start; /* of /proc/PID/stat, clock ticks since boot */
     _Atomic uint64_t mapped[NLT_HEAD_ARENAS]; /* arena numbers it maps */
     _Atomic uint32_t role;                    /* nlt_head_role_t */
+    _Atomic uint32_t n_running;               /* queries in threads */
+    _Atomic uint32_t n_waiting;               /* for a thread */
     uint32_t zero;
+    _Atomic uint64_t held_bytes; /* answers that wait for their readers */
 } nlt_head_process_t;
 
 typedef enum {

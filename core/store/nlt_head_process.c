@@ -179,6 +179,9 @@ nlt_head_process_claim(nlt_head_t *h, nlt_err_t *err)
             for (size_t k = 0; k < NLT_HEAD_ARENAS; k++) {
                 atomic_store(&p->mapped[k], 0);
             }
+            atomic_store(&p->n_running, 0);
+            atomic_store(&p->n_waiting, 0);
+            atomic_store(&p->held_bytes, 0);
             atomic_store(&p->role, h->conf.role);
             atomic_store(&p->start, start);
             h->self = p;

@@ -325,3 +325,30 @@ nlt_head_stats(const nlt_head_view_t *view, uint32_t tenant, size_t limit,
                         : nlt_err_set(err, rc, "statistics of the head: %s",
                                       nlt_rc_text(rc));
 }
+
+void
+nlt_head_set_load(nlt_head_t *h, const nlt_head_load_t *load)
+{
+    if (h->self != NULL) {
+        atomic_store(&h->self->n_running, load->n_running);
+        atomic_store(&h->self->n_waiting, load->n_waiting);
+        atomic_store(&h->self->held_bytes, load->held_bytes);
+    }
+}
+
+void
+nlt_head_get_load(const nlt_head_t *h, nlt_head_load_t *out)
+{
+    *out = (nlt_head_load_t){0, 0, 0, 0};
+    for (size_t i = 0; i < NLT_HEAD_PROCESSES; i++) {
+        const nlt_head_process_t *p = &h->ctl->processes[i];
+
+        if (atomic_load(&p->pid) == 0) {
+            continue;
+        }
+        out->n_processes++;
+        out->n_running += atomic_load(&p->n_running);
+        out->n_waiting += atomic_load(&p->n_waiting);
+        out->held_bytes += atomic_load(&p->held_bytes);
+    }
+}

@@ -57,4 +57,18 @@ NLT_CHECKED nlt_rc_t nlt_head_stats(const nlt_head_view_t *view,
                                     nlt_pool_t *pool, const int *cancel,
                                     nlt_head_stats_t *out, nlt_err_t *err);
 
+/* What processes do beside writing: each says so of itself in its slot. */
+typedef struct {
+    uint32_t n_processes; /* attached, the helper included; of get only */
+    uint32_t n_running;   /* queries in threads */
+    uint32_t n_waiting;   /* for a thread */
+    uint64_t held_bytes;  /* answers that wait for their readers */
+} nlt_head_load_t;
+
+/* Says it of this process. */
+void nlt_head_set_load(nlt_head_t *h, const nlt_head_load_t *load);
+
+/* The sum of all processes; dead ones count until the helper sees it. */
+void nlt_head_get_load(const nlt_head_t *h, nlt_head_load_t *out);
+
 #endif

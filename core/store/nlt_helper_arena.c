@@ -225,8 +225,9 @@ sync_log(nlt_helper_t *h, uint64_t no, bool active)
     } else {
         l->synced_bytes = bytes;
     }
-    atomic_fetch_add(&c->wal_sync_ns,
-                     (uint64_t) (nlt_mono_ns(h->env) - start));
+    start = nlt_mono_ns(h->env) - start;
+    atomic_fetch_add(&c->wal_sync_ns, (uint64_t) start);
+    nlt_head_observe(&c->time_wal_sync, start);
 }
 
 /* Milliseconds from sync to sync; 0: none. */
@@ -468,6 +469,7 @@ nlt_helper_flush(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
 {
     int64_t start = nlt_mono_ns(h->env);
     nlt_manifest_t next = {.mem = h->env->mem};
+    nlt_head_counters_t *c;
     size_t n_blocks = 0;
     nlt_rc_t rc = nlt_manifest_copy(&next, &h->manifest);
 
@@ -490,8 +492,11 @@ nlt_helper_flush(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
         }
         return rc;
     }
-    atomic_fetch_add(&nlt_helper_ctl(h)->counters.flushes, 1);
-    atomic_fetch_add(&nlt_helper_ctl(h)->counters.blocks_written, n_blocks);
+    c = &nlt_helper_ctl(h)->counters;
+    atomic_fetch_add(&c->flushes, 1);
+    atomic_fetch_add(&c->blocks_written, n_blocks);
+    atomic_store(&c->flush_last_ms, (uint64_t) nlt_now_ms(h->env));
+    nlt_head_observe(&c->time_flush, nlt_mono_ns(h->env) - start);
     rc = nlt_head_retire(h->head, no, err);
     if (rc == NLT_OK) {
         rc = nlt_helper_remove_log(h, no, err);

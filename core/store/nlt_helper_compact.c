@@ -228,6 +228,8 @@ count(nlt_helper_t *h, const nlt_compact_plan_t *p,
     atomic_fetch_add(&c->compaction_samples, result->n_samples);
     atomic_fetch_add(&c->compaction_bytes, result->bytes);
     atomic_fetch_add(&c->compaction_ns, (uint64_t) ns);
+    atomic_store(&c->compaction_last_ms, (uint64_t) nlt_now_ms(h->env));
+    nlt_head_observe(&c->time_compaction, ns);
     nlt_log(h->env, NLT_LOG_NOTICE,
             "compaction (%s): %zu blocks are now %s: %llu samples, %llu "
             "bytes, after %lld ms",

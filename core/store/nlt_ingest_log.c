@@ -186,6 +186,7 @@ nlt_ingest_log(nlt_ingest_t *in, nlt_arena_t *a, const nlt_head_sample_t *s,
     uint64_t n_series;
     uint32_t before = 0;
     nlt_wal_t *wal;
+    int64_t start;
     size_t bytes;
     nlt_rc_t rc;
 
@@ -209,7 +210,9 @@ nlt_ingest_log(nlt_ingest_t *in, nlt_arena_t *a, const nlt_head_sample_t *s,
             ++*accepted;
         }
     }
+    start = nlt_mono_ns(in->env);
     rc = nlt_wal_commit(wal, &bytes, err);
+    nlt_head_observe(&c->time_wal_write, nlt_mono_ns(in->env) - start);
     nlt_ingest_count(&c->wal_bytes, bytes);
     if (rc != NLT_OK) {
         nlt_ingest_count(&c->wal_errors, 1);
@@ -294,9 +297,10 @@ nlt_ingest_sync_run(nlt_ingest_t *in)
             nlt_head_fail_log(in->ctl, nlt_wal_arena(j->wal));
             nlt_ingest_count(&c->wal_errors, 1);
         }
+        start = nlt_mono_ns(in->env) - start;
         nlt_ingest_count(&c->wal_fsyncs, 1);
-        nlt_ingest_count(&c->wal_sync_ns,
-                         (uint64_t) (nlt_mono_ns(in->env) - start));
+        nlt_ingest_count(&c->wal_sync_ns, (uint64_t) start);
+        nlt_head_observe(&c->time_wal_sync, start);
     }
 }
 

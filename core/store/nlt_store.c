@@ -418,7 +418,38 @@ nlt_store_ctl(nlt_store_t *s)
     return s->head != NULL && s->open ? nlt_head_ctl(s->head) : NULL;
 }
 
+nlt_head_ctl_t *
+nlt_store_ctl_hold(nlt_store_t *s)
+{
+    nlt_head_t *h = nlt_store_hold(s);
+
+    return h != NULL ? nlt_head_ctl(h) : NULL;
+}
+
+void
+nlt_store_ctl_release(nlt_store_t *s)
+{
+    nlt_store_let_go(s);
+}
+
 /* ---- gauges ---- */
+
+static void
+gauge_arenas(nlt_head_ctl_t *ctl, nlt_store_gauges_t *out)
+{
+    for (size_t i = 0; i < NLT_HEAD_ARENAS; i++) {
+        const nlt_head_arena_slot_t *slot = &ctl->arenas[i];
+        uint32_t state = atomic_load(&slot->state);
+
+        out->arena[i] = (nlt_store_arena_t){
+            .no = state == NLT_ARENA_NONE ? 0 : atomic_load(&slot->no),
+            .size_bytes = slot->size_bytes,
+            .reserved_bytes = atomic_load(&slot->reserved_bytes),
+            .sealed = state == NLT_ARENA_SEALED,
+            .active = state == NLT_ARENA_ACTIVE,
+        };
+    }
+}
 
 /* Of older arenas only the newest that failed is known. */
 static uint64_t
@@ -467,6 +498,8 @@ gauge_head(nlt_head_t *head, nlt_store_gauges_t *out)
         out->memory_stage = NLT_MEMORY_FLUSHING;
     }
     nlt_head_unpin(head, &view);
+    gauge_arenas(nlt_head_ctl(head), out);
+    nlt_head_get_load(head, &out->load);
     nlt_store_gauge_side(head, out);
 }
 
@@ -479,7 +512,11 @@ gauge_blocks(nlt_block_set_t *set, nlt_store_gauges_t *out)
     out->blocks_left_out = list->n_damaged;
     for (size_t i = 0; i < list->n; i++) {
         const nlt_manifest_block_t *b = &list->v[i]->info;
+        uint64_t level = b->level > 0 ? b->level - 1 : 0;
 
+        level = level < NLT_STORE_LEVELS ? level : NLT_STORE_LEVELS - 1;
+        out->level_blocks[level]++;
+        out->level_bytes[level] += b->bytes;
         out->blocks_left_out += nlt_block_entry_is_out(list->v[i]);
         out->block_bytes += b->bytes;
         out->block_samples += b->n_samples;
@@ -513,6 +550,14 @@ nlt_store_gauges(nlt_store_t *s, nlt_store_gauges_t *out)
     if (out->oldest_ms > out->newest_ms) {
         out->oldest_ms = 0;
         out->newest_ms = 0;
+    }
+}
+
+void
+nlt_store_set_load(nlt_store_t *s, const nlt_head_load_t *load)
+{
+    if (s->head != NULL) {
+        nlt_head_set_load(s->head, load);
     }
 }
 

@@ -45,6 +45,7 @@
 #include "nlt_cuts.h"
 #include "nlt_exemplars.h"
 #include "nlt_head.h"
+#include "nlt_head_stats.h"
 #include "nlt_ingest.h"
 #include "nlt_metadata.h"
 #include "nlt_source.h"
@@ -131,11 +132,34 @@ nlt_ingest_t *nlt_store_ingest(nlt_store_t *s);
 /* The control page, or NULL while not ready: counters. */
 nlt_head_ctl_t *nlt_store_ctl(nlt_store_t *s);
 
+/*
+ * The same for any thread, which gives it back with release(); NULL while not
+ * ready.  The head stays mapped meanwhile.  [any]
+ */
+nlt_head_ctl_t *nlt_store_ctl_hold(nlt_store_t *s);
+void nlt_store_ctl_release(nlt_store_t *s);
+
 /* What it was opened with; its strings live as long as the store.  [any] */
 const nlt_store_conf_t *nlt_store_conf(const nlt_store_t *s);
 
+/* Levels of compaction that are told apart; the last has all above it too. */
+#define NLT_STORE_LEVELS 6
+
+/* One arena as its slot in the head has it. */
+typedef struct {
+    uint64_t no; /* 0: the slot is free */
+    uint64_t size_bytes;
+    uint64_t reserved_bytes; /* of it, that have memory */
+    bool sealed;             /* being written as blocks */
+    bool active;             /* takes samples */
+} nlt_store_arena_t;
+
 /* Gauges for /metrics; cheap. */
 typedef struct {
+    nlt_store_arena_t arena[NLT_HEAD_ARENAS];
+    nlt_head_load_t load;                    /* of all processes */
+    uint64_t level_blocks[NLT_STORE_LEVELS]; /* [0]: level 1 */
+    uint64_t level_bytes[NLT_STORE_LEVELS];
     uint64_t head_bytes;   /* reserved head files */
     uint64_t memory_bytes; /* memory= */
     nlt_memory_stage_t memory_stage;
@@ -161,6 +185,9 @@ typedef struct {
 
 /* Fills out; zeros of what is not there yet.  [any] */
 void nlt_store_gauges(nlt_store_t *s, nlt_store_gauges_t *out);
+
+/* Says what this process has to do, for the gauges.  [event loop] */
+void nlt_store_set_load(nlt_store_t *s, const nlt_head_load_t *load);
 
 /*
  * Asks the helper, whichever process it is, to seal the active arena and
