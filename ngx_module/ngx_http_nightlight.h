@@ -15,6 +15,7 @@
  *   request.c  what core is told of a request
  *   query.c    location handlers of the HTTP API: jobs in the thread pool
  *   send.c     answers on their way out
+ *   record.c   what logs tell of a request: variables, slow queries
  *   exit.c     ends running queries of a process that leaves at once
  *
  * Configuration structures live in the cycle's pool and are thrown away at
@@ -93,6 +94,8 @@ typedef struct {
     ngx_msec_t                       lookback;
     ngx_uint_t                       features;
     ngx_http_complex_value_t        *cors;      /* NULL: any origin */
+    ngx_msec_t                       slow;      /* or .._SLOW_OFF */
+    ngx_open_file_t                 *slow_file; /* NULL: the error log */
 
     size_t                           decoded_max;
     ngx_uint_t                       labels_max;
@@ -282,6 +285,45 @@ void ngx_http_nightlight_api_waits(ngx_http_nightlight_out_t *out);
 
 /* All that was made is sent: has a thread make more. */
 void ngx_http_nightlight_api_again(ngx_http_nightlight_out_t *out);
+
+
+/*
+ * What logs tell of a request.  Numbers that do not apply to its kind, or
+ * that it did not come to, are unknown, and "-" in a log.
+ */
+#define NGX_HTTP_NIGHTLIGHT_UNKNOWN  UINT64_MAX
+
+typedef struct {
+    ngx_str_t                        store;
+    ngx_str_t                        tenant;    /* data NULL: none */
+    ngx_str_t                        outcome;
+    uint64_t                         samples;   /* accepted */
+    uint64_t                         series;    /* written, or read */
+    uint64_t                         decoded;   /* bytes of a write */
+    uint64_t                         read;      /* samples, by a query */
+    uint64_t                         memory;    /* of a query, bytes */
+    uint64_t                         queue_ns;
+    uint64_t                         busy_ns;   /* of threads */
+    uint64_t                         cancelled; /* 1: the client left */
+} ngx_http_nightlight_record_t;
+
+/* The record of a request, made if need be; NULL: no memory. */
+ngx_http_nightlight_record_t *ngx_http_nightlight_record(
+    ngx_http_request_t *r);
+
+/* outcome is static; rec may be NULL. */
+void ngx_http_nightlight_record_outcome(ngx_http_nightlight_record_t *rec,
+    const char *outcome);
+
+ngx_int_t ngx_http_nightlight_add_variables(ngx_conf_t *cf);
+
+#define NGX_HTTP_NIGHTLIGHT_SLOW_OFF  ((ngx_msec_t) NGX_MAX_INT_T_VALUE)
+
+char *ngx_http_nightlight_slow(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* Logs and counts it, if it is a query that took that long. */
+void ngx_http_nightlight_slow_query(ngx_http_request_t *r, nlt_api_t *api,
+    const nlt_api_cost_t *cost);
 
 
 /* A short text/plain answer; returns what the handler has to return. */

@@ -159,6 +159,13 @@ static ngx_command_t  ngx_http_nightlight_commands[] = {
       offsetof(ngx_http_nightlight_loc_conf_t, cors),
       NULL },
 
+    { ngx_string("nightlight_slow_query"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_http_nightlight_slow,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("nightlight_write_max_decoded"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_size_slot,
@@ -192,7 +199,7 @@ static ngx_command_t  ngx_http_nightlight_commands[] = {
 
 
 static ngx_http_module_t  ngx_http_nightlight_module_ctx = {
-    NULL,                                   /* preconfiguration */
+    ngx_http_nightlight_add_variables,      /* preconfiguration */
     NULL,                                   /* postconfiguration */
 
     ngx_http_nightlight_create_main_conf,   /* create main configuration */
@@ -285,6 +292,7 @@ ngx_http_nightlight_create_loc_conf(ngx_conf_t *cf)
     nlcf->memory_max = NGX_CONF_UNSET_SIZE;
     nlcf->lookback = NGX_CONF_UNSET_MSEC;
     nlcf->features = NGX_CONF_UNSET_UINT;
+    nlcf->slow = NGX_CONF_UNSET_MSEC;
     nlcf->decoded_max = NGX_CONF_UNSET_SIZE;
     nlcf->labels_max = NGX_CONF_UNSET_UINT;
     nlcf->label_name_max = NGX_CONF_UNSET_SIZE;
@@ -374,6 +382,13 @@ ngx_http_nightlight_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (conf->cors == NULL) {
         conf->cors = prev->cors;
     }
+
+    if (conf->slow == NGX_CONF_UNSET_MSEC) {
+        conf->slow_file = prev->slow_file;
+    }
+
+    ngx_conf_merge_msec_value(conf->slow, prev->slow,
+                              NGX_HTTP_NIGHTLIGHT_SLOW_OFF);
 
     ngx_conf_merge_size_value(conf->decoded_max, prev->decoded_max,
                               NLT_WRITE_DECODED_MAX);

@@ -48,6 +48,7 @@ struct ngx_http_nightlight_job_s {
     ngx_http_nightlight_out_t        out;        /* request, api, position */
     ngx_http_nightlight_loc_conf_t  *conf;
     ngx_http_nightlight_runtime_t   *runtime;
+    ngx_http_nightlight_record_t    *record;     /* NULL: no memory */
     ngx_thread_pool_t               *threads;
     ngx_event_t                      timer;
 
@@ -75,6 +76,7 @@ static void ngx_http_nightlight_api_unhold(ngx_http_nightlight_job_t *job);
 static void ngx_http_nightlight_api_unqueue(ngx_http_nightlight_job_t *job);
 static void ngx_http_nightlight_api_timeout(ngx_event_t *ev);
 static void ngx_http_nightlight_api_cleanup(void *data);
+static void ngx_http_nightlight_api_account(ngx_http_nightlight_job_t *job);
 static void ngx_http_nightlight_api_free(ngx_http_nightlight_job_t *job);
 static void ngx_http_nightlight_api_writer(ngx_http_request_t *r);
 static void ngx_http_nightlight_api_load(ngx_http_nightlight_job_t *job,
@@ -331,6 +333,7 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
     }
 
     job->out.request = r;
+    job->record = ngx_http_nightlight_record(r);
     job->conf = nlcf;
     job->runtime = nlcf->store->runtime;
     job->threads = nmcf->threads;
@@ -734,6 +737,42 @@ ngx_http_nightlight_api_unhold(ngx_http_nightlight_job_t *job)
 }
 
 
+/* What logs tell of it; its request has not been logged yet. */
+
+static void
+ngx_http_nightlight_api_account(ngx_http_nightlight_job_t *job)
+{
+    nlt_api_cost_t                 cost;
+    ngx_http_request_t            *r;
+    ngx_http_nightlight_record_t  *rec;
+
+    r = job->out.request;
+    rec = job->record;
+
+    nlt_api_cost(job->out.api, &cost);
+
+    if (rec) {
+
+        /* an answer without a body is never rendered to its end */
+
+        rec->cancelled = job->gone && !r->header_only;
+
+        ngx_http_nightlight_record_outcome(rec,
+                                           nlt_outcome_text(cost.outcome));
+
+        if (nlt_api_is_counted(job->out.api)) {
+            rec->read = cost.samples_read;
+            rec->series = cost.series_read;
+            rec->memory = cost.memory_bytes;
+            rec->queue_ns = (uint64_t) cost.queue_ns;
+            rec->busy_ns = (uint64_t) cost.busy_ns;
+        }
+    }
+
+    ngx_http_nightlight_slow_query(r, job->out.api, &cost);
+}
+
+
 /* Called once the last part is rendered, and when the job ends. */
 
 void
@@ -749,6 +788,10 @@ ngx_http_nightlight_api_rendered(ngx_http_nightlight_out_t *out)
     }
 
     ngx_http_nightlight_api_unhold(job);
+
+    if (out->api) {
+        ngx_http_nightlight_api_account(job);
+    }
 
     nlt_api_destroy(out->api);
     out->api = NULL;

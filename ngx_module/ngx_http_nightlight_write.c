@@ -21,6 +21,7 @@ typedef struct {
     ngx_http_nightlight_loc_conf_t  *conf;
     nlt_ingest_t                    *owner;      /* of ingest */
     nlt_ingest_req_t                *ingest;
+    ngx_http_nightlight_record_t    *record;     /* NULL: no memory */
     ngx_event_t                      event;
     ngx_http_nightlight_waiter_t     waiter;     /* for a sync */
     int                              version;    /* of remote_write */
@@ -33,6 +34,7 @@ typedef struct {
 
     unsigned                         reading:1;  /* in a thread */
     unsigned                         gone:1;     /* cleanup has run */
+    unsigned                         answered:1;
 } ngx_http_nightlight_write_ctx_t;
 
 
@@ -134,11 +136,15 @@ ngx_http_nightlight_write_handler(ngx_http_request_t *r)
     ngx_int_t                         rc;
     ngx_str_t                         type, encoding;
     nlt_ingest_result_t               none;
+    ngx_http_nightlight_record_t     *rec;
     ngx_http_nightlight_write_ctx_t  *ctx;
 
     if (r != r->main) {
         return ngx_http_nightlight_subrequest(r);
     }
+
+    rec = ngx_http_nightlight_record(r);
+    ngx_http_nightlight_record_outcome(rec, "refused");
 
     if (r->method != NGX_HTTP_POST) {
         return ngx_http_nightlight_write_method(r);
@@ -176,6 +182,7 @@ ngx_http_nightlight_write_handler(ngx_http_request_t *r)
     }
 
     ctx->version = version;
+    ctx->record = rec;
     ngx_http_set_ctx(r, ctx, ngx_http_nightlight_module);
 
     rc = ngx_http_read_client_request_body(r, ngx_http_nightlight_write_body);
@@ -567,6 +574,25 @@ ngx_http_nightlight_write_stats(ngx_http_request_t *r,
 
 
 static void
+ngx_http_nightlight_write_record(ngx_http_nightlight_record_t *rec,
+    nlt_ingest_result_t *res)
+{
+    if (rec == NULL) {
+        return;
+    }
+
+    rec->samples = res->status < 400 ? res->samples : res->written_samples;
+    rec->series = res->series;
+    rec->decoded = res->decoded_bytes;
+
+    ngx_http_nightlight_record_outcome(rec, res->status < 400 ? "ok"
+                                            : res->status >= 500 ? "failed"
+                                            : res->written_samples ? "partial"
+                                            : "refused");
+}
+
+
+static void
 ngx_http_nightlight_write_finish(ngx_http_nightlight_write_ctx_t *ctx,
     nlt_ingest_result_t *res)
 {
@@ -576,6 +602,9 @@ ngx_http_nightlight_write_finish(ngx_http_nightlight_write_ctx_t *ctx,
     ngx_http_request_t  *r;
 
     r = ctx->request;
+    ctx->answered = 1;
+
+    ngx_http_nightlight_write_record(ctx->record, res);
 
     if (res->skipped_histograms) {
         ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
@@ -631,6 +660,11 @@ ngx_http_nightlight_write_cleanup(void *data)
     ngx_http_nightlight_write_ctx_t *ctx = data;
 
     ctx->gone = 1;
+
+    if (!ctx->answered && ctx->record) {
+        ctx->record->cancelled = 1;
+        ngx_http_nightlight_record_outcome(ctx->record, "canceled");
+    }
 
     if (ctx->reading) {
 

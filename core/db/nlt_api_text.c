@@ -32,6 +32,7 @@ nlt_api_run_ready(nlt_api_t *a)
     }
     nlt_buf_addf(&a->text, "Service Unavailable: %s\n", st.reason);
     nlt_api_text(a, 503, "text/plain; charset=utf-8");
+    a->outcome = NLT_OUTCOME_NOT_READY;
     a->answer.retry_after_s = 1;
 }
 
