@@ -11,6 +11,26 @@ $t->write_conf(store => 'memory=24m retention=10y wal_sync=1s',
     main => 'worker_processes 1;');
 $t->run();
 
+# ---- idle ----
+
+# Memory of all processes, and of the head's files whoever has touched them.
+sub server_bytes {
+    my ($sum, $asan) = (0, 0);
+    for my $pid ($t->master(), $t->children('.')) {
+        my $is = 0;
+        for (split /\n/, $t->read_file("/proc/$pid/smaps")) {
+            $is = m{/head\.[0-9a-f]{32}\.} ? 1 : 0 if /^[0-9a-f]+-[0-9a-f]+ /;
+            $asan = 1 if /libasan/;
+            $sum += $1 * 1024 if !$is && /^Pss:\s+(\d+) kB/;
+        }
+    }
+    return ($sum + $t->metric('nightlight_head_bytes'), $asan);
+}
+
+my ($idle, $asan) = server_bytes();
+note("idle: $idle bytes");
+cmp_ok($idle, '<=', $asan ? 1 << 30 : 15e6, 'an idle server is small');
+
 my $ms = int(time()) * 1000 - 1_000_000;
 my (%acked, $n_new, $n_samples);
 $acked{new} = $acked{known} = $n_new = $n_samples = 0;

@@ -149,7 +149,7 @@ bool nlt_head_holds(const nlt_head_ctl_t *ctl, uint64_t arena_no);
 
 /* ---- helper ---- */
 
-/* Creates and prefaults the next arena, unless one is READY.  NLT_EFULL. */
+/* Creates the next arena, unless one is READY.  NLT_EFULL. */
 NLT_CHECKED nlt_rc_t nlt_head_prepare(nlt_head_t *h, nlt_err_t *err);
 
 /*
@@ -160,7 +160,7 @@ NLT_CHECKED nlt_rc_t nlt_head_prepare(nlt_head_t *h, nlt_err_t *err);
  */
 bool nlt_head_set_memory(nlt_head_t *h, uint64_t memory_bytes);
 
-/* Reserves pages ahead of the active arena's bump pointer. */
+/* Reserves pages for what the active and the next arena will soon need. */
 void nlt_head_prefault(nlt_head_t *h);
 
 /*

@@ -2,9 +2,9 @@
  * nlt_head_arena.c - arena files: creating, mapping, reserving, allocating.
  *
  * The file has its full size from the start but is sparse; pages are
- * reserved with fallocate a megabyte ahead of the bump pointer.  Reserving
- * is idempotent, so processes need not agree on who does it: each reserves
- * from the mark it saw, and the mark only rises.
+ * reserved with fallocate up to a megabyte ahead of the bump pointer.
+ * Reserving is idempotent, so processes need not agree on who does it: each
+ * reserves from the mark it saw, and the mark only rises.
  */
 #include "nlt_head_priv.h"
 
@@ -19,7 +19,10 @@
 /* Of an arena, for requests that have begun when it is nearly full. */
 #define KEPT_BYTES (64u << 10)
 
-#define RESERVE_STEP (UINT64_C(1) << 20)
+/* A 16th of what there is, rounded, between these: an arena of a few series is
+ * small, and one that grows fast asks the kernel seldom. */
+#define RESERVE_STEP_MIN (UINT64_C(128) << 10)
+#define RESERVE_STEP_MAX (UINT64_C(1) << 20)
 
 void
 nlt_head_file_name(char *out, const uint8_t *store_id, const char *suffix,
@@ -72,8 +75,9 @@ bool
 nlt_arena_reserve(nlt_arena_t *a, uint64_t end)
 {
     const nlt_io_t *io = a->env->io;
-    uint64_t from =
-        atomic_load_explicit(&a->hdr->reserved_bytes, memory_order_acquire);
+    uint64_t step = RESERVE_STEP_MIN,
+             from = atomic_load_explicit(&a->hdr->reserved_bytes,
+                                         memory_order_acquire);
 
     if (end <= from) {
         return true;
@@ -81,7 +85,10 @@ nlt_arena_reserve(nlt_arena_t *a, uint64_t end)
     if (end > a->size) {
         return false;
     }
-    end = nlt_align_u64(end, RESERVE_STEP);
+    while (step < RESERVE_STEP_MAX && step < end / 16) {
+        step *= 2;
+    }
+    end = nlt_align_u64(end, step);
     if (end > a->size) {
         end = a->size;
     }

@@ -18,9 +18,15 @@
 #include <stdio.h>
 #include <sys/statvfs.h>
 
-/* Reserved ahead of the bump pointer: this part of an arena, at most. */
-#define AHEAD_PART  8
-#define AHEAD_BYTES (UINT64_C(16) << 20)
+/*
+ * Reserved ahead of the bump pointer: this part of what the active arena
+ * uses, within bounds.  So a store that is idle takes little for what may
+ * come, and one that has a million series finds the next arena's first pages
+ * in place when all of them move there.
+ */
+#define AHEAD_PART 8
+#define AHEAD_MIN  (UINT64_C(512) << 10) /* a series, its segments */
+#define AHEAD_MAX  (UINT64_C(16) << 20)
 
 /* The largest arena that 32-bit offsets reach. */
 #define ARENA_BYTES_MAX (UINT64_C(8) << 32)
@@ -183,6 +189,18 @@ make_control(nlt_head_t *h, const char *name, nlt_err_t *err)
     return NLT_OK;
 }
 
+/* For a store whose active arena uses this many bytes; at least `min`. */
+static void
+reserve_ahead(nlt_arena_t *a, uint64_t active_bytes, uint64_t min)
+{
+    uint64_t ahead = active_bytes / AHEAD_PART;
+    uint64_t end = atomic_load(&a->hdr->used_bytes);
+
+    ahead = ahead < AHEAD_MAX ? ahead : AHEAD_MAX;
+    end += ahead > min ? ahead : min;
+    (void) nlt_arena_reserve(a, end < a->size ? end : a->size);
+}
+
 /* Creates arena `no` in slot i and publishes it in `state`. */
 static nlt_rc_t
 make_arena(nlt_head_t *h, size_t i, uint64_t no, nlt_arena_state_t state,
@@ -196,6 +214,9 @@ make_arena(nlt_head_t *h, size_t i, uint64_t no, nlt_arena_state_t state,
     if (rc != NLT_OK) {
         atomic_store(&h->self->mapped[i], 0);
         return rc;
+    }
+    if (state == NLT_ARENA_ACTIVE) {
+        reserve_ahead(&h->arena[i], 0, AHEAD_MIN);
     }
     slot->size_bytes = h->arena[i].size;
     slot->created_ms = h->arena[i].hdr->created_ms;
@@ -347,17 +368,6 @@ find_slot(const nlt_head_t *h, nlt_arena_state_t state)
     return best;
 }
 
-static void
-reserve_ahead(nlt_arena_t *a)
-{
-    uint64_t ahead = a->size / AHEAD_PART;
-    uint64_t end = atomic_load(&a->hdr->used_bytes);
-
-    end += ahead < AHEAD_BYTES ? ahead : AHEAD_BYTES;
-    /* Who runs into the end asks again, and is told. */
-    (void) nlt_arena_reserve(a, end < a->size ? end : a->size);
-}
-
 nlt_rc_t
 nlt_head_prepare(nlt_head_t *h, nlt_err_t *err)
 {
@@ -389,9 +399,6 @@ nlt_head_prepare(nlt_head_t *h, nlt_err_t *err)
     }
     rc = make_arena(h, free_slot, atomic_load(&h->ctl->arena_last) + 1,
                     NLT_ARENA_READY, err);
-    if (rc == NLT_OK) {
-        reserve_ahead(&h->arena[free_slot]);
-    }
     (void) pthread_mutex_unlock(&h->lock);
     return rc;
 }
@@ -415,14 +422,32 @@ nlt_head_set_memory(nlt_head_t *h, uint64_t memory_bytes)
     return true;
 }
 
+/* The next arena gets ready for what the active one has, and for `min`. */
+static void
+prefault_ready(nlt_head_t *h, uint64_t min)
+{
+    const nlt_arena_t *active = nlt_head_active(h);
+    size_t ready = find_slot(h, NLT_ARENA_READY);
+
+    if (ready < NLT_HEAD_ARENAS && pthread_mutex_lock(&h->lock) == 0) {
+        if (h->arena[ready].base != NULL) {
+            reserve_ahead(&h->arena[ready],
+                          active ? atomic_load(&active->hdr->used_bytes) : 0,
+                          min);
+        }
+        (void) pthread_mutex_unlock(&h->lock);
+    }
+}
+
 void
 nlt_head_prefault(nlt_head_t *h)
 {
     nlt_arena_t *a = nlt_head_active(h);
 
     if (a) {
-        reserve_ahead(a);
+        reserve_ahead(a, atomic_load(&a->hdr->used_bytes), AHEAD_MIN);
     }
+    prefault_ready(h, 0);
 }
 
 /* No sample and no series enters the arena of slot i after this. */
@@ -488,6 +513,7 @@ nlt_head_rotate(nlt_head_t *h, uint64_t *sealed, nlt_err_t *err)
             return nlt_err_set(err, NLT_ENOTREADY,
                                "no arena is ready to become active");
         }
+        prefault_ready(h, AHEAD_MIN);
         atomic_store(&h->ctl->arenas[ready].active_ms, nlt_now_ms(h->env));
         atomic_store(&h->ctl->arenas[ready].state, NLT_ARENA_ACTIVE);
         nlt_head_changed(h);

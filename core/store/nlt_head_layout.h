@@ -71,7 +71,7 @@ typedef struct {
 
 typedef enum {
     NLT_ARENA_NONE = 0,
-    NLT_ARENA_READY,  /* created and prefaulted, not yet in use */
+    NLT_ARENA_READY,  /* created, not yet in use */
     NLT_ARENA_ACTIVE, /* takes samples */
     NLT_ARENA_SEALED, /* complete; being flushed */
     NLT_ARENA_RETIRED /* in blocks, unlinked; somebody may have it mapped */

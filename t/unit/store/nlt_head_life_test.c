@@ -226,6 +226,49 @@ no_fourth_arena_while_three_hold_memory(void)
     fixture_close(&f);
 }
 
+/* What an idle head costs, and what is in place when it is not. */
+static void
+pages_are_reserved_for_what_is_used(void)
+{
+    const uint64_t MB = 1u << 20;
+    fixture_t f;
+    nlt_head_t *h = NULL;
+    nlt_err_t err;
+    uint64_t idle, used, bytes;
+
+    fixture_open(&f, 768 * MB);
+    NLT_CHECK_INT(nlt_head_create(&f.conf, 7, &h, &err), NLT_OK);
+    nlt_head_set_state(h, NLT_HEAD_OPEN);
+    NLT_CHECK_INT(nlt_head_refresh(h, &err), NLT_OK);
+    NLT_CHECK_INT(nlt_head_prepare(h, &err), NLT_OK);
+    nlt_head_prefault(h);
+    idle = nlt_head_bytes(h);
+    NLT_CHECK(idle <= MB + MB / 4);
+
+    /* The active arena grows: the next one will need to, too. */
+    for (char name[32]; nlt_head_active(h) != NULL;) {
+        nlt_label_t label = {NLT_STR("l"), {0, name}};
+        nlt_labels_t labels = {&label, 1};
+        uint32_t s = 0;
+
+        used = atomic_load(&nlt_arena_header(nlt_head_active(h))->used_bytes);
+        if (used >= 32 * MB) {
+            break;
+        }
+        label.value.len = (size_t) snprintf(name, sizeof(name), "%llu",
+                                            (unsigned long long) used);
+        NLT_CHECK_INT(fixture_register(h, nlt_head_active(h), 0, labels, &s),
+                      NLT_OK);
+    }
+    bytes = nlt_head_bytes(h);
+    NLT_CHECK(bytes >= 32 * MB && bytes < 35 * MB);
+    nlt_head_prefault(h);
+    bytes = nlt_head_bytes(h);
+    NLT_CHECK(bytes >= (32 + 4 + 4) * MB && bytes < 43 * MB);
+    nlt_head_detach(h);
+    fixture_close(&f);
+}
+
 static void
 full_arena_takes_samples_longer_than_series(void)
 {
@@ -663,6 +706,7 @@ main(void)
     NLT_TEST(rotation_moves_writers_on);
     NLT_TEST(pinned_arena_stays_until_unpinned);
     NLT_TEST(no_fourth_arena_while_three_hold_memory);
+    NLT_TEST(pages_are_reserved_for_what_is_used);
     NLT_TEST(full_arena_takes_samples_longer_than_series);
     NLT_TEST(aliases_are_limited);
     NLT_TEST(tenants_do_not_see_each_other);
