@@ -10,6 +10,7 @@
  *     term                      see nlt_term.h
  *     users                     see nlt_users.h
  *     MANIFEST                  see nlt_manifest.h
+ *     TENANTS                   see nlt_tenants.h
  *     DELETES, deletes.lock     see nlt_deletes.h; its writers take turns
  *     wal/<arena no, 16 hex>.wal
  *     blocks/<ULID>/            Prometheus blocks
@@ -36,6 +37,7 @@
 #define NLT_FILE_DELETES      "DELETES"
 #define NLT_FILE_DELETES_LOCK "deletes.lock"
 #define NLT_FILE_METADATA     "METADATA"
+#define NLT_FILE_TENANTS      "TENANTS"
 
 /* In the directory of a block: see nlt_block_dir_mark(). */
 #define NLT_FILE_BLOCK_OWNER "nightlight.store"

@@ -315,6 +315,7 @@ nlt_helper_housekeep(nlt_helper_t *h)
         sync_logs(h);
     }
     nlt_helper_update_border(h);
+    nlt_helper_tend_tenants(h);
     nlt_head_prefault(h->head);
     if (atomic_exchange(&nlt_helper_ctl(h)->flush_asked, 0)
         || atomic_exchange(&h->flush_soon, 0)) {
@@ -477,6 +478,9 @@ nlt_helper_flush(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
         return nlt_err_set(err, rc, "flush: no memory");
     }
     rc = write_arena(h, no, &next, &n_blocks, err);
+    if (rc == NLT_OK) {
+        rc = nlt_helper_save_tenants(h, err);
+    }
     if (rc == NLT_OK) {
         rc = nlt_helper_save_metadata(h, err);
     }

@@ -70,8 +70,8 @@ typedef struct {
     bool failed;          /* an fsync failed: never again on this file (D5) */
 } nlt_helper_log_t;
 
-/* What was found out about blocks that somebody complained about. */
-#define NLT_HELPER_VERDICTS 1024
+#define NLT_HELPER_VERDICTS 1024 /* on blocks that somebody complained about  \
+                                  */
 
 typedef struct {
     nlt_ulid_t ulid;
@@ -161,7 +161,6 @@ nlt_helper_complain(nlt_helper_t *h, const char *what, const nlt_err_t *err);
 
 /* Closes the log of a slot; the slot is free. */
 void nlt_helper_forget_log(nlt_helper_log_t *l);
-
 /* Lets go of the head, if any. */
 void nlt_helper_detach(nlt_helper_t *h);
 
@@ -178,7 +177,6 @@ NLT_CHECKED nlt_rc_t nlt_helper_take_lease(nlt_helper_t *h, nlt_err_t *err);
 
 /* Gives it up, if it was taken. */
 void nlt_helper_drop_lease(nlt_helper_t *h);
-
 /* ---- nlt_helper_arena.c ---- */
 
 /* Control page of the head, which must be there. */
@@ -276,7 +274,6 @@ uint64_t nlt_helper_block_estimate(const nlt_helper_t *h, uint64_t no,
 
 /* Bytes that were removed and will be free soon. */
 void nlt_helper_credit(nlt_helper_t *h, uint64_t bytes);
-
 /* Is it time to look? */
 bool nlt_helper_retention_is_due(const nlt_helper_t *h);
 
@@ -325,7 +322,6 @@ NLT_CHECKED nlt_rc_t nlt_helper_import(nlt_helper_t *h, bool *more,
 
 /* Frees what the helper has of deletes. */
 void nlt_helper_deletes_end(nlt_helper_t *h);
-
 /*
  * The rules of now, until nlt_deletes_release(h->deletes).  Errors as
  * nlt_deletes_acquire(), but NLT_EIO also for a file that is damaged: what the
@@ -348,7 +344,6 @@ NLT_CHECKED nlt_rc_t nlt_helper_beyond_rules(nlt_helper_t *h,
 NLT_CHECKED nlt_rc_t nlt_helper_tend_deletes(nlt_helper_t *h, bool *did,
                                              nlt_err_t *err);
 /* ---- nlt_helper_side.c ---- */
-
 /* Bytes of memory= that metadata has. */
 uint64_t nlt_helper_metadata_bytes(const nlt_store_conf_t *conf);
 
@@ -362,9 +357,16 @@ void nlt_helper_side_attached(nlt_helper_t *h);
  */
 void nlt_helper_load_metadata(nlt_helper_t *h);
 
+/* Into a new head; errors are no start: nobody knows whose blocks are whose.
+ */
+NLT_CHECKED nlt_rc_t nlt_helper_load_tenants(nlt_helper_t *h, nlt_err_t *err);
+/* TENANTS, before blocks are committed, unless it is of now. */
+NLT_CHECKED nlt_rc_t nlt_helper_save_tenants(nlt_helper_t *h, nlt_err_t *err);
+/* Likewise, if one was deleted since: somebody waits for that. */
+void nlt_helper_tend_tenants(nlt_helper_t *h);
+
 /* Before a log goes: METADATA, if it is not of now.  As nlt_metadata_save() */
-NLT_CHECKED nlt_rc_t nlt_helper_save_metadata(nlt_helper_t *h,
-                                              nlt_err_t *err);
+NLT_CHECKED nlt_rc_t nlt_helper_save_metadata(nlt_helper_t *h, nlt_err_t *err);
 
 /* ---- nlt_helper_compact.c ---- */
 

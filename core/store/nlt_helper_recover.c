@@ -116,6 +116,7 @@ head_conf(const nlt_helper_t *h)
         .memory_bytes = h->conf.memory_bytes,
         .exemplar_bytes = h->conf.exemplar_bytes,
         .metadata_bytes = nlt_helper_metadata_bytes(&h->conf),
+        .tenants = h->conf.tenants,
         .role = NLT_ROLE_HELPER,
         .term = h->dir.term,
     };
@@ -339,6 +340,11 @@ nlt_helper_create(nlt_helper_t *h, nlt_err_t *err)
     }
     if (rc != NLT_OK) {
         h->head = NULL;
+        return rc;
+    }
+    rc = nlt_helper_load_tenants(h, err);
+    if (rc != NLT_OK) {
+        nlt_helper_detach(h);
         return rc;
     }
     nlt_deletes_forget(h->deletes);

@@ -120,6 +120,35 @@ nlt_ingest_log_open(nlt_ingest_t *in, const nlt_arena_t *a, nlt_err_t *err)
 
 /* ---- logging ---- */
 
+void
+nlt_ingest_log_begin(nlt_ingest_t *in)
+{
+    in->naming = 0;
+    nlt_wal_begin(in->log->wal);
+}
+
+void
+nlt_ingest_log_tenant(nlt_ingest_t *in, uint32_t tenant)
+{
+    const nlt_tenants_t *t = nlt_head_tenants(in->head);
+
+    if (nlt_likely(tenant == in->naming)
+        || nlt_tenants_logged(t, tenant, nlt_wal_arena(in->log->wal))) {
+        return;
+    }
+    nlt_wal_add_tenant(in->log->wal, tenant,
+                       nlt_tenant_name(nlt_tenants_slot(t, tenant)));
+    in->naming = tenant;
+}
+
+void
+nlt_ingest_log_named(nlt_ingest_t *in)
+{
+    nlt_tenants_set_logged(nlt_head_tenants(in->head), in->naming,
+                           nlt_wal_arena(in->log->wal));
+    in->naming = 0;
+}
+
 nlt_rc_t
 nlt_ingest_log_series(nlt_ingest_t *in, const nlt_arena_t *a, uint32_t series,
                       nlt_pool_t *pool, nlt_buf_t *canonical, nlt_err_t *err)
@@ -140,7 +169,10 @@ nlt_ingest_log_series(nlt_ingest_t *in, const nlt_arena_t *a, uint32_t series,
         rc = canonical->rc;
     }
     if (rc == NLT_OK) {
-        nlt_wal_add_series(in->log->wal, series, nlt_arena_tenant(a, series),
+        uint32_t tenant = nlt_arena_tenant(a, series);
+
+        nlt_ingest_log_tenant(in, tenant);
+        nlt_wal_add_series(in->log->wal, series, tenant,
                            nlt_buf_str(canonical));
     }
     nlt_pool_rewind(pool, mark);
@@ -196,7 +228,7 @@ nlt_ingest_log(nlt_ingest_t *in, nlt_arena_t *a, const nlt_head_sample_t *s,
         return rc;
     }
     wal = in->log->wal;
-    nlt_wal_begin(wal);
+    nlt_ingest_log_begin(in);
     rc = log_new_series(in, a, s, n, &n_series, err);
     if (rc != NLT_OK) {
         return rc;
@@ -223,6 +255,7 @@ nlt_ingest_log(nlt_ingest_t *in, nlt_arena_t *a, const nlt_head_sample_t *s,
         return rc;
     }
     in->n_writes++;
+    nlt_ingest_log_named(in);
     nlt_ingest_count(&c->wal_records, *accepted + n_series);
     for (size_t i = 0; n_series && i < n; i++) {
         if (s[i].series != before) {

@@ -49,10 +49,8 @@
 /* Bytes of labels that cost as much as a sample to check, sort and hash. */
 #define NLT_INGEST_LABEL_BYTES 64
 
-/* Decode buffers up to this size are kept between requests. */
-#define NLT_INGEST_KEEP_BYTES (1u << 20)
-
-/* Symbols of 2.0 that are kept room for between requests. */
+/* Decode buffers up to this size, and room for symbols of 2.0, are kept. */
+#define NLT_INGEST_KEEP_BYTES   (1u << 20)
 #define NLT_INGEST_KEEP_SYMBOLS 16384
 
 /* Text of the faults of a 2.0 request; more of them are only counted. */
@@ -131,12 +129,13 @@ struct nlt_ingest_s {
     int wal_dir_fd;
     nlt_ingest_log_t logs[NLT_HEAD_ARENAS];
     nlt_ingest_log_t *log; /* of the arena written last, or NULL */
-    uint64_t n_writes;     /* to logs, ever: each has a number from 1 on */
-    uint64_t durable;      /* writes up to this one are synced, or failed */
-    uint64_t failed;       /* who wrote up to this one is not acknowledged */
-    nlt_err_t failure;     /* why */
-    bool syncing;          /* between sync_begin and sync_end */
-    uint64_t sync_upto;    /* writes that the sync that runs covers */
+    uint32_t naming;    /* tenant whose name is in the open batch; 0: none */
+    uint64_t n_writes;  /* to logs, ever: each has a number from 1 on */
+    uint64_t durable;   /* writes up to this one are synced, or failed */
+    uint64_t failed;    /* who wrote up to this one is not acknowledged */
+    nlt_err_t failure;  /* why */
+    bool syncing;       /* between sync_begin and sync_end */
+    uint64_t sync_upto; /* writes that the sync that runs covers */
     nlt_ingest_job_t jobs[NLT_HEAD_ARENAS];
     size_t n_jobs;
     nlt_ingest_scratch_t *spare;

@@ -192,7 +192,8 @@ log_pending(nlt_ingest_t *in, nlt_ingest_side_t *side, nlt_err_t *err)
         return rc;
     }
     wal = in->log->wal;
-    nlt_wal_begin(wal);
+    nlt_ingest_log_begin(in);
+    nlt_ingest_log_tenant(in, side->tenant);
     for (size_t at = 0; at < side->pending.len; n++) {
         record_t rec = next_record(side, &at, text);
 
@@ -226,6 +227,7 @@ log_pending(nlt_ingest_t *in, nlt_ingest_side_t *side, nlt_err_t *err)
         return rc;
     }
     in->n_writes++;
+    nlt_ingest_log_named(in);
     nlt_ingest_count(&c->wal_records, n);
     for (size_t at = 0; at < side->pending.len;) {
         record_t rec = next_record(side, &at, text);

@@ -24,6 +24,7 @@
 #include "nlt_exemplars.h"
 #include "nlt_ingest_priv.h"
 #include "nlt_metadata.h"
+#include "nlt_tenants.h"
 
 /*
  * What follows is of this tenant; exemplars are of series of arena a.  What
@@ -55,6 +56,13 @@ bool nlt_ingest_side_said(nlt_ingest_t *in, uint32_t series, uint32_t hash);
  */
 NLT_CHECKED nlt_rc_t nlt_ingest_side_end(nlt_ingest_t *in, bool *wrote,
                                          nlt_err_t *err);
+
+/* Begins a batch in the open log; after its commit: names are in the log. */
+void nlt_ingest_log_begin(nlt_ingest_t *in);
+void nlt_ingest_log_named(nlt_ingest_t *in);
+
+/* Puts the name of a tenant into the batch, unless the log has it. */
+void nlt_ingest_log_tenant(nlt_ingest_t *in, uint32_t tenant);
 
 /*
  * (nlt_ingest_log.c)  Adds the record of a series of arena a, made from what

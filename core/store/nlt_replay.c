@@ -13,10 +13,12 @@
 #include "nlt_guard.h"
 #include "nlt_limits.h"
 #include "nlt_metadata.h"
+#include "nlt_tenants.h"
 
 #define BATCH        4096
 #define COMMIT       32768 /* samples that one write logs */
 #define UNLOGGED_MAX 4096
+#define UNNAMED_MAX  1024
 #define SEG_BITS     12
 #define SEG_LEN      (1u << SEG_BITS)
 #define SEG_MAX      NLT_SERIES_SEG_MAX
@@ -45,6 +47,7 @@ typedef struct {
     uint32_t **no;       /* [segment][index]: number in the arena, or 0 */
     uint64_t **place;    /* the same: of the series record in the log, or 0 */
     gone_t ***gone;      /* the same: NULL: nothing of it is deleted */
+    uint32_t **tenant;   /* likewise by number in the log: that of now */
     nlt_cutter_t cutter;
     uint64_t log_no;
     uint64_t seen;   /* samples of the log handled in this pass */
@@ -52,6 +55,8 @@ typedef struct {
     size_t n_logged; /* samples in the batch of the log */
     uint32_t unlogged[UNLOGGED_MAX]; /* series records in it */
     size_t n_unlogged;
+    uint32_t unnamed[UNNAMED_MAX]; /* tenants whose names are in it */
+    size_t n_unnamed;
     nlt_head_sample_t batch[BATCH];
     uint32_t origin[BATCH]; /* index of the log's sample */
 } replay_t;
@@ -153,7 +158,12 @@ commit(replay_t *r)
     for (size_t i = 0; i < r->n_unlogged; i++) {
         nlt_arena_series_set_logged(r->arena, r->unlogged[i]);
     }
+    for (size_t i = 0; i < r->n_unnamed; i++) {
+        nlt_tenants_set_logged(nlt_head_tenants(r->conf->head), r->unnamed[i],
+                               nlt_wal_arena(r->wal));
+    }
     r->n_unlogged = 0;
+    r->n_unnamed = 0;
     r->n_logged = 0;
     nlt_wal_begin(r->wal);
     return NLT_OK;
@@ -177,6 +187,7 @@ begin_arena(replay_t *r)
     }
     nlt_wal_begin(r->wal);
     r->n_unlogged = 0;
+    r->n_unnamed = 0;
     r->n_logged = 0;
     r->fresh = true;
     for (size_t i = 0; i < SEG_MAX; i++) {
@@ -230,6 +241,92 @@ next_arena(replay_t *r)
     return begin_arena(r);
 }
 
+/* ---- tenants ---- */
+
+#define TENANT_SEG_BITS 10
+#define TENANT_SEG_LEN  (1u << TENANT_SEG_BITS)
+#define TENANT_SEG_MAX  (NLT_TENANTS_NUMBERS >> TENANT_SEG_BITS)
+
+/* In r->tenant: it was deleted. */
+#define TENANT_GONE UINT32_MAX
+
+/*
+ * The number that a tenant of the log has now.  0, unless it is 0 itself: its
+ * name was lost in a torn stretch, and nobody can say whose its series are.
+ */
+static uint32_t
+tenant_of(const replay_t *r, uint32_t in_log)
+{
+    const nlt_tenants_t *t = nlt_head_tenants(r->conf->head);
+    uint32_t *seg = in_log < NLT_TENANTS_NUMBERS
+                        ? r->tenant[in_log >> TENANT_SEG_BITS]
+                        : NULL;
+
+    if (seg != NULL && seg[in_log & (TENANT_SEG_LEN - 1)] != 0) {
+        return seg[in_log & (TENANT_SEG_LEN - 1)];
+    }
+    return in_log < atomic_load(&t->hdr->file_next)
+                   && nlt_tenants_lives(t, in_log)
+               ? in_log
+               : 0;
+}
+
+/* Its name is in the log of the active arena before what follows. */
+static nlt_rc_t
+name_tenant(replay_t *r, uint32_t tenant)
+{
+    const nlt_tenants_t *t = nlt_head_tenants(r->conf->head);
+    nlt_rc_t rc = NLT_OK;
+
+    if (nlt_likely(tenant == 0)
+        || nlt_tenants_logged(t, tenant, nlt_wal_arena(r->wal))) {
+        return NLT_OK;
+    }
+    for (size_t i = r->n_unnamed; i > 0; i--) {
+        if (r->unnamed[i - 1] == tenant) {
+            return NLT_OK;
+        }
+    }
+    if (r->n_unnamed == UNNAMED_MAX) {
+        rc = commit(r);
+    }
+    if (rc == NLT_OK) {
+        nlt_wal_add_tenant(r->wal, tenant,
+                           nlt_tenant_name(nlt_tenants_slot(t, tenant)));
+        r->unnamed[r->n_unnamed++] = tenant;
+    }
+    return rc;
+}
+
+static nlt_rc_t
+tenant_cb(void *ctx, uint32_t tenant, nlt_str_t name)
+{
+    replay_t *r = ctx;
+    nlt_tenants_t *t = nlt_head_tenants(r->conf->head);
+    uint32_t **seg, now;
+    nlt_rc_t rc;
+
+    if (tenant >= NLT_TENANTS_NUMBERS) {
+        return NLT_OK; /* what is of it is dropped */
+    }
+    rc = nlt_tenants_replay(t, tenant, name, &now, r->err);
+    if (rc == NLT_EDATA) {
+        return NLT_OK; /* not a name: likewise */
+    }
+    if (rc != NLT_OK) {
+        return rc == NLT_EFULL ? NLT_EIO : rc; /* not a full arena */
+    }
+    seg = &r->tenant[tenant >> TENANT_SEG_BITS];
+    if (*seg == NULL) {
+        *seg = nlt_pool_zalloc(&r->pool, TENANT_SEG_LEN * sizeof(**seg));
+    }
+    if (*seg == NULL) {
+        return no_memory(r);
+    }
+    (*seg)[tenant & (TENANT_SEG_LEN - 1)] = now != 0 ? now : TENANT_GONE;
+    return name_tenant(r, now);
+}
+
 /* ---- callbacks of the reader ---- */
 
 /*
@@ -240,20 +337,22 @@ static nlt_rc_t
 take_series(replay_t *r, uint32_t tenant, nlt_str_t canonical, uint32_t *no)
 {
     nlt_pool_mark_t mark = nlt_pool_mark(&r->scratch);
-    nlt_hash128_t key = nlt_head_key(nlt_head_ctl(r->conf->head), tenant,
+    uint32_t now = tenant ? tenant_of(r, tenant) : 0;
+    nlt_hash128_t key = nlt_head_key(nlt_head_ctl(r->conf->head), now,
                                      canonical.data, canonical.len);
     nlt_labels_t labels;
     nlt_rc_t rc = nlt_replay_labels(canonical, &r->scratch, &labels);
 
     *no = 0;
-    if (rc == NLT_EDATA) {
+    if (rc == NLT_EDATA || now == TENANT_GONE || (tenant != 0 && now == 0)) {
+        nlt_pool_rewind(&r->scratch, mark);
         r->stats->dropped_series++;
         return NLT_OK;
     }
     if (rc == NLT_OK) {
         *no = nlt_arena_find(r->arena, key);
         if (*no == 0) {
-            rc = nlt_arena_register(r->arena, tenant, labels, key, key, no);
+            rc = nlt_arena_register(r->arena, now, labels, key, key, no);
         }
     }
     nlt_pool_rewind(&r->scratch, mark);
@@ -270,7 +369,11 @@ take_series(replay_t *r, uint32_t tenant, nlt_str_t canonical, uint32_t *no)
             return rc;
         }
     }
-    nlt_wal_add_series(r->wal, *no, tenant, canonical);
+    rc = name_tenant(r, now);
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    nlt_wal_add_series(r->wal, *no, now, canonical);
     r->unlogged[r->n_unlogged++] = *no;
     return NLT_OK;
 }
@@ -312,6 +415,12 @@ find_gone(replay_t *r, uint32_t series, uint32_t tenant, nlt_str_t canonical)
     size_t n = 0;
     nlt_rc_t rc;
 
+    if (tenant != 0 && tenant_of(r, tenant) == TENANT_GONE) {
+        const nlt_interval_t all = {INT64_MIN, INT64_MAX};
+
+        return gone_of(r, series) != NULL ? NLT_OK
+                                          : keep_gone(r, series, &all, 1);
+    }
     if (r->conf->deletes == NULL || r->conf->deletes->n == 0
         || gone_of(r, series) != NULL) {
         return NLT_OK;
@@ -528,14 +637,25 @@ metadata_cb(void *ctx, const nlt_wal_metadata_t *m)
 {
     replay_t *r = ctx;
     nlt_stash_t *s = nlt_head_metadata(r->conf->head);
-    nlt_metadata_t put = {m->tenant, m->type, m->name, m->help, m->unit};
+    uint32_t now = m->tenant ? tenant_of(r, m->tenant) : 0;
+    nlt_metadata_t put = {now, m->type, m->name, m->help, m->unit};
+    nlt_wal_metadata_t again = *m;
+    nlt_rc_t rc;
 
     r->stats->metadata++;
+    if (now == TENANT_GONE || (now == 0 && m->tenant != 0)) {
+        return NLT_OK;
+    }
+    rc = name_tenant(r, now);
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    again.tenant = now;
     if (s != NULL
         && nlt_metadata_replay(s, nlt_head_ctl(r->conf->head)->secret, &put,
                                m->t_ms)
                == NLT_OK) {
-        nlt_wal_add_metadata(r->wal, m);
+        nlt_wal_add_metadata(r->wal, &again);
         r->n_logged++;
     }
     return NLT_OK;
@@ -595,8 +715,8 @@ static nlt_rc_t
 read_log(replay_t *r, const uint8_t *data, size_t size)
 {
     const nlt_env_t *env = r->conf->env;
-    nlt_wal_read_cb_t cb = {r,           series_cb,   samples_cb,
-                            progress_cb, exemplar_cb, metadata_cb};
+    nlt_wal_read_cb_t cb = {r,           series_cb,   samples_cb, progress_cb,
+                            exemplar_cb, metadata_cb, tenant_cb};
     nlt_rc_t rc = nlt_wal_seek_begin(&r->seek, env, data, size);
 
     if (rc != NLT_OK) {
@@ -670,7 +790,9 @@ replay_fd(replay_t *r, int fd)
     r->no = nlt_pool_zalloc(&r->pool, SEG_MAX * sizeof(*r->no));
     r->place = nlt_pool_zalloc(&r->pool, SEG_MAX * sizeof(*r->place));
     r->gone = nlt_pool_zalloc(&r->pool, SEG_MAX * sizeof(*r->gone));
-    if (r->no == NULL || r->place == NULL || r->gone == NULL) {
+    r->tenant = nlt_pool_zalloc(&r->pool, TENANT_SEG_MAX * sizeof(*r->tenant));
+    if (r->no == NULL || r->place == NULL || r->gone == NULL
+        || r->tenant == NULL) {
         return no_memory(r);
     }
     rc = begin_arena(r);

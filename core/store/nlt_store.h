@@ -12,6 +12,7 @@
  *   term                number of the current head: outdates others
  *   MANIFEST            which blocks count, which arenas are in blocks
  *   DELETES             what was deleted and is not gone yet
+ *   TENANTS             names and numbers of tenants
  *   METADATA            type, help and unit of metric families
  *   wal/<arena>.wal     one log per arena that is not in blocks yet
  *   blocks/<ULID>/      Prometheus blocks
@@ -21,7 +22,7 @@
  *
  *   1  rotate: the arena is sealed, complete
  *   2  its samples are written as blocks, split at aligned borders;
- *      METADATA is replaced, if anything has changed
+ *      TENANTS and METADATA are replaced, if anything has changed
  *      (crash: blocks that the MANIFEST does not name, with our arena key,
  *       are removed at start; log and arena still have the data)
  *   3  MANIFEST {+ blocks, arena n is in blocks} replaced atomically
@@ -49,6 +50,7 @@
 #include "nlt_ingest.h"
 #include "nlt_metadata.h"
 #include "nlt_source.h"
+#include "nlt_tenants.h"
 
 typedef struct nlt_store_s nlt_store_t;
 typedef struct nlt_helper_s nlt_helper_t;
@@ -72,6 +74,7 @@ typedef struct {
     int64_t wal_sync_ms;
     /* Of memory_bytes, for exemplars: about 200 bytes each; 0: none. */
     uint64_t exemplar_bytes;
+    uint32_t tenants;     /* besides the default one, at most */
     int64_t arena_age_ms; /* rotate an arena that is older; 2 h */
 } nlt_store_conf_t;
 
@@ -128,6 +131,15 @@ void nlt_store_note(nlt_store_t *s, char out[NLT_STORE_REASON_MAX]);
 
 /* NULL while not ready.  The event loop's; not thread-safe. */
 nlt_ingest_t *nlt_store_ingest(nlt_store_t *s);
+
+/* The table of tenants, likewise; for writers, who may make one. */
+nlt_tenants_t *nlt_store_tenants(nlt_store_t *s);
+
+/*
+ * Number of a tenant for a reader: NLT_TENANT_NOBODY, of whom there is
+ * nothing, when there is no such tenant, or the store is not ready.  [any]
+ */
+uint32_t nlt_store_find_tenant(nlt_store_t *s, nlt_str_t name);
 
 /* The control page, or NULL while not ready: counters. */
 nlt_head_ctl_t *nlt_store_ctl(nlt_store_t *s);

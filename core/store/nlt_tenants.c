@@ -256,7 +256,8 @@ repair(nlt_tenants_t *t)
         n += nlt_tenants_lives(t, no);
     }
     atomic_store(&t->hdr->n, n);
-    atomic_fetch_add(&t->hdr->changes, 1);
+    /* The dead may have been a remover. */
+    atomic_store(&t->hdr->removed, atomic_fetch_add(&t->hdr->changes, 1) + 1);
 }
 
 static nlt_rc_t
@@ -444,6 +445,40 @@ nlt_tenants_skip(nlt_tenants_t *t, uint32_t next)
     }
 }
 
+nlt_rc_t
+nlt_tenants_mark(nlt_tenants_t *t, uint32_t *next, uint64_t *changes,
+                 nlt_err_t *err)
+{
+    nlt_rc_t rc = lock(t, err);
+
+    if (rc == NLT_OK) {
+        *next = nlt_tenants_end(t);
+        *changes = atomic_load(&t->hdr->changes);
+        unlock(t);
+    }
+    return rc;
+}
+
+nlt_rc_t
+nlt_tenants_replay(nlt_tenants_t *t, uint32_t number, nlt_str_t name,
+                   uint32_t *out, nlt_err_t *err)
+{
+    const nlt_tenant_t *slot = nlt_tenants_slot(t, number);
+    nlt_rc_t rc;
+
+    *out = 0;
+    if (slot != NULL ? !nlt_tenants_lives(t, number)
+                     : number < atomic_load(&t->hdr->file_next)) {
+        return NLT_OK; /* the file knew it no more */
+    }
+    rc = nlt_tenants_put(t, number, name, err);
+    if (rc == NLT_OK) {
+        *out = number;
+    }
+    return rc == NLT_EEXIST ? nlt_tenants_have(t, name, UINT32_MAX, out, err)
+                            : rc;
+}
+
 /* ---- removing ---- */
 
 /* Takes a slot out of its chain; readers in it go on from it. */
@@ -484,7 +519,8 @@ nlt_tenants_remove(nlt_tenants_t *t, nlt_str_t name, uint32_t *number,
         atomic_store_explicit(&slot->state, NLT_TENANT_GONE, RELEASE);
         unchain(t, *number, slot);
         atomic_fetch_sub(&t->hdr->n, 1);
-        atomic_fetch_add(&t->hdr->changes, 1);
+        atomic_store(&t->hdr->removed,
+                     atomic_fetch_add(&t->hdr->changes, 1) + 1);
     }
     unlock(t);
     return slot != NULL

@@ -20,7 +20,7 @@
  * tenant frees the name; what is written under it from then on has another
  * number, and so nothing comes back, whatever logs and blocks still hold.
  *
- * How names survive (docs/decisions/0010-names-are-logged.md): the log of
+ * How names survive (docs/decisions/0011-names-are-logged.md): the log of
  * each arena has {number, name} before the first series of that number
  * (nlt_wal.h, type 7), and before blocks with a number are committed the
  * helper writes all names to the file TENANTS.  At a start file and logs are
@@ -38,6 +38,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "nlt_buf.h"
 #include "nlt_env.h"
 #include "nlt_hash.h"
 
@@ -47,6 +48,9 @@
 #define NLT_TENANTS_NUMBERS (1u << 18)
 #define NLT_TENANTS_MAX     100000u
 #define NLT_TENANTS_DEFAULT 1000u
+
+/* No tenant has this number, nor stands it for any (nlt_stash.h). */
+#define NLT_TENANT_NOBODY (UINT32_MAX - 1)
 
 #define NLT_TENANTS_HEADS 8192u
 
@@ -104,12 +108,13 @@ typedef struct {
     uint64_t magic;
     uint8_t store_id[16];
     uint64_t size_bytes;
-    pthread_mutex_t lock;        /* robust, process-shared */
-    _Atomic uint32_t next;       /* lowest number not given yet */
-    _Atomic uint32_t n;          /* that live, the default one not counted */
-    _Atomic uint64_t changes;    /* + 1 at each tenant made or removed */
-    _Atomic uint64_t saved;      /* of them in TENANTS; helper */
-    _Atomic uint32_t save_asked; /* set by anybody, cleared by the helper */
+    pthread_mutex_t lock;       /* robust, process-shared */
+    _Atomic uint32_t next;      /* lowest number not given yet */
+    _Atomic uint32_t n;         /* that live, the default one not counted */
+    _Atomic uint64_t changes;   /* + 1 at each tenant made or removed */
+    _Atomic uint64_t saved;     /* of them in TENANTS; helper */
+    _Atomic uint64_t removed;   /* `changes` after the last removal */
+    _Atomic uint32_t file_next; /* `next` of the TENANTS of the start, or 0 */
     _Atomic uint64_t reserved_bytes;
     _Atomic uint32_t heads[NLT_TENANTS_HEADS];
 } nlt_tenants_header_t;
@@ -197,6 +202,65 @@ void nlt_tenants_skip(nlt_tenants_t *t, uint32_t next);
  */
 NLT_CHECKED nlt_rc_t nlt_tenants_remove(nlt_tenants_t *t, nlt_str_t name,
                                         uint32_t *number, nlt_err_t *err);
+
+/*
+ * All numbers below *next are in the table now, and its changes are those
+ * counted.  NLT_EDATA: the lock is corrupt.
+ */
+NLT_CHECKED nlt_rc_t nlt_tenants_mark(nlt_tenants_t *t, uint32_t *next,
+                                      uint64_t *changes, nlt_err_t *err);
+
+/* ---- the file TENANTS (docs/formats/tenants.md) ---- */
+
+#define NLT_TENANTS_FILE_MAX (64u << 20)
+
+typedef struct {
+    uint32_t number;
+    nlt_str_t name;
+} nlt_tenants_entry_t;
+
+typedef struct {
+    uint32_t next;
+    nlt_tenants_entry_t *v; /* by number */
+    size_t n;
+} nlt_tenants_list_t;
+
+/* Appends the text of the file: all that live and are below next. */
+void nlt_tenants_print(const nlt_tenants_t *t, uint32_t next,
+                       const uint8_t *store_id, nlt_buf_t *out);
+
+/*
+ * Parses it into the pool.  store_id NULL: of any store.  NLT_EDATA,
+ * NLT_EVERSION, NLT_ENOMEM.
+ */
+NLT_CHECKED nlt_rc_t nlt_tenants_parse(nlt_str_t text, const uint8_t *store_id,
+                                       nlt_pool_t *pool,
+                                       nlt_tenants_list_t *out,
+                                       nlt_err_t *err);
+
+/*
+ * [helper] Writes the table to the file in dir_fd, atomically and durably.
+ * NLT_ENOMEM, NLT_EFULL, NLT_EIO, NLT_EDATA.
+ */
+NLT_CHECKED nlt_rc_t nlt_tenants_save(nlt_tenants_t *t, int dir_fd,
+                                      const uint8_t *store_id, nlt_err_t *err);
+
+/*
+ * [helper] Puts what the file has into an empty table.  No file: nothing.
+ * NLT_EDATA, NLT_EVERSION, NLT_EIO, NLT_ENOMEM.
+ */
+NLT_CHECKED nlt_rc_t nlt_tenants_load(nlt_tenants_t *t, int dir_fd,
+                                      const uint8_t *store_id, nlt_err_t *err);
+
+/*
+ * [helper] Number that `number`, of a record {number, name} in a log, has in
+ * the table; made if need be.  It is another one only if two logs differ.
+ * *out 0: it was deleted.  NLT_EFULL, NLT_EDATA (not a name, lock),
+ * NLT_ELIMIT.
+ */
+NLT_CHECKED nlt_rc_t nlt_tenants_replay(nlt_tenants_t *t, uint32_t number,
+                                        nlt_str_t name, uint32_t *out,
+                                        nlt_err_t *err);
 
 /* ---- slots ---- */
 

@@ -32,6 +32,7 @@
 /* Records of exemplars and metadata besides their texts, likewise. */
 #define EXEMPLAR_RECORD_MAX (5 + 10 + 8 + 5)
 #define METADATA_RECORD_MAX (5 + 1 + 10 + 3 * 5)
+#define TENANT_RECORD_MAX   (5 + 5)
 
 _Static_assert(NLT_SERIES_BYTES_MAX + SERIES_RECORD_MAX <= NLT_WAL_BODY_MAX,
                "every series record fits in a frame");
@@ -430,6 +431,26 @@ nlt_wal_add_metadata(nlt_wal_t *w, const nlt_wal_metadata_t *m)
     *p++ = (char) m->type;
     p += nlt_put_varint(p, m->t_ms);
     p = put_text(put_text(put_text(p, m->name), m->help), m->unit);
+    nlt_buf_advance(&w->buf, (size_t) (p - start));
+    w->records++;
+}
+
+void
+nlt_wal_add_tenant(nlt_wal_t *w, uint32_t tenant, nlt_str_t name)
+{
+    char *p, *start;
+
+    if (name.len > NLT_WAL_TEXT_MAX || tenant == 0) {
+        fail(w, NLT_EBUG, "a tenant that cannot be logged");
+        return;
+    }
+    start = room_for(w, NLT_WAL_TENANTS, name.len + TENANT_RECORD_MAX);
+    if (start == NULL) {
+        return;
+    }
+    p = start;
+    p += nlt_put_uvarint(p, tenant);
+    p = put_text(p, name);
     nlt_buf_advance(&w->buf, (size_t) (p - start));
     w->records++;
 }

@@ -19,7 +19,7 @@
  *    0  u32  mark           0x574c4e9b
  *    4  u8   version        1
  *    5  u8   type           1 header, 2 series, 3 samples, 4 delete,
- *                           5 exemplars, 6 metadata
+ *                           5 exemplars, 6 metadata, 7 tenants
  *    6  u8   flags          1: body is snappy-compressed
  *    7  u8   zero
  *    8  u32  body length    <= 65536 - 24
@@ -38,6 +38,9 @@
  *           labels as nlt_exemplar_encode() has them
  *   type 6  {uvarint tenant, u8 type, zigzag t_ms, uvarint len, name, uvarint
  *           len, help, uvarint len, unit}*
+ *
+ *   type 7  {uvarint tenant, uvarint len, name}*: before what is of a tenant
+ *           other than 0, see nlt_tenants.h
  *
  * Series numbers are those of the arena, given anew in each arena, so a WAL
  * is complete by itself.  A sample whose series record was lost in a torn
@@ -66,7 +69,8 @@ typedef enum {
     NLT_WAL_SAMPLES = 3,
     NLT_WAL_DELETE = 4,
     NLT_WAL_EXEMPLARS = 5,
-    NLT_WAL_METADATA = 6
+    NLT_WAL_METADATA = 6,
+    NLT_WAL_TENANTS = 7
 } nlt_wal_type_t;
 
 #define NLT_WAL_F_SNAPPY 1u
@@ -144,6 +148,7 @@ void nlt_wal_add_sample(nlt_wal_t *w, uint32_t series, int64_t t_ms,
                         uint64_t v_bits);
 void nlt_wal_add_exemplar(nlt_wal_t *w, const nlt_wal_exemplar_t *x);
 void nlt_wal_add_metadata(nlt_wal_t *w, const nlt_wal_metadata_t *m);
+void nlt_wal_add_tenant(nlt_wal_t *w, uint32_t tenant, nlt_str_t name);
 
 /*
  * Writes the batch.  NLT_OK: all of it is in the page cache (survives kill
@@ -189,6 +194,7 @@ typedef struct {
     /* May be NULL: such records are checked and counted.  Texts borrowed. */
     nlt_rc_t (*exemplar)(void *ctx, const nlt_wal_exemplar_t *x);
     nlt_rc_t (*metadata)(void *ctx, const nlt_wal_metadata_t *m);
+    nlt_rc_t (*tenant)(void *ctx, uint32_t tenant, nlt_str_t name);
 } nlt_wal_read_cb_t;
 
 #define NLT_WAL_SKIPS_NOTED 8
@@ -200,6 +206,7 @@ typedef struct {
     uint64_t samples;
     uint64_t exemplars;
     uint64_t metadata;
+    uint64_t tenants;
     uint64_t skipped_bytes; /* by resync */
     uint64_t skips;         /* stretches; where the first ones are: */
     struct {

@@ -191,12 +191,37 @@ read_metadata(reading_t *rd, nlt_str_t body, uint32_t records)
     return records == 0 && nlt_reader_left(&r) == 0 ? NLT_OK : NLT_EDATA;
 }
 
+static nlt_rc_t
+read_tenants(reading_t *rd, nlt_str_t body, uint32_t records)
+{
+    nlt_reader_t r = nlt_reader(body.data, body.len);
+
+    for (; records && nlt_reader_left(&r); records--) {
+        uint64_t tenant = nlt_read_uvarint(&r);
+        nlt_str_t name = nlt_read_uvarint_str(&r);
+        nlt_rc_t rc;
+
+        if (r.failed || tenant == 0 || tenant > UINT32_MAX) {
+            return NLT_EDATA;
+        }
+        rd->stats->tenants++;
+        rc = rd->cb->tenant
+                 ? rd->cb->tenant(rd->cb->ctx, (uint32_t) tenant, name)
+                 : NLT_OK;
+        if (rc != NLT_OK) {
+            rd->stopped = true;
+            return rc;
+        }
+    }
+    return records == 0 && nlt_reader_left(&r) == 0 ? NLT_OK : NLT_EDATA;
+}
+
 /* Is it a type that this program knows? */
 static bool
 is_known(uint8_t type)
 {
     return (type >= NLT_WAL_HEADER && type <= NLT_WAL_SAMPLES)
-           || type == NLT_WAL_EXEMPLARS || type == NLT_WAL_METADATA;
+           || (type >= NLT_WAL_EXEMPLARS && type <= NLT_WAL_TENANTS);
 }
 
 /* The body of a frame, decoded into plain if need be; false: it is damaged. */
@@ -247,6 +272,8 @@ read_frame(reading_t *rd, const uint8_t *p, const nlt_wal_frame_t *f)
         return read_exemplars(rd, body, f->records);
     case NLT_WAL_METADATA:
         return read_metadata(rd, body, f->records);
+    case NLT_WAL_TENANTS:
+        return read_tenants(rd, body, f->records);
     default:
         return NLT_EVERSION;
     }

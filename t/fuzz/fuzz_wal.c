@@ -9,6 +9,7 @@
 
 #include "nlt_exemplars.h"
 #include "nlt_metadata.h"
+#include "nlt_tenants.h"
 #include "nlt_wal_frame.h"
 #include "nlt_wal_samples.h"
 
@@ -98,6 +99,18 @@ on_metadata(void *ctx, const nlt_wal_metadata_t *m)
 }
 
 static nlt_rc_t
+on_tenant(void *ctx, uint32_t tenant, nlt_str_t name)
+{
+    (void) ctx;
+    if (tenant == 0
+        || (nlt_tenant_name_check(name, NULL) == NLT_OK
+            && (name.len == 0 || name.len > NLT_TENANT_NAME_MAX))) {
+        abort();
+    }
+    return NLT_OK;
+}
+
+static nlt_rc_t
 read_all(const uint8_t *data, size_t size, nlt_wal_stats_t *stats)
 {
     reading_t rd = {.stats = {.bytes = 0}};
@@ -105,7 +118,8 @@ read_all(const uint8_t *data, size_t size, nlt_wal_stats_t *stats)
                             .series = on_series,
                             .samples = on_samples,
                             .exemplar = on_exemplar,
-                            .metadata = on_metadata};
+                            .metadata = on_metadata,
+                            .tenant = on_tenant};
     nlt_err_t err;
     nlt_rc_t rc = nlt_wal_seek_begin(&rd.seek, &nlt_env_posix, data, size);
 

@@ -21,7 +21,8 @@ typedef struct {
         SAMPLE,
         SERIES,
         EXEMPLAR,
-        METADATA
+        METADATA,
+        TENANT
     } kind;
     uint32_t series;
     uint64_t a; /* time, or a hash of the texts */
@@ -101,6 +102,23 @@ on_metadata(void *ctx, const nlt_wal_metadata_t *x)
     return NLT_OK;
 }
 
+static record_t
+of_tenant(uint32_t tenant, nlt_str_t name)
+{
+    return (record_t){
+        0, TENANT, tenant, nlt_hash64(name.data, name.len, 0), name.len, 0};
+}
+
+static nlt_rc_t
+on_tenant(void *ctx, uint32_t tenant, nlt_str_t name)
+{
+    (void) ctx;
+    if (m.n_got < RECORDS_MAX) {
+        m.got[m.n_got++] = of_tenant(tenant, name);
+    }
+    return NLT_OK;
+}
+
 static void
 add_side(nlt_wal_t *w, char *text, size_t n_text)
 {
@@ -111,7 +129,12 @@ add_side(nlt_wal_t *w, char *text, size_t n_text)
         if (n > 8) {
             nlt_put_le32(text + nlt_test_below(n - 4), NLT_WAL_MARK);
         }
-        if (r & 1) {
+        if (r % 5 == 0) {
+            nlt_str_t name = {n % 128, text};
+
+            nlt_wal_add_tenant(w, 1 + (uint32_t) (r >> 33), name);
+            m.want[m.n_want++] = of_tenant(1 + (uint32_t) (r >> 33), name);
+        } else if (r & 1) {
             nlt_wal_exemplar_t x = {1 + (uint32_t) (r >> 33),
                                     (int64_t) r,
                                     nlt_test_rand(),
@@ -232,7 +255,8 @@ compare(size_t size, size_t from, size_t to)
     const nlt_wal_read_cb_t cb = {.series = on_series,
                                   .samples = on_samples,
                                   .exemplar = on_exemplar,
-                                  .metadata = on_metadata};
+                                  .metadata = on_metadata,
+                                  .tenant = on_tenant};
     nlt_wal_stats_t stats;
     nlt_err_t err;
     size_t k = 0;

@@ -117,6 +117,9 @@ log_report(inspect_t *in, const log_t *l, const nlt_wal_stats_t *st,
                (unsigned long long) st->exemplars,
                (unsigned long long) st->metadata);
     }
+    if (st->tenants > 0) {
+        printf("  %llu names of tenants\n", (unsigned long long) st->tenants);
+    }
     log_fate(in, arena, st);
     if (st->skips > 0) {
         log_skips(in, st);

@@ -6,6 +6,16 @@
 #include "nlt_head_fixture.h"
 #include "nlt_tenants.h"
 
+#define EXAMPLE                                                               \
+    "nightlight-tenants 1 fbd04437\n"                                         \
+    "store 30313233343536373839616263646566 ed836216\n"                       \
+    "next 5 9b8bd6e5\n"                                                       \
+    "tenant 1 61636d65 e7b21317\n"                                            \
+    "tenant 4 2e2e 8a1f3a9b\n"                                                \
+    "end 5 5b1ce7e2\n"
+
+static const uint8_t store_of_others[17] = "0123456789abcdeX";
+
 static nlt_str_t
 name_of(char *buf, unsigned i)
 {
@@ -211,6 +221,61 @@ ten_thousand_are_cheap_and_numbers_end(void)
     fixture_close(&f);
 }
 
+/* The example of docs/formats/tenants.md. */
+static void
+the_file_says_what_the_table_has(void)
+{
+    static const uint8_t id[17] = "0123456789abcdef";
+    nlt_tenants_list_t l;
+    nlt_tenants_t *t;
+    nlt_pool_t pool;
+    nlt_head_t *h;
+    nlt_buf_t b;
+    fixture_t f;
+    uint32_t n;
+    nlt_err_t err;
+    size_t good = 0;
+
+    fixture_open(&f, NLT_HEAD_MEMORY_MIN);
+    NLT_CHECK_INT(nlt_head_create(&f.conf, 1, &h, &err), NLT_OK);
+    t = nlt_head_tenants(h);
+    nlt_pool_init(&pool, &nlt_mem_libc, 1 << 20);
+    nlt_buf_init(&b, &nlt_mem_libc, 1 << 20);
+    NLT_CHECK_INT(have(t, "acme", 9, &n), NLT_OK);
+    NLT_CHECK_INT(have(t, "b", 9, &n), NLT_OK);
+    NLT_CHECK_INT(have(t, "c", 9, &n), NLT_OK);
+    NLT_CHECK_INT(have(t, "..", 9, &n), NLT_OK);
+    NLT_CHECK_INT(nlt_tenants_remove(t, NLT_STR("b"), &n, &err), NLT_OK);
+    NLT_CHECK_INT(nlt_tenants_remove(t, NLT_STR("c"), &n, &err), NLT_OK);
+    nlt_tenants_print(t, nlt_tenants_end(t), id, &b);
+    NLT_CHECK_STR(nlt_buf_str(&b), EXAMPLE);
+    NLT_CHECK_INT(nlt_tenants_parse(nlt_buf_str(&b), id, &pool, &l, &err),
+                  NLT_OK);
+    NLT_CHECK_INT(l.next, 5);
+    NLT_CHECK_INT(l.n, 2);
+    NLT_CHECK_INT(l.v[1].number, 4);
+    NLT_CHECK_STR(l.v[1].name, "..");
+    NLT_CHECK_INT(
+        nlt_tenants_parse(nlt_buf_str(&b), store_of_others, &pool, &l, &err),
+        NLT_EDATA);
+    /* Every flipped bit and every cut is seen. */
+    for (size_t i = 0; i < b.len; i++) {
+        for (int bit = 0; bit < 8; bit++) {
+            b.data[i] ^= (char) (1 << bit);
+            good += nlt_tenants_parse(nlt_buf_str(&b), id, &pool, &l, &err)
+                    == NLT_OK;
+            b.data[i] ^= (char) (1 << bit);
+        }
+        good += nlt_tenants_parse((nlt_str_t){i, b.data}, id, &pool, &l, &err)
+                == NLT_OK;
+    }
+    NLT_CHECK_INT(good, 0);
+    nlt_buf_deinit(&b);
+    nlt_pool_deinit(&pool);
+    nlt_head_detach(h);
+    fixture_close(&f);
+}
+
 typedef struct {
     nlt_tenants_t *t;
     unsigned i;
@@ -339,6 +404,7 @@ main(void)
     NLT_TEST(a_removed_name_gets_a_new_number);
     NLT_TEST(numbers_of_before_come_back);
     NLT_TEST(ten_thousand_are_cheap_and_numbers_end);
+    NLT_TEST(the_file_says_what_the_table_has);
     NLT_TEST(makers_and_removers_may_die_anywhere);
     NLT_TEST(a_lost_table_is_a_lost_head);
     return nlt_test_done();

@@ -1,0 +1,261 @@
+/*
+ * nlt_tenants_life_test.c - names of tenants through restarts, lost heads,
+ * flushes and damaged files.
+ */
+#include "nlt_store_fixture.h"
+
+#define FOREVER 1000000u
+
+/* Do blocks have tenants already? */
+#if __has_include("nlt_block_tenant.h")
+#define IN_BLOCKS(check) check
+#else
+#define IN_BLOCKS(check)
+#endif
+
+/* One sample of one series of a tenant, as a writer does it. */
+static uint32_t
+put(fx_t *fx, const char *name, int64_t t_ms, double v)
+{
+    nlt_label_t labels[1] = {{NLT_METRIC_NAME, NLT_STR("m")}};
+    nlt_ingest_own_t s = {.labels = {labels, 1}, .t_ms = t_ms, .v = v};
+    uint32_t number = 0;
+    nlt_err_t err;
+
+    NLT_CHECK_INT(nlt_tenants_have(nlt_store_tenants(fx->store),
+                                   nlt_test_str(name), FOREVER, &number, &err),
+                  NLT_OK);
+    NLT_CHECK_INT(
+        nlt_ingest_own(nlt_store_ingest(fx->store), number, &s, 1, &err),
+        NLT_OK);
+    return number;
+}
+
+/* Sum of the samples that a tenant has. */
+static double
+sum_of(fx_t *fx, uint32_t number)
+{
+    nlt_matcher_t m = {NLT_MATCH_EQ, NLT_METRIC_NAME, NLT_STR("m"), NULL};
+    nlt_select_t sel = {&m, 1, INT64_MIN, INT64_MAX};
+    nlt_series_set_t *set;
+    nlt_samples_t got = {.n = 0};
+    double sum = 0;
+    nlt_pool_t pool;
+    nlt_view_t v;
+    nlt_err_t err;
+
+    NLT_CHECK_INT(nlt_view_open(fx->store, number, NULL, &v, &err), NLT_OK);
+    nlt_pool_init(&pool, &nlt_mem_libc, 64 << 20);
+    got.pool = &pool;
+    NLT_CHECK_INT(v.source.ops->select(&v.source, &pool, &sel, &set, &err),
+                  NLT_OK);
+    for (size_t i = 0; i < set->n; i++) {
+        got.n = 0;
+        NLT_CHECK_INT(v.source.ops->read(set, i, NLT_READ_ALL, INT64_MIN,
+                                         INT64_MAX, &got, &err),
+                      NLT_OK);
+        for (size_t k = 0; k < got.n; k++) {
+            sum += got.v[k];
+        }
+    }
+    v.source.ops->close(set);
+    nlt_pool_deinit(&pool);
+    nlt_view_close(&v);
+    return sum;
+}
+
+static uint32_t
+number_of(fx_t *fx, const char *name)
+{
+    return nlt_store_find_tenant(fx->store, nlt_test_str(name));
+}
+
+/* A head that is gone: everything comes from the disk. */
+static void
+lose_head(fx_t *fx)
+{
+    fx_close(fx);
+    fx_remove_head(fx);
+    NLT_CHECK(fx_start(fx));
+}
+
+static void
+names_come_back_from_the_log(void)
+{
+    uint32_t a, b;
+    fx_t fx;
+
+    fx_init(&fx);
+    NLT_CHECK(fx_start(&fx));
+    a = put(&fx, "a", FX_NOW, 1);
+    b = put(&fx, "..", FX_NOW, 2);
+    NLT_CHECK_INT(fx_write(&fx, 0, FX_NOW, 4), NLT_OK);
+    for (int i = 0; i < 3; i++) {
+        lose_head(&fx);
+        NLT_CHECK_INT(number_of(&fx, "a"), a);
+        NLT_CHECK_INT(number_of(&fx, ".."), b);
+        NLT_CHECK_INT(number_of(&fx, "c"), NLT_TENANT_NOBODY);
+        NLT_CHECK(sum_of(&fx, a) == 1 + i);
+        NLT_CHECK(sum_of(&fx, b) == 2);
+        NLT_CHECK(sum_of(&fx, 0) == 4);
+        NLT_CHECK(sum_of(&fx, NLT_TENANT_NOBODY) == 0);
+        NLT_CHECK_INT(put(&fx, "a", FX_NOW + 1 + i, 1), a);
+    }
+    NLT_CHECK_INT(put(&fx, "c", FX_NOW, 1), 3);
+    fx_deinit(&fx);
+}
+
+/* Of one with metadata and no series, too. */
+static void
+names_come_back_from_the_file(void)
+{
+    uint32_t a, b;
+    fx_t fx;
+
+    fx_init(&fx);
+    NLT_CHECK(fx_start(&fx));
+    a = put(&fx, "a", FX_NOW, 1);
+    b = put(&fx, "b", FX_NOW, 2);
+    NLT_CHECK(fx_flush(&fx));
+    lose_head(&fx);
+    NLT_CHECK_INT(number_of(&fx, "a"), a);
+    NLT_CHECK_INT(number_of(&fx, "b"), b);
+    IN_BLOCKS(NLT_CHECK(sum_of(&fx, a) == 1);)
+    IN_BLOCKS(NLT_CHECK(sum_of(&fx, b) == 2);)
+    NLT_CHECK(sum_of(&fx, 0) == 0);
+    NLT_CHECK_INT(put(&fx, "c", FX_NOW, 1), 3);
+    /* File and log together; the log says "a" again. */
+    NLT_CHECK_INT(put(&fx, "a", FX_NOW + 1, 4), a);
+    lose_head(&fx);
+    NLT_CHECK_INT(number_of(&fx, "c"), 3);
+    IN_BLOCKS(NLT_CHECK(sum_of(&fx, a) == 5);)
+    NLT_CHECK(sum_of(&fx, 3) == 1);
+    fx_deinit(&fx);
+}
+
+static void
+a_deleted_name_does_not_come_back(void)
+{
+    uint32_t a, n;
+    nlt_err_t err;
+    fx_t fx;
+
+    fx_init(&fx);
+    NLT_CHECK(fx_start(&fx));
+    a = put(&fx, "a", FX_NOW, 1);
+    (void) put(&fx, "b", FX_NOW, 2);
+    NLT_CHECK_INT(nlt_tenants_remove(nlt_store_tenants(fx.store), NLT_STR("a"),
+                                     &n, &err),
+                  NLT_OK);
+    NLT_CHECK_INT(n, a);
+    /* The helper writes what was removed without a flush. */
+    fx_step(&fx, 5);
+    NLT_CHECK_INT(number_of(&fx, "a"), NLT_TENANT_NOBODY);
+    for (int i = 0; i < 2; i++) {
+        lose_head(&fx);
+        NLT_CHECK_INT(number_of(&fx, "a"), NLT_TENANT_NOBODY);
+        NLT_CHECK_INT(number_of(&fx, "b"), 2);
+        NLT_CHECK(sum_of(&fx, a) == 0);
+        NLT_CHECK(sum_of(&fx, 2) == 2);
+    }
+    NLT_CHECK_INT(put(&fx, "a", FX_NOW, 8), 3);
+    lose_head(&fx);
+    NLT_CHECK_INT(number_of(&fx, "a"), 3);
+    NLT_CHECK(sum_of(&fx, 3) == 8);
+    NLT_CHECK(sum_of(&fx, a) == 0);
+    fx_deinit(&fx);
+}
+
+/* Changes one byte of a file; false: there is none. */
+static bool
+flip(fx_t *fx, const char *name, off_t at)
+{
+    char path[128], c;
+    int fd;
+    bool ok;
+
+    (void) snprintf(path, sizeof(path), "%s/%s", fx->path, name);
+    fd = open(path, O_RDWR);
+    ok = fd >= 0 && pread(fd, &c, 1, at) == 1;
+    c ^= 1;
+    ok = ok && pwrite(fd, &c, 1, at) == 1;
+    (void) close(fd);
+    return ok;
+}
+
+/* Whose data is whose is not guessed. */
+static void
+a_damaged_file_is_no_start(void)
+{
+    nlt_store_status_t status;
+    uint32_t a;
+    fx_t fx;
+
+    fx_init(&fx);
+    NLT_CHECK(fx_start(&fx));
+    a = put(&fx, "a", FX_NOW, 1);
+    NLT_CHECK(fx_flush(&fx));
+    fx_close(&fx);
+    NLT_CHECK(flip(&fx, "TENANTS", 90));
+    /* The head survived, and knows. */
+    NLT_CHECK(fx_start(&fx));
+    NLT_CHECK_INT(number_of(&fx, "a"), a);
+    fx_close(&fx);
+    fx_remove_head(&fx);
+    fx.fault.fail_at = INT64_MAX; /* quiet */
+    NLT_CHECK(!fx_start(&fx));
+    nlt_store_status(fx.store, &status);
+    NLT_CHECK(!status.ready);
+    NLT_CHECK(flip(&fx, "TENANTS", 90));
+    fx_close(&fx);
+    NLT_CHECK(fx_start(&fx));
+    NLT_CHECK_INT(number_of(&fx, "a"), a);
+    IN_BLOCKS(NLT_CHECK(sum_of(&fx, a) == 1);)
+    fx_deinit(&fx);
+}
+
+/* A torn name takes what is of it in this log, and nothing of others. */
+static void
+a_torn_name_is_nobody(void)
+{
+    char path[160];
+    uint8_t bytes[4096];
+    ssize_t n;
+    uint32_t a;
+    fx_t fx;
+    int fd;
+
+    fx_init(&fx);
+    NLT_CHECK(fx_start(&fx));
+    a = put(&fx, "torn", FX_NOW, 1);
+    NLT_CHECK_INT(put(&fx, "whole", FX_NOW, 2), a + 1);
+    fx_close(&fx);
+    (void) snprintf(path, sizeof(path), "%s/wal/0000000000000001.wal",
+                    fx.path);
+    fd = open(path, O_RDWR);
+    n = pread(fd, bytes, sizeof(bytes), 0);
+    for (ssize_t i = 0; i + 4 < n; i++) {
+        if (memcmp(bytes + i, "torn", 4) == 0) {
+            NLT_CHECK_INT(pwrite(fd, "T", 1, i), 1);
+        }
+    }
+    (void) close(fd);
+    fx_remove_head(&fx);
+    NLT_CHECK(fx_start(&fx));
+    NLT_CHECK_INT(number_of(&fx, "torn"), NLT_TENANT_NOBODY);
+    NLT_CHECK(sum_of(&fx, number_of(&fx, "whole")) == 2);
+    NLT_CHECK(sum_of(&fx, a) == 0);
+    NLT_CHECK(sum_of(&fx, 0) == 0);
+    fx_deinit(&fx);
+}
+
+int
+main(void)
+{
+    NLT_TEST(names_come_back_from_the_log);
+    NLT_TEST(names_come_back_from_the_file);
+    NLT_TEST(a_deleted_name_does_not_come_back);
+    NLT_TEST(a_damaged_file_is_no_start);
+    NLT_TEST(a_torn_name_is_nobody);
+    return nlt_test_done();
+}
