@@ -237,6 +237,14 @@ ngx_int_t ngx_http_nightlight_api_handler(ngx_http_request_t *r);
 /* What is left of the path behind the location's prefix. */
 ngx_str_t ngx_http_nightlight_suffix(ngx_http_request_t *r);
 
+/* Fills what core is told of an API request; strings are borrowed. */
+void ngx_http_nightlight_request(ngx_http_request_t *r, ngx_str_t *form,
+    ngx_http_nightlight_handler_e handler, nlt_api_request_t *req);
+
+/* Answers with 503: there is no store; as the location's handler does. */
+ngx_int_t ngx_http_nightlight_no_store(ngx_http_request_t *r,
+    ngx_http_nightlight_loc_conf_t *nlcf);
+
 /* The Accept header, or nothing. */
 nlt_str_t ngx_http_nightlight_accept(ngx_http_request_t *r);
 
@@ -329,6 +337,11 @@ void ngx_http_nightlight_slow_query(ngx_http_request_t *r, nlt_api_t *api,
 /* A short text/plain answer; returns what the handler has to return. */
 ngx_int_t ngx_http_nightlight_send_text(ngx_http_request_t *r,
     ngx_uint_t status, nlt_str_t text, ngx_uint_t retry_after);
+
+/* The same of another content type, which is static. */
+ngx_int_t ngx_http_nightlight_send_type(ngx_http_request_t *r,
+    ngx_uint_t status, nlt_str_t type, nlt_str_t text,
+    ngx_uint_t retry_after);
 
 /* Adds the headers of CORS to the answer of an API request. */
 ngx_int_t ngx_http_nightlight_cors(ngx_http_request_t *r);

@@ -196,104 +196,6 @@ ngx_http_nightlight_api_body(ngx_http_request_t *r)
 }
 
 
-/* The reason is for those who look after it. */
-
-static ngx_int_t
-ngx_http_nightlight_no_store(ngx_http_request_t *r,
-    ngx_http_nightlight_loc_conf_t *nlcf)
-{
-    size_t                          len;
-    u_char                          text[NLT_ERR_TEXT_MAX + 64];
-    u_char                         *p;
-    ngx_http_nightlight_runtime_t  *rt;
-
-    rt = nlcf->store->runtime;
-
-    p = ngx_cpymem(text, "the store cannot be opened",
-                   sizeof("the store cannot be opened") - 1);
-
-    if (nlcf->handler == NGX_HTTP_NIGHTLIGHT_STATUS && rt && rt->err.len) {
-        p = ngx_slprintf(p, text + sizeof(text), ": %*s", rt->err.len,
-                         rt->err.text);
-    }
-
-    len = p - text;
-
-    return ngx_http_nightlight_send_text(r, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                   (nlt_str_t) { len, (char *) text }, 1);
-}
-
-
-static void
-ngx_http_nightlight_api_request(ngx_http_request_t *r, ngx_str_t *form,
-    ngx_http_nightlight_loc_conf_t *nlcf, nlt_api_request_t *req)
-{
-    ngx_str_t  suffix;
-
-    ngx_memzero(req, sizeof(nlt_api_request_t));
-
-    switch (nlcf->handler) {
-
-    case NGX_HTTP_NIGHTLIGHT_ADMIN:
-        req->kind = NLT_API_ADMIN;
-        break;
-
-    case NGX_HTTP_NIGHTLIGHT_STATUS:
-        req->kind = NLT_API_STATUS;
-        break;
-
-    case NGX_HTTP_NIGHTLIGHT_METRICS:
-        req->kind = NLT_API_METRICS;
-        break;
-
-    default:
-        req->kind = NLT_API_QUERY;
-    }
-
-    switch (r->method) {
-
-    case NGX_HTTP_GET:
-        req->method = NLT_HTTP_GET;
-        break;
-
-    case NGX_HTTP_HEAD:
-        req->method = NLT_HTTP_HEAD;
-        break;
-
-    case NGX_HTTP_POST:
-        req->method = NLT_HTTP_POST;
-        break;
-
-    case NGX_HTTP_PUT:
-        req->method = NLT_HTTP_PUT;
-        break;
-
-    case NGX_HTTP_DELETE:
-        req->method = NLT_HTTP_DELETE;
-        break;
-
-    case NGX_HTTP_OPTIONS:
-        req->method = NLT_HTTP_OPTIONS;
-        break;
-
-    default:
-        req->method = NLT_HTTP_OTHER;
-    }
-
-    suffix = ngx_http_nightlight_suffix(r);
-
-    req->suffix = ngx_http_nightlight_str(&suffix);
-    req->args = ngx_http_nightlight_str(&r->args);
-    req->form = ngx_http_nightlight_str(form);
-    req->accept = ngx_http_nightlight_accept(r);
-
-    if (r->headers_in.content_type) {
-        req->content_type =
-                ngx_http_nightlight_str(&r->headers_in.content_type->value);
-    }
-}
-
-
 /*
  * NGX_AGAIN: the job runs or waits, the request is kept; otherwise what the
  * handler has to return.
@@ -355,7 +257,7 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
     conf.store_name = ngx_http_nightlight_str(&nlcf->store->name);
     conf.server = &ngx_http_nightlight_server;
 
-    ngx_http_nightlight_api_request(r, form, nlcf, &req);
+    ngx_http_nightlight_request(r, form, nlcf->handler, &req);
 
     job->size = req.args.len + req.form.len;
 

@@ -99,3 +99,138 @@ ngx_http_nightlight_accept(ngx_http_request_t *r)
 
     return (nlt_str_t) { 0, NULL };
 }
+
+
+/* Does the request want healthy and ready as JSON?  As core looks at it. */
+
+static ngx_uint_t
+ngx_http_nightlight_wants_json(ngx_http_request_t *r)
+{
+    nlt_str_t  accept;
+    ngx_str_t  value;
+
+    if (ngx_http_arg(r, (u_char *) "format", 6, &value) == NGX_OK
+        && value.len == 4 && ngx_strncmp(value.data, "json", 4) == 0)
+    {
+        return 1;
+    }
+
+    accept = ngx_http_nightlight_accept(r);
+
+    return accept.len
+           && ngx_strlcasestrn((u_char *) accept.data,
+                               (u_char *) accept.data + accept.len,
+                               (u_char *) "application/json", 15)
+              != NULL;
+}
+
+
+/* The reason is for those who look after it. */
+
+ngx_int_t
+ngx_http_nightlight_no_store(ngx_http_request_t *r,
+    ngx_http_nightlight_loc_conf_t *nlcf)
+{
+    u_char                          text[NLT_ERR_TEXT_MAX + 64];
+    u_char                          json[6 * sizeof(text) + 64];
+    u_char                         *p, *last;
+    ngx_http_nightlight_runtime_t  *rt;
+
+    rt = nlcf->store->runtime;
+
+    last = ngx_cpymem(text, "the store cannot be opened",
+                      sizeof("the store cannot be opened") - 1);
+
+    if (nlcf->handler == NGX_HTTP_NIGHTLIGHT_STATUS && rt && rt->err.len) {
+        last = ngx_slprintf(last, text + sizeof(text), ": %*s", rt->err.len,
+                            rt->err.text);
+    }
+
+    ngx_http_nightlight_record_outcome(ngx_http_nightlight_record(r),
+                                       "not_ready");
+
+    if (nlcf->handler == NGX_HTTP_NIGHTLIGHT_STATUS
+        && ngx_http_nightlight_wants_json(r))
+    {
+        p = ngx_sprintf(json, "{\"ready\":false,\"reasons\":[\"");
+        p = (u_char *) ngx_escape_json(p, text, last - text);
+        p = ngx_sprintf(p, "\"],\"notes\":[]}");
+
+        return ngx_http_nightlight_send_type(r, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                 NLT_STR("application/json"),
+                                 (nlt_str_t) { p - json, (char *) json }, 1);
+    }
+
+    return ngx_http_nightlight_send_text(r, NGX_HTTP_SERVICE_UNAVAILABLE,
+                            (nlt_str_t) { last - text, (char *) text }, 1);
+}
+
+
+void
+ngx_http_nightlight_request(ngx_http_request_t *r, ngx_str_t *form,
+    ngx_http_nightlight_handler_e handler, nlt_api_request_t *req)
+{
+    ngx_str_t  suffix;
+
+    ngx_memzero(req, sizeof(nlt_api_request_t));
+
+    switch (handler) {
+
+    case NGX_HTTP_NIGHTLIGHT_ADMIN:
+        req->kind = NLT_API_ADMIN;
+        break;
+
+    case NGX_HTTP_NIGHTLIGHT_STATUS:
+        req->kind = NLT_API_STATUS;
+        break;
+
+    case NGX_HTTP_NIGHTLIGHT_METRICS:
+        req->kind = NLT_API_METRICS;
+        break;
+
+    default:
+        req->kind = NLT_API_QUERY;
+    }
+
+    switch (r->method) {
+
+    case NGX_HTTP_GET:
+        req->method = NLT_HTTP_GET;
+        break;
+
+    case NGX_HTTP_HEAD:
+        req->method = NLT_HTTP_HEAD;
+        break;
+
+    case NGX_HTTP_POST:
+        req->method = NLT_HTTP_POST;
+        break;
+
+    case NGX_HTTP_PUT:
+        req->method = NLT_HTTP_PUT;
+        break;
+
+    case NGX_HTTP_DELETE:
+        req->method = NLT_HTTP_DELETE;
+        break;
+
+    case NGX_HTTP_OPTIONS:
+        req->method = NLT_HTTP_OPTIONS;
+        break;
+
+    default:
+        req->method = NLT_HTTP_OTHER;
+    }
+
+    suffix = ngx_http_nightlight_suffix(r);
+
+    req->suffix = ngx_http_nightlight_str(&suffix);
+    req->args = ngx_http_nightlight_str(&r->args);
+    req->form = ngx_http_nightlight_str(form);
+    req->accept = ngx_http_nightlight_accept(r);
+
+    if (r->headers_in.content_type) {
+        req->content_type =
+                ngx_http_nightlight_str(&r->headers_in.content_type->value);
+    }
+}

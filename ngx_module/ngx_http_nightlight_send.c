@@ -18,6 +18,8 @@
 #define NGX_HTTP_NIGHTLIGHT_TURN         8       /* parts */
 
 
+static void ngx_http_nightlight_content_type(ngx_http_request_t *r,
+    nlt_str_t type);
 static ngx_chain_t *ngx_http_nightlight_send_part(
     ngx_http_nightlight_out_t *out);
 static ngx_int_t ngx_http_nightlight_send_render(
@@ -102,6 +104,16 @@ ngx_int_t
 ngx_http_nightlight_send_text(ngx_http_request_t *r, ngx_uint_t status,
     nlt_str_t text, ngx_uint_t retry_after)
 {
+    return ngx_http_nightlight_send_type(r, status,
+                                         NLT_STR("text/plain; charset=utf-8"),
+                                         text, retry_after);
+}
+
+
+ngx_int_t
+ngx_http_nightlight_send_type(ngx_http_request_t *r, ngx_uint_t status,
+    nlt_str_t type, nlt_str_t text, ngx_uint_t retry_after)
+{
     ngx_int_t     rc;
     ngx_buf_t    *b;
     ngx_chain_t   out;
@@ -133,9 +145,7 @@ ngx_http_nightlight_send_text(ngx_http_request_t *r, ngx_uint_t status,
 
     r->headers_out.status = status;
     r->headers_out.content_length_n = b->last - b->pos;
-    ngx_str_set(&r->headers_out.content_type, "text/plain; charset=utf-8");
-    r->headers_out.content_type_len = sizeof("text/plain") - 1;
-    r->headers_out.content_type_lowcase = NULL;
+    ngx_http_nightlight_content_type(r, type);
 
     rc = ngx_http_send_header(r);
 

@@ -70,6 +70,8 @@ static const nlt_api_route_t routes[] = {
     {NLT_API_STATUS, "ready", GET_HEAD, QUICK | PLAIN, nlt_api_run_ready, 0},
     {NLT_API_STATUS, "flush", POST_PUT, QUICK | PLAIN, nlt_api_run_flush, 0},
     {NLT_API_METRICS, "*", GET_HEAD, QUICK | PLAIN, nlt_api_run_metrics, 0},
+    {NLT_API_ADMIN, "drain", POST_PUT, QUICK, nlt_api_run_drain, 0},
+    {NLT_API_ADMIN, "resume", POST_PUT, QUICK, nlt_api_run_resume, 0},
     {NLT_API_ADMIN, "tsdb/snapshot", POST_PUT, 0, nlt_api_run_snapshot, 0},
     {NLT_API_ADMIN, "tsdb/delete_series", POST_PUT, 0,
      nlt_api_run_delete_series, 0},

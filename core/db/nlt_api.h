@@ -225,12 +225,17 @@ void nlt_api_run_notifications(nlt_api_t *a);
 void nlt_api_run_healthy(nlt_api_t *a);
 void nlt_api_run_ready(nlt_api_t *a);
 void nlt_api_run_flush(nlt_api_t *a);
+void nlt_api_run_drain(nlt_api_t *a);
+void nlt_api_run_resume(nlt_api_t *a);
 void nlt_api_run_metrics(nlt_api_t *a);
 void nlt_api_run_snapshot(nlt_api_t *a);
 void nlt_api_run_delete_series(nlt_api_t *a);
 void nlt_api_run_clean_tombstones(nlt_api_t *a);
 void nlt_api_run_read(nlt_api_t *a);
 void nlt_api_run_federate(nlt_api_t *a);
+
+/* Has somebody asked this program to be drained? */
+bool nlt_api_is_draining(const nlt_api_t *a);
 
 /* ---- own metrics ---- */
 

@@ -528,6 +528,11 @@ nlt_self_collect(nlt_store_t *s, const nlt_self_conn_t *conn,
         "The store takes samples and answers queries.");
     add_program(l, conn);
     if (ctl != NULL) {
+        int64_t drained = atomic_load(&ctl->drained_ms);
+
+        add(l, false, "nightlight_draining",
+            drained != 0 && drained == conn->t_start_ms,
+            "The server is about to be stopped, and ready says no.");
         add_counters(l, ctl);
         add_gauges(l, s);
         nlt_store_ctl_release(s);

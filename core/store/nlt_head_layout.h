@@ -170,6 +170,8 @@ typedef struct {
     nlt_head_process_t processes[NLT_HEAD_PROCESSES];
     _Atomic uint64_t side_no; /* of the side file (nlt_head_side.h); 0: none */
     uint64_t term; /* of the store when this head was made: nlt_term.h */
+    /* When the program began that is being drained, as it says; 0: none. */
+    _Atomic int64_t drained_ms;
     /* Why the helper does not get on with opening the head; empty: it does. */
     _Atomic uint32_t trouble_seq; /* odd while it writes */
     char trouble[NLT_HEAD_TROUBLE_MAX];
