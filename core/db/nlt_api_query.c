@@ -244,6 +244,7 @@ run(nlt_api_t *a, nlt_pql_query_t *q, size_t limit)
     q->samples_max = a->conf.samples_max;
     q->series_max = a->conf.series_max;
     q->features = a->conf.features;
+    q->exact_stats = nlt_api_param(a, "stats").len > 0;
     q->cancel = &a->cancel;
     q->env = a->env;
     if (!q->instant && limit == 0 && nlt_api_param(a, "stats").len == 0

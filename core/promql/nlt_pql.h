@@ -30,6 +30,8 @@ typedef struct {
     uint64_t series_max;      /* of all selectors together; 0: any number */
     unsigned features;        /* nlt_pql_features_t */
     int64_t deadline_ns;      /* of env->mono_ns, or 0: none */
+    bool exact_stats;         /* samples_seen and samples_peak are looked at:
+                                 read also what does not decide the result */
     int64_t timeout_ms;       /* what the deadline came from, for texts */
     const int *cancel;        /* another thread sets it; or NULL */
     const nlt_env_t *env;
@@ -40,7 +42,8 @@ typedef struct {
     uint64_t samples_read; /* samples that the source handed over */
     uint64_t samples_seen; /* by all steps, as Prometheus counts: one for a
                               value, all for a range; what is below a
-                              subquery only when that is the whole query */
+                              subquery only when that is the whole query.
+                              Less without exact_stats */
     uint64_t samples_peak; /* most samples held at once */
     uint64_t series_read;
     int64_t prepare_ns; /* text to plan */

@@ -662,6 +662,9 @@ nlt_pql_open_window(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
     }
     if (e->feed.plan->kind == NLT_PQL_P_RANGE) {
         e->metric_name = nlt_pql_fetch_name(e->feed.fetch);
+        e->feed.newest = e->func->newest && plan->grid.n == 1
+                         && !e->feed.fetch->anchored
+                         && !e->feed.fetch->smoothed && !ctx->q->exact_stats;
     }
     rc = open_steps(e);
     if (rc != NLT_OK) {

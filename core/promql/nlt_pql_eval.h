@@ -171,6 +171,7 @@ typedef struct {
     nlt_pql_iter_t *child; /* SUBQUERY; NULL: it has no steps */
     nlt_samples_t s;
     bool unique; /* as of operators */
+    bool newest; /* the newest sample of the range is all that is needed */
 } nlt_pql_feed_t;
 
 /* Opens the series of a RANGE or SUBQUERY node. */

@@ -26,11 +26,11 @@
     {.name = #fn, .args = ARGS(M), .ret = V, .kind = NLT_PQL_FK_RANGE,        \
      .range = nlt_pql_fn_##fn, .steps = nlt_pql_steps_##fn, .doc = doc_}
 
-/* The same that also keeps the metric name. */
-#define RANGE_NAME(fn, doc_)                                                  \
+/* The same that also keeps the metric name; newest_: nlt_pql_func_t. */
+#define RANGE_NAME(fn, newest_, doc_)                                         \
     {.name = #fn, .args = ARGS(M), .ret = V, .kind = NLT_PQL_FK_RANGE,        \
      .range = nlt_pql_fn_##fn, .steps = nlt_pql_steps_##fn,                   \
-     .keeps_name = true, .doc = doc_}
+     .keeps_name = true, .newest = newest_, .doc = doc_}
 
 /* The same over anchored ranges too, and smoothed ones if smoothed_. */
 #define RANGE_EDGES(fn, smoothed_, counter_, doc_)                            \
@@ -102,7 +102,7 @@ static const nlt_pql_func_t table[] = {
     SPECIAL_EXP("end", END, NO_ARGS, 0, S, false,
                 "end of the query, Unix seconds"),
     MAP(exp, ARGS(V), 0, "e to the power of the value"),
-    RANGE_NAME(first_over_time, "oldest value in the range"),
+    RANGE_NAME(first_over_time, false, "oldest value in the range"),
     MAP(floor, ARGS(V), 0, "rounded down to an integer"),
     HIST("histogram_avg", "mean of a native histogram"),
     HIST("histogram_count", "observations of a native histogram"),
@@ -127,7 +127,7 @@ static const nlt_pql_func_t table[] = {
                  "joins label values into a label"),
     SPECIAL_NAME("label_replace", LABEL_REPLACE, ARGS(V, T, T, T, T), 0, V,
                  "sets a label from a regular expression on another"),
-    RANGE_NAME(last_over_time, "newest value in the range"),
+    RANGE_NAME(last_over_time, true, "newest value in the range"),
     MAP(ln, ARGS(V), 0, "natural logarithm"),
     MAP(log10, ARGS(V), 0, "decimal logarithm"),
     MAP(log2, ARGS(V), 0, "binary logarithm"),

@@ -161,6 +161,7 @@ typedef struct nlt_pql_func_s {
     bool keeps_name; /* result keeps __name__ (last_over_time, ...) */
     bool anchored;   /* takes an anchored range */
     bool smoothed;   /* takes a smoothed range */
+    bool newest;     /* needs no more of a range than its newest sample */
     bool counter;    /* wants metric_name: notes one that is no counter's */
     nlt_pql_func_kind_t kind;
     nlt_pql_range_fn_t range;

@@ -104,21 +104,35 @@ nlt_pql_read(nlt_pql_ctx_t *ctx, const nlt_series_set_t *set, size_t idx,
     return source_err(ctx, rc);
 }
 
+/*
+ * Is one of 16 values a stale marker?  By halves of their bits, which every
+ * processor can compare four at a time: a value is one if both its halves
+ * are, and the upper one, of a NaN, hardly ever is of another value.
+ */
+static inline bool
+any_stale(const double *v)
+{
+    uint32_t half[32], found = 0;
+    bool stale = false;
+
+    memcpy(half, v, sizeof(half));
+    for (size_t i = 0; i < 32; i++) {
+        found |= half[i] == (uint32_t) (NLT_STALE_NAN_BITS >> 32);
+    }
+    for (size_t i = 0; nlt_unlikely(found) && i < 16; i++) {
+        stale = stale || nlt_is_stale(v[i]);
+    }
+    return stale;
+}
+
 void
 nlt_pql_drop_stale(nlt_samples_t *s)
 {
     size_t n = 0;
 
     /* They are rare: 16 at a time. */
-    for (; n + 16 <= s->n; n += 16) {
-        int found = 0;
-
-        for (size_t i = 0; i < 16; i++) {
-            found |= nlt_is_stale(s->v[n + i]);
-        }
-        if (found) {
-            break;
-        }
+    while (n + 16 <= s->n && !any_stale(s->v + n)) {
+        n += 16;
     }
     while (n < s->n && !nlt_is_stale(s->v[n])) {
         n++;
@@ -353,9 +367,17 @@ nlt_pql_feed_next(nlt_pql_feed_t *feed, nlt_pql_row_t *row)
     }
     while (feed->next < feed->set->n) {
         size_t idx = feed->next++;
-        nlt_rc_t rc = nlt_pql_read(feed->ctx, feed->set, idx, NLT_READ_ALL,
-                                   feed->fetch, &feed->s);
+        nlt_rc_t rc =
+            nlt_pql_read(feed->ctx, feed->set, idx,
+                         feed->newest ? NLT_READ_NEWEST : NLT_READ_ALL,
+                         feed->fetch, &feed->s);
 
+        if (rc == NLT_OK && feed->newest && feed->s.n > 0
+            && nlt_is_stale(feed->s.v[feed->s.n - 1])) {
+            /* The one before the marker, then. */
+            rc = nlt_pql_read(feed->ctx, feed->set, idx, NLT_READ_ALL,
+                              feed->fetch, &feed->s);
+        }
         if (rc != NLT_OK) {
             return rc;
         }

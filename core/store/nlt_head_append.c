@@ -3,7 +3,8 @@
  *
  * What one in-order sample writes, in this order:
  *
- *   stripe.in_flight   who it is, for the next holder if we die
+ *   stripe.in_flight   who it is, for the next holder if we die, and for
+ *                      readers of the writer's state (nlt_head_read.c)
  *   tail piece         bits behind the published ones; assigned, not ORed
  *   [new piece]        filled first, then linked
  *   entry.tail, .enc   writer's state

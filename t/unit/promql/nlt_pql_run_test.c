@@ -172,6 +172,7 @@ samples_are_counted_as_often_as_steps_see_them(void)
         {"m", false, 4 * 491},
         {"m @ 5", false, 4 * 491},
         {"rate(m[1m])", true, 4 * 6},
+        {"last_over_time(m[1m])", true, 4 * 6},
         {"rate(m[1m] @ 490)", false, 4 * 6 * 491},
         {"absent_over_time(m[1m])", true, 4 * 6},
         {"m[1m]", true, 4 * 6},
@@ -184,10 +185,15 @@ samples_are_counted_as_often_as_steps_see_them(void)
         {"time()", true, 0},
     };
 
+    memset(&q, 0, sizeof(q));
+    q.exact_stats = true;
     for (size_t i = 0; i < NLT_COUNT(cases); i++) {
-        NLT_CHECK_INT(run(cases[i].text, cases[i].instant), NLT_OK);
+        NLT_CHECK_INT(run_in(cases[i].text, cases[i].instant, 64u << 20),
+                      NLT_OK);
         NLT_CHECK_INT(stats.samples_seen, cases[i].seen);
     }
+    NLT_CHECK_INT(run("last_over_time(m[1m])", true), NLT_OK);
+    NLT_CHECK_INT(stats.samples_read, 4);
 }
 
 static void

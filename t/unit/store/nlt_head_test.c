@@ -150,6 +150,44 @@ equal_time_keeps_the_first_value(void)
     fixture_close(&f);
 }
 
+/* What a writer remembers counts for readers only while it is not at work. */
+static void
+newest_is_not_what_a_writer_is_about_to_say(void)
+{
+    fixture_t f;
+    nlt_head_t *h = make(&f, NLT_HEAD_MEMORY_MIN);
+    nlt_arena_t *a = nlt_head_active(h);
+    nlt_append_result_t result;
+    nlt_pool_t pool;
+    nlt_pool_init(&pool, &nlt_mem_libc, 64 << 20);
+    nlt_samples_t out = {.pool = &pool};
+    uint32_t s = series_of(h, a, "up", "node", "a:9100");
+    nlt_arena_series_t *e = nlt_arena_series(a, s);
+    nlt_stripe_t *st = &a->hdr->stripes[nlt_stripe_of(s)];
+
+    (void) !fixture_append(a, s, T0, 1, &result);
+    (void) !fixture_append(a, s, T0 + 5, 7, &result);
+    NLT_CHECK_INT(read_all(a, s, T0, T0 + 9, NLT_READ_NEWEST, &out), 1);
+    NLT_CHECK_INT(out.t_ms[0], T0 + 5);
+    NLT_CHECK_BITS(out.v[0], 7);
+
+    atomic_store(&st->in_flight, s);
+    e->enc.t_ms = T0 + 8;
+    e->enc.v_bits = nlt_bits_of(3);
+    NLT_CHECK_INT(read_all(a, s, T0, T0 + 9, NLT_READ_NEWEST, &out), 1);
+    NLT_CHECK_INT(out.t_ms[0], T0 + 5);
+    NLT_CHECK_BITS(out.v[0], 7);
+    /* One that is published already, but not in the entry. */
+    atomic_store(&st->in_flight, 0);
+    e->enc.count++;
+    NLT_CHECK_INT(read_all(a, s, T0, T0 + 9, NLT_READ_NEWEST, &out), 1);
+    NLT_CHECK_INT(out.t_ms[0], T0 + 5);
+
+    nlt_pool_deinit(&pool);
+    nlt_head_detach(h);
+    fixture_close(&f);
+}
+
 static void
 chunks_are_cut_at_two_hours(void)
 {
@@ -394,6 +432,7 @@ main(void)
     (void) nlt_test_seed();
     NLT_TEST(append_and_read_back_one_series);
     NLT_TEST(equal_time_keeps_the_first_value);
+    NLT_TEST(newest_is_not_what_a_writer_is_about_to_say);
     NLT_TEST(chunks_are_cut_at_two_hours);
     NLT_TEST(select_follows_matchers);
     NLT_TEST(far_back_the_first_value_wins_on_reading);
