@@ -16,6 +16,10 @@
 
 #define NLT_METRIC_NAME NLT_STR("__name__")
 
+/* A label of the store's own (nlt_block_tenant.h); names of labels that begin
+ * with NUL are taken from nobody. */
+#define NLT_TENANT_NAME NLT_STR("\0t")
+
 typedef struct {
     nlt_str_t name;
     nlt_str_t value;

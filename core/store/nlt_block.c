@@ -189,6 +189,9 @@ open_files(nlt_block_t *b, int dir_fd, nlt_err_t *err)
                                  &b->index, err);
     }
     if (rc == NLT_OK) {
+        rc = nlt_block_find_tenants(b, err);
+    }
+    if (rc == NLT_OK) {
         rc = open_segments(b, dir_fd, err);
     }
     return rc == NLT_OK ? open_tombstones(b, dir_fd, err) : rc;

@@ -25,6 +25,7 @@ struct nlt_block_s {
     size_t n_segments;
     size_t n_segments_cap;
     nlt_tombstones_t tombstones;
+    uint32_t tenants_end; /* last series of another tenant than 0, or 0 */
 };
 
 /*
@@ -34,6 +35,12 @@ struct nlt_block_s {
  * every failure of a block says which one it was.
  */
 nlt_rc_t nlt_block_done(const nlt_block_t *b, nlt_rc_t rc, nlt_err_t *err);
+
+/*
+ * Finds tenants_end; when the block is opened, a postings list is read of one
+ * that has tenants.  NLT_EDATA, NLT_ENOMEM.
+ */
+NLT_CHECKED nlt_rc_t nlt_block_find_tenants(nlt_block_t *b, nlt_err_t *err);
 
 /*
  * The chunk that the index names, checksum verified, of an encoding that has

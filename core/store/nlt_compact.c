@@ -813,7 +813,7 @@ nlt_compact_blocks(const nlt_compact_conf_t *conf,
     *out = (nlt_manifest_block_t){.n_samples = 0};
     nlt_pool_init(&c.keep, conf->env->mem,
                   nlt_compact_budget(sources, n, conf->deletes));
-    nlt_cutter_init(&c.cutter, conf->env->mem, conf->deletes, 0);
+    nlt_cutter_init(&c.cutter, conf->env->mem, conf->deletes, NLT_TENANTS_ALL);
     c.samples.pool = &c.keep;
     nlt_compact_chunks_init(&c.chunks, conf->env->mem, err);
     nlt_buf_init(&c.dead, conf->env->mem, SIZE_MAX / 4);

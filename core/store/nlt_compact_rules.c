@@ -105,7 +105,7 @@ nlt_compact_is_dirty(const nlt_env_t *env, const nlt_compact_source_t *source,
 
     *dirty = false;
     nlt_pool_init(&pool, env->mem, nlt_compact_budget(source, 1, deletes));
-    nlt_cutter_init(&cutter, env->mem, deletes, 0);
+    nlt_cutter_init(&cutter, env->mem, deletes, NLT_TENANTS_ALL);
     rc = nlt_cutter_block(&cutter, &pool, source->block, source->info.arena,
                           source->info.deletes, NULL, &cuts, err);
     for (size_t i = 0; rc == NLT_OK && i < cuts.n && !*dirty; i++) {

@@ -3,6 +3,7 @@
  */
 #include "nlt_cuts.h"
 
+#include "nlt_block_tenant.h"
 #include "nlt_postings.h"
 
 /* Of compiled expressions; each has 16 MiB of its own beside it. */
@@ -148,13 +149,14 @@ typedef struct {
 static bool
 applies(const nlt_cutter_t *c, const nlt_delete_t *d, const part_t *p)
 {
-    return d->tenant == c->tenant && nlt_delete_concerns(d, p->no, p->deletes)
+    return (d->tenant == c->tenant || c->tenant == NLT_TENANTS_ALL)
+           && nlt_delete_concerns(d, p->no, p->deletes)
            && d->t_min_ms <= p->t_max_ms && d->t_max_ms >= p->t_min_ms;
 }
 
 /* Series that one set and the part's own matchers select. */
 static nlt_rc_t
-select_set(const nlt_cutter_t *c, nlt_pool_t *pool, const part_t *p,
+select_set(uint32_t tenant, nlt_pool_t *pool, const part_t *p,
            const nlt_delete_set_t *set, nlt_postings_t *out, nlt_err_t *err)
 {
     const nlt_matcher_t *m = set->matchers;
@@ -175,24 +177,24 @@ select_set(const nlt_cutter_t *c, nlt_pool_t *pool, const part_t *p,
         m = both;
         n += n_own;
     }
-    rc = p->arena != NULL
-             ? nlt_arena_select(p->arena, pool, c->tenant, m, n, &id, &out->n,
-                                err)
-             : nlt_block_select(p->block, pool, m, n, &id, &out->n, err);
+    rc = p->arena != NULL ? nlt_arena_select(p->arena, pool, tenant, m, n, &id,
+                                             &out->n, err)
+                          : nlt_block_tenant_select(p->block, pool, tenant, m,
+                                                    n, &id, &out->n, err);
     out->v = id;
     return rc;
 }
 
 /* Series that rule d is about. */
 static nlt_rc_t
-select_rule(const nlt_cutter_t *c, nlt_pool_t *pool, const part_t *p,
-            const nlt_delete_t *d, nlt_postings_t *out, nlt_err_t *err)
+select_rule(nlt_pool_t *pool, const part_t *p, const nlt_delete_t *d,
+            nlt_postings_t *out, nlt_err_t *err)
 {
     nlt_postings_t *lists = nlt_pool_array(pool, d->n_sets, sizeof(*lists));
     nlt_rc_t rc = lists == NULL ? no_memory(err) : NLT_OK;
 
     for (size_t i = 0; i < d->n_sets && rc == NLT_OK; i++) {
-        rc = select_set(c, pool, p, &d->sets[i], &lists[i], err);
+        rc = select_set(d->tenant, pool, p, &d->sets[i], &lists[i], err);
     }
     if (rc == NLT_OK
         && !nlt_postings_union_many(pool, lists, d->n_sets, out)) {
@@ -227,7 +229,7 @@ cut_part(nlt_cutter_t *c, nlt_pool_t *pool, const part_t *p, nlt_cuts_t *out,
         }
         rc = compile(c, i, &d, err);
         if (rc == NLT_OK) {
-            rc = select_rule(c, pool, p, d, &found, err);
+            rc = select_rule(pool, p, d, &found, err);
         }
         if (pass_over(c, d, rc)) {
             continue;

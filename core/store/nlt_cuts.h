@@ -52,9 +52,12 @@ typedef struct {
 size_t nlt_cuts_of(const nlt_cuts_t *c, uint32_t id,
                    nlt_interval_t out[NLT_DELETES_MAX]);
 
+/* Who copies samples of all tenants keeps to the rules of each. */
+#define NLT_TENANTS_ALL UINT32_MAX
+
 typedef struct {
     const nlt_delete_list_t *list; /* NULL: no rules */
-    uint32_t tenant;
+    uint32_t tenant;               /* or NLT_TENANTS_ALL */
     bool lenient;
     uint64_t applied; /* all rules up to this number were applied */
     nlt_pool_t pool;  /* of the fields below */
@@ -63,8 +66,8 @@ typedef struct {
 } nlt_cutter_t;
 
 /*
- * A cutter of the rules of one tenant.  mem and list are borrowed until
- * deinit; list may be NULL.  Allocates nothing.
+ * A cutter of the rules of one tenant, or all.  mem and list are borrowed
+ * until deinit; list may be NULL.  Allocates nothing.
  */
 void nlt_cutter_init(nlt_cutter_t *c, const nlt_mem_t *mem,
                      const nlt_delete_list_t *list, uint32_t tenant);
@@ -92,8 +95,9 @@ NLT_CHECKED nlt_rc_t nlt_cutter_block(nlt_cutter_t *c, nlt_pool_t *pool,
                                       nlt_err_t *err);
 
 /*
- * The joined intervals that are cut out of one series of the log of `arena`
- * into out; *n is their count.  Errors as above.
+ * The joined intervals that are cut out of one series of the log of `arena`,
+ * which is the cutter's one tenant's, into out; *n is their count.  Errors as
+ * above.
  */
 NLT_CHECKED nlt_rc_t nlt_cutter_labels(nlt_cutter_t *c, uint64_t arena,
                                        nlt_labels_t labels,

@@ -3,6 +3,7 @@
  */
 #include "nlt_flush.h"
 
+#include "nlt_block_tenant.h"
 #include "nlt_block_write.h"
 #include "nlt_bytes.h"
 #include "nlt_compact_plan.h"
@@ -111,6 +112,8 @@ typedef struct {
     window_t w[WINDOWS_MAX];
     size_t n_w;
     size_t polled;
+    uint32_t tenant; /* of tenant_text, unless that is empty */
+    nlt_str_t tenant_text;
 } flush_t;
 
 static nlt_rc_t
@@ -153,31 +156,54 @@ vec_add(flush_t *f, uint32_t no)
     return true;
 }
 
+/* Adds a label to the vector in hand. */
+static bool
+collect_label(flush_t *f, nlt_strtab_t *strings, nlt_str_t name,
+              nlt_str_t value)
+{
+    uint32_t no[2];
+
+    return nlt_strtab_add(strings, name, &no[0], NULL)
+           && nlt_strtab_add(strings, value, &no[1], NULL) && vec_add(f, no[0])
+           && vec_add(f, no[1]);
+}
+
+/* The private label of a tenant other than 0.  Strings must last. */
+static bool
+collect_tenant(flush_t *f, nlt_strtab_t *strings, uint32_t tenant)
+{
+    char text[NLT_TENANT_TEXT_BYTES];
+
+    if (tenant != f->tenant) {
+        f->tenant = tenant;
+        f->tenant_text = nlt_pool_str(&f->keep, nlt_tenant_text(tenant, text));
+    }
+    return f->tenant_text.data != NULL
+           && collect_label(f, strings, NLT_TENANT_NAME, f->tenant_text);
+}
+
 /* Every string gets a number, every series its vector of numbers. */
 static nlt_rc_t
 collect(flush_t *f, nlt_strtab_t *strings)
 {
     for (size_t i = 0; i < f->n; i++) {
         nlt_pool_mark_t mark = nlt_pool_mark(&f->scratch);
+        uint32_t tenant = nlt_arena_tenant(f->arena, f->id[i]);
         nlt_labels_t labels;
         nlt_rc_t rc;
 
-        if (nlt_arena_tenant(f->arena, f->id[i]) != 0) {
-            return nlt_err_set(f->err, NLT_EBUG,
-                               "flush of several tenants is not there yet");
-        }
         rc = nlt_arena_labels(f->arena, f->id[i], &f->scratch, &labels);
         if (rc != NLT_OK) {
             return nlt_err_set(f->err, rc, "flush: labels of series %u: %s",
                                f->id[i], nlt_rc_text(rc));
         }
         f->off[i] = (uint32_t) f->n_vec;
+        if (tenant != 0 && !collect_tenant(f, strings, tenant)) {
+            return no_memory(f);
+        }
         for (size_t k = 0; k < labels.n; k++) {
-            uint32_t name, value;
-
-            if (!nlt_strtab_add(strings, labels.v[k].name, &name, NULL)
-                || !nlt_strtab_add(strings, labels.v[k].value, &value, NULL)
-                || !vec_add(f, name) || !vec_add(f, value)) {
+            if (!collect_label(f, strings, labels.v[k].name,
+                               labels.v[k].value)) {
                 return no_memory(f);
             }
         }
@@ -237,10 +263,13 @@ prepare(flush_t *f)
     uint32_t *tmp;
     nlt_rc_t rc;
 
-    rc = nlt_arena_select(f->arena, &f->keep, 0, NULL, 0, &f->id, &f->n,
-                          f->err);
-    if (rc != NLT_OK) {
-        return rc;
+    f->n = atomic_load(&nlt_arena_header(f->arena)->n_series);
+    f->id = nlt_pool_array(&f->keep, f->n, sizeof(*f->id));
+    if (f->id == NULL) {
+        return no_memory(f);
+    }
+    for (size_t i = 0; i < f->n; i++) {
+        f->id[i] = (uint32_t) i + 1;
     }
     f->off = nlt_pool_array(&f->keep, f->n + 1, sizeof(*f->off));
     f->order = nlt_pool_array(&f->keep, f->n, sizeof(*f->order));
@@ -587,7 +616,7 @@ nlt_flush_arena(const nlt_flush_conf_t *conf, const nlt_arena_t *a,
     nlt_pool_init(&f.samples, conf->env->mem, budget);
     nlt_pool_init(&f.scratch, conf->env->mem, budget);
     f.s.pool = &f.samples;
-    nlt_cutter_init(&f.cutter, conf->env->mem, conf->deletes, 0);
+    nlt_cutter_init(&f.cutter, conf->env->mem, conf->deletes, NLT_TENANTS_ALL);
     f.cutter.lenient = true;
     rc = poll_now(&f);
     if (rc == NLT_OK) {

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "nlt_block.h"
+#include "nlt_block_tenant.h"
 #include "nlt_filenames.h"
 #include "nlt_retention.h"
 
@@ -214,6 +215,11 @@ check_copy(const nlt_import_t *im, const char *ulid, int stage_fd,
     }
     nlt_pool_init(&pool, env->mem, CHECK_POOL_MAX);
     rc = nlt_block_check(b, &pool, look->poll, look->poll_ctx, &facts, err);
+    if (rc == NLT_OK && nlt_block_has_private(b)) {
+        rc = nlt_err_set(err, NLT_EDATA,
+                         "it has a label name that begins "
+                         "with NUL");
+    }
     nlt_pool_deinit(&pool);
     if (rc == NLT_OK) {
         check_facts(im, &facts, text, sizeof(text));

@@ -314,7 +314,7 @@ translate_rules(const snapshot_t *sn, const nlt_block_entry_t *e,
                            e->info.ulid.c, e->error.text);
     }
     nlt_pool_init(&pool, sn->env->mem, CUTS_POOL_MAX);
-    nlt_cutter_init(&cutter, sn->env->mem, rules, 0);
+    nlt_cutter_init(&cutter, sn->env->mem, rules, NLT_TENANTS_ALL);
     rc = nlt_cutter_block(&cutter, &pool, e->block, e->info.arena,
                           e->info.deletes, NULL, &cuts, sn->err);
     if (rc == NLT_OK && cuts.n > 0) {

@@ -1,7 +1,8 @@
 /*
  * nlt_store_gather.c - names and values of labels.
  *
- * With matchers the labels of each series that matches are looked at. Without,
+ * With matchers, or in a block that several tenants share, the labels of each
+ * series that matches are looked at.  Without,
  * parts have lists of what occurs in them; of a part in which series are
  * deleted, each string of those is asked whether a series that is there has it
  * too, and the others are taken as they are.  So it costs for what is deleted,
@@ -167,7 +168,7 @@ add_part(gather_t *g, nlt_part_t *p, const nlt_select_t *sel)
 {
     nlt_rc_t rc = nlt_part_poll(g->src, g->err);
 
-    if (rc == NLT_OK && sel->n_matchers == 0) {
+    if (rc == NLT_OK && sel->n_matchers == 0 && !nlt_part_is_shared(p)) {
         return add_list(g, p, sel);
     }
     if (rc == NLT_OK) {

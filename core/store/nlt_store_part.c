@@ -3,6 +3,8 @@
  */
 #include "nlt_store_part.h"
 
+#include "nlt_block_tenant.h"
+
 #define POLL_EVERY 1024
 
 nlt_rc_t
@@ -107,7 +109,8 @@ select_ids(const nlt_part_t *p, nlt_pool_t *pool, const nlt_matcher_t *m,
     nlt_rc_t rc = p->arena != NULL
                       ? nlt_arena_select(p->arena, pool, p->view->tenant, m,
                                          n_m, id, n, err)
-                      : nlt_block_select(p->block, pool, m, n_m, id, n, err);
+                      : nlt_block_tenant_select(
+                          p->block, pool, p->view->tenant, m, n_m, id, n, err);
 
     return met(p, rc, err);
 }
@@ -286,6 +289,13 @@ nlt_part_with(const nlt_part_t *p, nlt_pool_t *pool, nlt_str_t name,
     return rc;
 }
 
+bool
+nlt_part_is_shared(const nlt_part_t *p)
+{
+    return p->block != NULL
+           && (p->view->tenant != 0 || nlt_block_has_tenants(p->block));
+}
+
 /* ---- labels ---- */
 
 nlt_rc_t
@@ -298,6 +308,9 @@ nlt_part_labels(const nlt_part_t *p, uint32_t id, nlt_pool_t *pool,
     if (p->arena == NULL) {
         err = err ? err : &own;
         rc = nlt_block_labels(p->block, id, pool, out, err);
+        if (rc == NLT_OK) {
+            *out = nlt_tenant_strip(*out);
+        }
         return met(p, rc, err);
     }
     rc = nlt_arena_labels(p->arena, id, pool, out);

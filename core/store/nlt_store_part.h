@@ -71,6 +71,12 @@ NLT_CHECKED nlt_rc_t nlt_part_with(const nlt_part_t *p, nlt_pool_t *pool,
                                    nlt_str_t name, nlt_str_t value,
                                    nlt_postings_t *out, nlt_err_t *err);
 
+/*
+ * May it have series of other tenants?  Then nlt_part_strings() must not be
+ * asked, which would tell of those.
+ */
+bool nlt_part_is_shared(const nlt_part_t *p);
+
 /* Sorted labels; array in the pool, strings in the part. */
 NLT_CHECKED nlt_rc_t nlt_part_labels(const nlt_part_t *p, uint32_t id,
                                      nlt_pool_t *pool, nlt_labels_t *out,
@@ -92,7 +98,7 @@ NLT_CHECKED nlt_rc_t nlt_part_histograms(const nlt_part_t *p, uint32_t id,
 
 /*
  * Names of labels (name NULL) or values of one, of all its series, deleted or
- * not; in the pool.
+ * not; in the pool.  Not of a part that is shared.
  */
 NLT_CHECKED nlt_rc_t nlt_part_strings(const nlt_part_t *p, nlt_pool_t *pool,
                                       const nlt_str_t *name, nlt_str_t **out,

@@ -345,7 +345,8 @@ source_keys_open(const nlt_series_set_t *set, const nlt_str_t *names, size_t n,
 
         for (size_t k = 0; k < n; k++) {
             uint64_t no =
-                p->arena != NULL
+                nlt_str_eq(names[k], NLT_TENANT_NAME) ? 0
+                : p->arena != NULL
                     ? nlt_arena_name_no(p->arena, s->view->tenant, names[k])
                     : nlt_block_symbol(p->block, names[k]);
 

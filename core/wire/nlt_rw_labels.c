@@ -107,6 +107,11 @@ check_sorted(nlt_label_t *v, size_t n, size_t *n_out, nlt_err_t *err)
             (void) nlt_err_set(err, NLT_EINVAL, "empty label name");
             return NLT_RW_LABELS_INVALID;
         }
+        if (nlt_unlikely(v[i].name.data[0] == '\0')) {
+            (void) nlt_err_set(err, NLT_EINVAL,
+                               "a label name begins with NUL");
+            return NLT_RW_LABELS_INVALID;
+        }
         if (!nlt_utf8_valid(v[i].name)) {
             return invalid(err, "is not valid UTF-8", v[i].name);
         }

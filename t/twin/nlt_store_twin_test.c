@@ -93,13 +93,14 @@ restart(fx_t *fx, bool lose_head)
 }
 
 static void
-store_answers_like_sorted_arrays(void)
+run(unsigned n_tenants)
 {
     fx_t fx;
     unsigned flushes = 0, restarts = 0, lost = 0, deletes = 0, cleans = 0;
     nlt_err_t err;
 
     fx_init(&fx);
+    fx.n_tenants = n_tenants;
     fx.conf.retention_ms = 365 * 24 * FX_HOUR;
     NLT_CHECK(fx_start(&fx));
     for (int i = 0; i < 150; i++) {
@@ -145,10 +146,23 @@ store_answers_like_sorted_arrays(void)
     fx_deinit(&fx);
 }
 
+static void
+store_answers_like_sorted_arrays(void)
+{
+    run(0);
+}
+
+static void
+tenants_answer_like_stores_of_their_own(void)
+{
+    run(4);
+}
+
 int
 main(void)
 {
     (void) nlt_test_seed();
     NLT_TEST(store_answers_like_sorted_arrays);
+    NLT_TEST(tenants_answer_like_stores_of_their_own);
     return nlt_test_done();
 }

@@ -35,6 +35,7 @@ typedef struct {
     size_t n_sources;
     const nlt_ulid_t *parents;
     size_t n_parents;
+    bool forged; /* instead of __name__ a name that begins with NUL */
 } bx_spec_t;
 
 static inline double
@@ -201,7 +202,10 @@ bx_write_series(nlt_block_writer_t *w, const bx_spec_t *x, nlt_err_t *err)
         (void) snprintf(text[s], sizeof(text[s]), "%u", no[s]);
         symbols[n_symbols++] = nlt_test_str(text[s]);
     }
-    symbols[n_symbols++] = NLT_STR("__name__");
+    if (x->forged) {
+        labels[0].name = NLT_STR("\0t");
+    }
+    symbols[n_symbols++] = labels[0].name;
     symbols[n_symbols++] = NLT_STR("i");
     symbols[n_symbols++] = NLT_STR("m");
     if (x->n_hist) {

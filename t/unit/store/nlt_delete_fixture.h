@@ -59,15 +59,16 @@ fx_poll(void *ctx)
 
 /* The series of the mask as a matcher of label i; text has room. */
 static inline nlt_matcher_t
-fx_matcher(uint64_t mask, char text[4 * FX_SERIES])
+fx_matcher(const fx_t *fx, uint64_t mask, char text[4 * FX_SERIES])
 {
     nlt_matcher_t m = {NLT_MATCH_EQ, NLT_STR("i"), {0, text}, NULL};
 
     for (unsigned no = 0; no < FX_SERIES; no++) {
         if (mask >> no & 1) {
             m.op = m.value.len > 0 ? NLT_MATCH_RE : NLT_MATCH_EQ;
-            m.value.len += (size_t) snprintf(text + m.value.len, 8, "%s%u",
-                                             m.value.len ? "|" : "", no);
+            m.value.len +=
+                (size_t) snprintf(text + m.value.len, 8, "%s%u",
+                                  m.value.len ? "|" : "", fx_i(fx, no));
         }
     }
     return m;
@@ -78,14 +79,27 @@ fx_delete(fx_t *fx, uint64_t mask, int64_t t_min, int64_t t_max,
           nlt_err_t *err)
 {
     char text[4 * FX_SERIES];
-    nlt_matcher_t m = fx_matcher(mask, text);
+    unsigned like = mask ? (unsigned) __builtin_ctzll(mask) : 0;
+    nlt_matcher_t m;
     nlt_delete_set_t set = {&m, 1};
-    nlt_delete_t d = {
-        .t_min_ms = t_min, .t_max_ms = t_max, .sets = &set, .n_sets = 1};
+    nlt_delete_t d = {.tenant = fx_tenant(fx, like),
+                      .t_min_ms = t_min,
+                      .t_max_ms = t_max,
+                      .sets = &set,
+                      .n_sets = 1};
     fx_wait_t w = {fx, 30};
     const nlt_store_wait_t wait = {fx_pause, fx_poll, &w};
-    nlt_rc_t rc = fx->store ? nlt_store_delete(fx->store, &d, &wait, err)
-                            : NLT_ENOTREADY;
+    nlt_rc_t rc;
+
+    /* A delete is of one tenant. */
+    for (unsigned no = 0; no < FX_SERIES; no++) {
+        if (fx_tenant(fx, no) != d.tenant) {
+            mask &= ~(UINT64_C(1) << no);
+        }
+    }
+    m = fx_matcher(fx, mask, text);
+    rc = fx->store ? nlt_store_delete(fx->store, &d, &wait, err)
+                   : NLT_ENOTREADY;
 
     fx_model_delete(fx, mask, t_min, t_max, rc != NLT_OK);
     return rc;

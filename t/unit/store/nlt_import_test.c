@@ -553,6 +553,12 @@ shape_old(bx_spec_t *x)
     x->t_min_ms = FX_NOW - 30 * 24 * FX_HOUR;
 }
 
+static void
+shape_forged(bx_spec_t *x)
+{
+    x->forged = true;
+}
+
 static const bad_t bad[] = {
     {"format version 3, only 2", as_index_3, NULL},
     {"format version 1, only 2", as_index_1, NULL},
@@ -568,6 +574,7 @@ static const bad_t bad[] = {
     {"has a directory of this name", with_unnamed_block, NULL},
     {"samples of the future", NULL, shape_future},
     {"ends before the retention", NULL, shape_old},
+    {"name that begins with NUL", NULL, shape_forged},
 };
 
 static void

@@ -46,8 +46,25 @@ typedef struct {
     nlt_store_t *store;
     nlt_helper_t *helper;
     fx_series_t series[FX_SERIES];
+    unsigned n_tenants; /* 0: one; else series belong to them in turn */
     bool verbose;
 } fx_t;
+
+/* Whose a series is; those of different tenants have the same labels. */
+static inline uint32_t
+fx_tenant(const fx_t *fx, unsigned no)
+{
+    static const uint32_t numbers[] = {0, 3, 12, 4000000000};
+
+    return fx->n_tenants == 0 ? 0 : numbers[no % fx->n_tenants];
+}
+
+/* The value of its label i. */
+static inline unsigned
+fx_i(const fx_t *fx, unsigned no)
+{
+    return fx->n_tenants == 0 ? no : no / fx->n_tenants;
+}
 
 /* First written wins, acknowledged beats maybe. */
 static inline void
@@ -212,139 +229,6 @@ fx_flush(fx_t *fx)
     return false;
 }
 
-/* ---- writing and checking ---- */
-
-static inline nlt_rc_t
-fx_write(fx_t *fx, unsigned no, int64_t t_ms, double v)
-{
-    char text[16];
-    nlt_label_t labels[2] = {{NLT_METRIC_NAME, NLT_STR("m")},
-                             {NLT_STR("i"), {0}}};
-    nlt_ingest_own_t s = {.labels = {labels, 2}, .t_ms = t_ms, .v = v};
-    nlt_ingest_t *in = fx->store ? nlt_store_ingest(fx->store) : NULL;
-    nlt_err_t err;
-    nlt_rc_t rc;
-
-    labels[1].value.len = (size_t) snprintf(text, sizeof(text), "%u", no);
-    labels[1].value.data = text;
-    if (in == NULL) {
-        return NLT_ENOTREADY;
-    }
-    rc = nlt_ingest_own(in, 0, &s, 1, &err);
-    fx_model_add(fx, no, t_ms, v, rc != NLT_OK);
-    return rc;
-}
-
-/* Index of a series by its label i, or FX_SERIES. */
-static inline unsigned
-fx_series_no(const nlt_series_set_t *set, size_t idx)
-{
-    nlt_str_t i = set->source->ops->label(set, idx, NLT_STR("i"));
-    unsigned no = 0;
-
-    for (size_t k = 0; k < i.len; k++) {
-        no = no * 10 + (unsigned) (i.data[k] - '0');
-    }
-    return i.len == 0 || no >= FX_SERIES ? FX_SERIES : no;
-}
-
-/* Compares one series in [t_min, t_max]; true when it is as it must be. */
-static inline bool
-fx_same(const fx_series_t *want, const nlt_samples_t *got, int64_t t_min,
-        int64_t t_max)
-{
-    size_t j = 0;
-
-    for (size_t i = 0; i < want->n; i++) {
-        const fx_sample_t *w = &want->v[i];
-
-        if (w->t_ms < t_min || w->t_ms > t_max) {
-            continue;
-        }
-        if (j < got->n && got->t_ms[j] == w->t_ms) {
-            if (nlt_bits_of(got->v[j]) != nlt_bits_of(w->v)) {
-                printf("# t %lld: got %g, want %g\n", (long long) w->t_ms,
-                       got->v[j], w->v);
-                return false;
-            }
-            j++;
-        } else if (!w->maybe) {
-            printf("# t %lld is missing\n", (long long) w->t_ms);
-            return false;
-        }
-    }
-    if (j != got->n) {
-        printf("# sample %zu of %zu is one too many, t %lld\n", j, got->n,
-               (long long) got->t_ms[j]);
-    }
-    return j == got->n;
-}
-
-/* Does the store answer what the model says in [t_min, t_max]? */
-static inline bool
-fx_check(fx_t *fx, int64_t t_min, int64_t t_max)
-{
-    nlt_matcher_t m = {NLT_MATCH_EQ, NLT_METRIC_NAME, NLT_STR("m"), NULL};
-    nlt_select_t sel = {&m, 1, t_min, t_max};
-    bool seen[FX_SERIES] = {false}, good = true;
-    nlt_series_set_t *set;
-    nlt_samples_t got = {.n = 0}, newest = {.n = 0}, any = {.n = 0};
-    nlt_pool_t pool;
-    nlt_view_t view;
-    nlt_err_t err;
-
-    if (nlt_view_open(fx->store, 0, NULL, &view, &err) != NLT_OK) {
-        printf("# no view: %s\n", err.text);
-        return false;
-    }
-    nlt_pool_init(&pool, &nlt_mem_libc, 256 << 20);
-    got.pool = newest.pool = any.pool = &pool;
-    if (view.source.ops->select(&view.source, &pool, &sel, &set, &err)
-        != NLT_OK) {
-        printf("# select: %s\n", err.text);
-        good = false;
-        goto done;
-    }
-    for (size_t i = 0; i < set->n; i++) {
-        unsigned no = fx_series_no(set, i);
-
-        if (no == FX_SERIES || seen[no]
-            || view.source.ops->read(set, i, NLT_READ_ALL, t_min, t_max, &got,
-                                     &err)
-                   != NLT_OK
-            || view.source.ops->read(set, i, NLT_READ_NEWEST, t_min, t_max,
-                                     &newest, &err)
-                   != NLT_OK
-            || view.source.ops->read(set, i, NLT_READ_ANY, t_min, t_max, &any,
-                                     &err)
-                   != NLT_OK) {
-            printf("# series %u: twice, or %s\n", no, err.text);
-            good = false;
-            goto done;
-        }
-        seen[no] = true;
-        if (!fx_same(&fx->series[no], &got, t_min, t_max)
-            || newest.n != (got.n > 0) || any.n != (got.n > 0)
-            || (got.n > 0
-                && (newest.t_ms[0] != got.t_ms[got.n - 1]
-                    || nlt_bits_of(newest.v[0])
-                           != nlt_bits_of(got.v[got.n - 1])))) {
-            printf("# series %u differs\n", no);
-            good = false;
-        }
-    }
-    got.n = 0;
-    for (unsigned no = 0; no < FX_SERIES; no++) {
-        if (!seen[no] && !fx_same(&fx->series[no], &got, t_min, t_max)) {
-            printf("# series %u is missing\n", no);
-            good = false;
-        }
-    }
-    view.source.ops->close(set);
-done:
-    nlt_pool_deinit(&pool);
-    nlt_view_close(&view);
-    return good;
-}
+#include "store/nlt_store_check.h"
 
 #endif

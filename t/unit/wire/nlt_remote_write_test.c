@@ -278,6 +278,14 @@ bad_label_sets_are_told_apart(void)
     EXPECT(NLT_RW_LABELS_INVALID, "is not valid UTF-8");
     ts = fresh();
     LABEL(ts, "__name__", "m");
+    LABEL(ts, "\0t", "3");
+    EXPECT(NLT_RW_LABELS_INVALID, "begins with NUL");
+    ts = fresh();
+    LABEL(ts, "__name__", "m");
+    LABEL(ts, "t\0", "3");
+    EXPECT(NLT_RW_LABELS_OK, "");
+    ts = fresh();
+    LABEL(ts, "__name__", "m");
     add_field(ts, 1, NLT_STR("\x0a\x05"));
     EXPECT(NLT_RW_LABELS_BROKEN, "unexpected EOF");
     ts = fresh();
