@@ -23,6 +23,7 @@
 #ifndef NLT_NIGHTLIGHT_H
 #define NLT_NIGHTLIGHT_H
 
+#include "nlt_chunks.h"
 #include "nlt_env.h"
 #include "nlt_guard.h"
 #include "nlt_limits.h"

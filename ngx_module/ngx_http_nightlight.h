@@ -173,6 +173,9 @@ extern nlt_api_server_t  ngx_http_nightlight_server;
 /* The environment of core in an nginx process: logs to the cycle's log. */
 extern const nlt_env_t  ngx_http_nightlight_env;
 
+/* Gives about size bytes back that nobody needed for a second. */
+void ngx_http_nightlight_mem_trim(size_t size);
+
 
 /*
  * The open store of this process, opened now if need be; NULL when there is

@@ -260,6 +260,10 @@ ngx_http_nightlight_thread(void *data)
         if (helper) {
             wait = nlt_helper_step(helper, &t->cancel);
 
+            if (wait > 0) {
+                ngx_http_nightlight_mem_trim(NGX_MAX_SIZE_T_VALUE);
+            }
+
         } else {
             helper = ngx_http_nightlight_thread_open(t, &wait);
         }

@@ -15,6 +15,9 @@
 #define NGX_HTTP_NIGHTLIGHT_TICK_NOT_READY   50
 #define NGX_HTTP_NIGHTLIGHT_TICK_READY       1000
 
+#define NGX_HTTP_NIGHTLIGHT_TRIM             (16 * 1024 * 1024)
+#define NGX_HTTP_NIGHTLIGHT_KEEP             (64 * 1024 * 1024)
+
 
 static void ngx_http_nightlight_env_log(void *ctx, nlt_log_level_t level,
     const char *text, size_t len);
@@ -26,8 +29,29 @@ static void ngx_http_nightlight_store_tick(ngx_event_t *ev);
 static void ngx_http_nightlight_self_tick(ngx_event_t *ev);
 
 
+/*
+ * Under AddressSanitizer large pieces are malloc()ed too, or it would not see
+ * who uses them when they are gone.
+ */
+
+#if (__SANITIZE_ADDRESS__)
+
+#define ngx_http_nightlight_mem  nlt_mem_libc
+
+#else
+
+static nlt_chunks_t  ngx_http_nightlight_chunks =
+    NLT_CHUNKS_INIT(&nlt_mem_libc, NGX_HTTP_NIGHTLIGHT_KEEP);
+
+static const nlt_mem_t  ngx_http_nightlight_mem = {
+    nlt_chunks_alloc, nlt_chunks_free, &ngx_http_nightlight_chunks
+};
+
+#endif
+
+
 const nlt_env_t  ngx_http_nightlight_env = {
-    &nlt_mem_libc,
+    &ngx_http_nightlight_mem,
     &nlt_io_posix,
     ngx_http_nightlight_env_now,
     ngx_http_nightlight_env_mono,
@@ -199,6 +223,30 @@ ngx_http_nightlight_runtime_open(ngx_http_nightlight_runtime_t *rt)
 }
 
 
+/* Gives memory back that queries have left, once a second. */
+
+void
+ngx_http_nightlight_mem_trim(size_t size)
+{
+#if !(__SANITIZE_ADDRESS__)
+
+    int64_t         now;
+    static int64_t  last;
+
+    now = nlt_mono_ns(&ngx_http_nightlight_env);
+
+    if (now - __atomic_load_n(&last, __ATOMIC_RELAXED) < 900000000) {
+        return;
+    }
+
+    __atomic_store_n(&last, now, __ATOMIC_RELAXED);
+
+    nlt_chunks_trim(&ngx_http_nightlight_chunks, size);
+
+#endif
+}
+
+
 static void
 ngx_http_nightlight_store_tick(ngx_event_t *ev)
 {
@@ -213,6 +261,8 @@ ngx_http_nightlight_store_tick(ngx_event_t *ev)
     next = NGX_HTTP_NIGHTLIGHT_TICK_READY;
 
     rt->ticked = ngx_current_msec;
+
+    ngx_http_nightlight_mem_trim(NGX_HTTP_NIGHTLIGHT_TRIM);
 
     if (rt->store) {
         nlt_store_tick(rt->store);

@@ -144,4 +144,54 @@ unlink glob($t->dir . '/head/*');
 $t->run();
 all_there('after the loss of the head');
 
+$t->end();
+
+# ---- what heavy queries took goes back ----
+
+$t = Nightlight::Test->new();
+$t->write_conf(store => 'memory=48m retention=10y wal_sync=1s',
+    main => 'worker_processes 1;');
+$t->run();
+
+$ms = (int(time()) - 60) * 1000;
+is($t->write_pb(join '', map {
+    Nightlight::Test::series_pb({ __name__ => 'm', i => $_ }, [$ms, $_])
+} 1 .. 2000)->{status}, 204, '2000 series');
+
+# kB of the worker's memory; of it what is its own
+sub smaps {
+    my ($key) = @_;
+    my ($pid) = $t->workers();
+    open my $f, '<', "/proc/$pid/smaps_rollup" or die "smaps_rollup: $!";
+    my ($kb) = map { /^\Q$key\E:\s+(\d+)/ ? $1 : () } <$f>;
+    return $kb;
+}
+
+sub peak {
+    my ($pid) = $t->workers();
+    open my $f, '<', "/proc/$pid/status" or die "status: $!";
+    my ($kb) = map { /^VmHWM:\s+(\d+)/ ? $1 : () } <$f>;
+    return $kb;
+}
+
+# Rows of 5000 steps, of 2000 series.
+sub heavy {
+    my ($query) = @_;
+    my $s = $t->connect();
+    Nightlight::Test::send_all($s, Nightlight::Test::request_bytes('GET',
+        '/api/v1/query_range?' . Nightlight::Test::form(query => $query,
+            start => $ms / 1000, end => $ms / 1000 + 5, step => 0.001)));
+    return $s;
+}
+is($t->value('count(m)', time => $ms / 1000), 2000, 'the worker is warm');
+my $idle = smaps('Rss');
+for my $q ('topk(1, sum by (i) (m))', 'bottomk(1, m or m)', 'quantile(0.5, m)') {
+    my @s = map { heavy($q) } 1 .. 2;
+    is(Nightlight::Test::read_response($_, 60)->{status}, 200, $q) for @s;
+}
+cmp_ok(peak(), '>', $idle + 100_000, 'they took more than 100 MB');
+ok($t->wait_for(sub { smaps('Rss') < $idle + 32_000 }, 'RSS near idle', 30),
+    'and gave it back')
+    or diag("RSS $idle kB before, now " . smaps('Rss') . ' kB');
+
 $t->done();
