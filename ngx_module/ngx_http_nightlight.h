@@ -11,6 +11,8 @@
  *   helper.c   the manager callback and the thread of the helper process
  *   body.c     a request body in one piece, whatever nginx made of it
  *   write.c    location handler of remote_write
+ *   limits.c   limits of writing, stamped labels, drop rules
+ *   limits_conf.c  their directives and zones
  *   sync.c     group commit of writes: wal_sync=always
  *   request.c  what core is told of a request
  *   query.c    location handlers of the HTTP API: jobs in the thread pool
@@ -34,6 +36,8 @@
 #include <ngx_http.h>
 
 #include <nightlight.h>
+
+#include "ngx_http_nightlight_limits.h"
 
 
 typedef struct ngx_http_nightlight_runtime_s  ngx_http_nightlight_runtime_t;
@@ -101,6 +105,7 @@ typedef struct {
     ngx_uint_t                       labels_max;
     size_t                           label_name_max;
     size_t                           label_value_max;
+    ngx_http_nightlight_limits_conf_t  limits;
 } ngx_http_nightlight_loc_conf_t;
 
 

@@ -52,6 +52,14 @@ static ngx_conf_num_bounds_t  ngx_http_nightlight_labels_bounds = {
 };
 
 
+static ngx_conf_enum_t  ngx_http_nightlight_series_statuses[] = {
+    { ngx_string("429"), NGX_HTTP_TOO_MANY_REQUESTS },
+    { ngx_string("400"), NGX_HTTP_BAD_REQUEST },
+    { ngx_string("204"), NGX_HTTP_NO_CONTENT },
+    { ngx_null_string, 0 }
+};
+
+
 static ngx_command_t  ngx_http_nightlight_commands[] = {
 
     { ngx_string("nightlight_store"),
@@ -194,6 +202,69 @@ static ngx_command_t  ngx_http_nightlight_commands[] = {
       offsetof(ngx_http_nightlight_loc_conf_t, label_value_max),
       NULL },
 
+    { ngx_string("nightlight_limit_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
+      ngx_http_nightlight_limit_zone,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("nightlight_limit_samples"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_2MORE,
+      ngx_http_nightlight_limit_samples,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("nightlight_limit_series"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_2MORE,
+      ngx_http_nightlight_limit_series,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("nightlight_limit_series_status"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_nightlight_loc_conf_t, limits.series_status),
+      ngx_http_nightlight_series_statuses },
+
+    { ngx_string("nightlight_limit_dry_run"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_nightlight_loc_conf_t, limits.dry_run),
+      NULL },
+
+    { ngx_string("nightlight_max_sample_age"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_nightlight_loc_conf_t, limits.age_max),
+      NULL },
+
+    { ngx_string("nightlight_max_sample_future"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_nightlight_loc_conf_t, limits.future_max),
+      NULL },
+
+    { ngx_string("nightlight_label"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_nightlight_label,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("nightlight_drop"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_nightlight_drop,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 
@@ -298,6 +369,8 @@ ngx_http_nightlight_create_loc_conf(ngx_conf_t *cf)
     nlcf->label_name_max = NGX_CONF_UNSET_SIZE;
     nlcf->label_value_max = NGX_CONF_UNSET_SIZE;
 
+    ngx_http_nightlight_limits_create(&nlcf->limits);
+
     return nlcf;
 }
 
@@ -398,6 +471,12 @@ ngx_http_nightlight_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                               NLT_LABEL_NAME_BYTES_DEFAULT);
     ngx_conf_merge_size_value(conf->label_value_max, prev->label_value_max,
                               NLT_LABEL_VALUE_BYTES_DEFAULT);
+
+    if (ngx_http_nightlight_limits_merge(cf, &prev->limits, &conf->limits)
+        != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
 
     ngx_http_nightlight_inherit(cf, prev, conf);
 

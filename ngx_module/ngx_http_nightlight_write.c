@@ -15,6 +15,9 @@
 
 #define NGX_HTTP_NIGHTLIGHT_SYNC_TIMEOUT  30000   /* as senders have it */
 
+/* What limits of labels that are only tried out are replaced with. */
+#define NGX_HTTP_NIGHTLIGHT_TRIED_LABELS  1024
+
 
 typedef struct {
     ngx_http_request_t              *request;
@@ -25,6 +28,7 @@ typedef struct {
     ngx_event_t                      event;
     ngx_http_nightlight_waiter_t     waiter;     /* for a sync */
     int                              version;    /* of remote_write */
+    ngx_http_nightlight_limits_t     limits;
 
     /* of a body that lies in a file */
     ngx_thread_task_t               *task;
@@ -135,8 +139,11 @@ ngx_http_nightlight_write_handler(ngx_http_request_t *r)
     nlt_err_t                         err;
     ngx_int_t                         rc;
     ngx_str_t                         type, encoding;
+    ngx_uint_t                        wait;
+    nlt_store_t                      *store;
     nlt_ingest_result_t               none;
     ngx_http_nightlight_record_t     *rec;
+    ngx_http_nightlight_loc_conf_t   *nlcf;
     ngx_http_nightlight_write_ctx_t  *ctx;
 
     if (r != r->main) {
@@ -179,6 +186,39 @@ ngx_http_nightlight_write_handler(ngx_http_request_t *r)
     ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_nightlight_write_ctx_t));
     if (ctx == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    nlcf = ngx_http_get_module_loc_conf(r, ngx_http_nightlight_module);
+
+    if (ngx_http_nightlight_limits_begin(r, &nlcf->limits, &nlcf->store->name,
+                                         &ctx->limits)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    store = ctx->limits.ncharges ? ngx_http_nightlight_store_get(nlcf->store)
+                                 : NULL;
+
+    if (ngx_http_nightlight_limits_over(r, &ctx->limits,
+                                        store ? nlt_store_ingest(store) : NULL,
+                                        &err, &wait)
+        == NGX_DECLINED)
+    {
+        /* the body is thrown away as it comes, and the connection kept */
+
+        ngx_memzero(&none, sizeof(nlt_ingest_result_t));
+
+        if ((version == 2
+             && ngx_http_nightlight_write_stats(r, &none) != NGX_OK)
+            || ngx_http_nightlight_limits_headers(r, &ctx->limits) != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        return ngx_http_nightlight_send_text(r, NGX_HTTP_TOO_MANY_REQUESTS,
+                                          (nlt_str_t) { err.len, err.text },
+                                          wait);
     }
 
     ctx->version = version;
@@ -334,6 +374,8 @@ ngx_http_nightlight_write_begin(ngx_http_nightlight_write_ctx_t *ctx,
     ngx_str_t *body)
 {
     nlt_rc_t              rc;
+    nlt_err_t             err;
+    ngx_uint_t            wait;
     nlt_store_t          *store;
     nlt_ingest_t         *ingest;
     nlt_ingest_conf_t     conf;
@@ -361,6 +403,21 @@ ngx_http_nightlight_write_begin(ngx_http_nightlight_write_ctx_t *ctx,
         return;
     }
 
+    /* others of the same key may have been decoded while its body came */
+
+    if (ngx_http_nightlight_limits_over(ctx->request, &ctx->limits, ingest,
+                                        &err, &wait)
+        == NGX_DECLINED)
+    {
+        ngx_memzero(&res, sizeof(nlt_ingest_result_t));
+        res.status = NGX_HTTP_TOO_MANY_REQUESTS;
+        res.retry_after_s = (int) wait;
+        res.err = err;
+
+        ngx_http_nightlight_write_finish(ctx, &res);
+        return;
+    }
+
     conf.labels.labels_max = ctx->conf->labels_max;
     conf.labels.name_bytes_max = ctx->conf->label_name_max;
     conf.labels.value_bytes_max = ctx->conf->label_value_max;
@@ -369,6 +426,15 @@ ngx_http_nightlight_write_begin(ngx_http_nightlight_write_ctx_t *ctx,
     conf.sync = ctx->conf->store->wal_sync == NLT_WAL_SYNC_ALWAYS;
     conf.version = ctx->version;
     conf.retention_ms = (int64_t) ctx->conf->store->retention * 1000;
+
+    conf.screen = ctx->limits.screen;
+
+    if (conf.screen && conf.screen->dry_run) {
+        ctx->limits.screen->tried = conf.labels;
+        conf.labels.labels_max = NGX_HTTP_NIGHTLIGHT_TRIED_LABELS;
+        conf.labels.name_bytes_max = NLT_SERIES_BYTES_MAX;
+        conf.labels.value_bytes_max = NLT_SERIES_BYTES_MAX;
+    }
 
     ctx->owner = ingest;
 
@@ -606,6 +672,13 @@ ngx_http_nightlight_write_finish(ngx_http_nightlight_write_ctx_t *ctx,
 
     ngx_http_nightlight_write_record(ctx->record, res);
 
+    ngx_http_nightlight_limits_charge(&ctx->limits, res->seen);
+
+    if (ngx_http_nightlight_limits_headers(r, &ctx->limits) != NGX_OK) {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
     if (res->skipped_histograms) {
         ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                       "nightlight: %uL native histograms of a remote_write "
@@ -676,6 +749,14 @@ ngx_http_nightlight_write_cleanup(void *data)
     ngx_http_nightlight_sync_leave(&ctx->waiter);
 
     ngx_http_nightlight_write_quiet(ctx);
+
+    if (ctx->ingest) {
+
+        /* the work was done for it, whoever went away */
+
+        ngx_http_nightlight_limits_charge(&ctx->limits,
+                                          nlt_ingest_seen(ctx->ingest));
+    }
 
     nlt_ingest_cancel(ctx->ingest);
     ctx->ingest = NULL;

@@ -182,6 +182,33 @@ add_histogram(nlt_self_list_t *l, const nlt_head_histogram_t *h,
 #define SELF_samples_no_room                                                  \
     "nightlight_samples_no_room_total",                                       \
         "Samples refused because the head is full.", 1
+#define SELF_samples_dropped                                                  \
+    "nightlight_samples_dropped_total",                                       \
+        "Samples of series that nightlight_drop keeps out.", 1
+#define SELF_samples_over_series                                              \
+    "nightlight_samples_over_series_limit_total",                             \
+        "Samples refused because their series is over a limit of series.", 1
+#define SELF_series_over_labels                                               \
+    "nightlight_series_over_label_limits_total",                              \
+        "Series refused for the number or length of their labels.", 1
+#define SELF_requests_over_rate                                               \
+    "nightlight_requests_over_rate_limit_total",                              \
+        "remote_write requests refused unread, over a limit of samples.", 1
+#define SELF_dry_run_requests_over_rate                                       \
+    "nightlight_dry_run_requests_over_rate_limit_total",                      \
+        "remote_write requests that would have been refused unread.", 1
+#define SELF_dry_run_samples_over_series                                      \
+    "nightlight_dry_run_samples_over_series_limit_total",                     \
+        "Samples of new series that would have been over a limit.", 1
+#define SELF_dry_run_series_over_labels                                       \
+    "nightlight_dry_run_series_over_label_limits_total",                      \
+        "New series that would have been over a limit of labels.", 1
+#define SELF_dry_run_series_dropped                                           \
+    "nightlight_dry_run_series_dropped_total",                                \
+        "New series that nightlight_drop would have kept out.", 1
+#define SELF_dry_run_samples_over_age                                         \
+    "nightlight_dry_run_samples_over_age_limit_total",                        \
+        "Samples that would have been too old or too new.", 1
 #define SELF_series_created                                                   \
     "nightlight_series_created_total", "Series seen for the first time.", 1
 #define SELF_series_carried                                                   \

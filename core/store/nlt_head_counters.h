@@ -22,6 +22,15 @@
     X(samples_too_old)                                                        \
     X(samples_too_new)                                                        \
     X(samples_no_room)                                                        \
+    X(samples_dropped)     /* by nightlight_drop */                           \
+    X(samples_over_series) /* of series over nightlight_limit_series */       \
+    X(series_over_labels)  /* too many or too long labels */                  \
+    X(requests_over_rate)  /* refused unread: nightlight_limit_samples */     \
+    X(dry_run_requests_over_rate)                                             \
+    X(dry_run_samples_over_series)                                            \
+    X(dry_run_series_over_labels)                                             \
+    X(dry_run_series_dropped)                                                 \
+    X(dry_run_samples_over_age)                                               \
     X(series_created)                                                         \
     X(series_carried) /* taken over from the previous arena */                \
     X(series_refused)                                                         \

@@ -503,7 +503,8 @@ step(nlt_ingest_req_t *r)
     nlt_rc_t rc;
 
     if (r->phase == NLT_INGEST_BEGUN) {
-        return decode(r);
+        rc = nlt_ingest_seed(r);
+        return rc == NLT_OK ? decode(r) : rc;
     }
     if (r->phase == NLT_INGEST_SCANNING) {
         rc = nlt_ingest_scan(r);
@@ -539,6 +540,7 @@ nlt_ingest_run(nlt_ingest_req_t *r, nlt_ingest_result_t *result)
         }
         rc = step(r);
     }
+    r->res.seen = r->at.seen;
     *result = r->res;
     nlt_ingest_cancel(r);
     return NLT_OK;
@@ -548,6 +550,22 @@ unsigned
 nlt_ingest_pause_ms(const nlt_ingest_req_t *r)
 {
     return r->pause_ms;
+}
+
+void
+nlt_ingest_over_rate(nlt_ingest_t *in, bool dry_run)
+{
+    nlt_head_counters_t *c = &in->ctl->counters;
+
+    nlt_ingest_count(dry_run ? &c->dry_run_requests_over_rate
+                             : &c->requests_over_rate,
+                     1);
+}
+
+uint64_t
+nlt_ingest_seen(const nlt_ingest_req_t *r)
+{
+    return r->at.seen;
 }
 
 bool
@@ -561,6 +579,7 @@ nlt_ingest_expire(nlt_ingest_req_t *r, const char *why,
                   nlt_ingest_result_t *result)
 {
     (void) nlt_ingest_refuse(r, 503, NLT_ETIMEOUT, NULL, "%s", why);
+    r->res.seen = r->at.seen;
     *result = r->res;
     nlt_ingest_cancel(r);
 }
@@ -580,6 +599,27 @@ nlt_ingest_cancel(nlt_ingest_req_t *r)
     }
     nlt_buf_deinit(&r->faults);
     nlt_mem_free(in->env->mem, r, sizeof(*r));
+}
+
+/* Which times it takes; t_min_ms is what the head takes. */
+static void
+set_times(nlt_ingest_req_t *r)
+{
+    const nlt_ingest_screen_t *sc = r->conf.screen;
+    int64_t now_ms = nlt_now_ms(r->in->env);
+
+    r->t_max_ms = now_ms + NLT_FUTURE_MS_MAX;
+    r->t_hard_min_ms = r->t_min_ms;
+    r->t_hard_max_ms = r->t_max_ms;
+    if (sc == NULL) {
+        return;
+    }
+    if (sc->age_max_ms && now_ms - sc->age_max_ms > r->t_min_ms) {
+        r->t_min_ms = now_ms - sc->age_max_ms;
+    }
+    if (sc->future_max_ms && now_ms + sc->future_max_ms < r->t_max_ms) {
+        r->t_max_ms = now_ms + sc->future_max_ms;
+    }
 }
 
 nlt_rc_t
@@ -605,7 +645,7 @@ nlt_ingest_begin(nlt_ingest_t *in, const nlt_ingest_conf_t *conf,
     r->t_wanted_ms = conf->retention_ms > 0
                          ? nlt_now_ms(in->env) - conf->retention_ms
                          : INT64_MAX;
-    r->t_max_ms = nlt_now_ms(in->env) + NLT_FUTURE_MS_MAX;
+    set_times(r);
     r->s = nlt_ingest_scratch_take(in);
     if (r->s == NULL) {
         nlt_mem_free(in->env->mem, r, sizeof(*r));
@@ -645,6 +685,7 @@ nlt_ingest_destroy(nlt_ingest_t *in)
     nlt_ingest_close_logs(in);
     nlt_buf_deinit(&in->told);
     nlt_ingest_side_free(in);
+    nlt_ingest_screen_free(in);
     scratch_free(in, in->spare);
     nlt_mem_free(in->env->mem, in, sizeof(*in));
 }

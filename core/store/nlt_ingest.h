@@ -61,6 +61,8 @@
 #define NLT_STORE_INGEST_H
 
 #include "nlt_head.h"
+#include "nlt_matcher.h"
+#include "nlt_quota.h"
 #include "nlt_remote_write.h"
 #include "nlt_wal.h"
 
@@ -69,6 +71,41 @@
 
 typedef struct nlt_ingest_s nlt_ingest_t;
 typedef struct nlt_ingest_req_s nlt_ingest_req_t;
+
+/* Series that all of them match are not kept: nightlight_drop. */
+typedef struct {
+    const nlt_matcher_t *matchers; /* compiled */
+    size_t n;
+    nlt_str_t text; /* as written: two rules of one text do the same */
+} nlt_ingest_drop_t;
+
+/* What may be registered in one's name; 0: no such limit. */
+typedef struct {
+    nlt_quota_t *quota;
+    uint64_t active_max;  /* series of the active arena */
+    uint64_t created_max; /* new series in an hour */
+} nlt_ingest_quota_t;
+
+/*
+ * What a location adds to series, and which it keeps out.  All of it is
+ * applied to series whose bytes are not known; those that are cost nothing
+ * more.  Series over a quota are left out and the rest of the request is
+ * taken; the answer is over_status then.
+ */
+typedef struct {
+    const nlt_label_t *stamps; /* sorted by name, unique; they override what
+                                  was sent; empty value: there is none */
+    size_t n_stamps;
+    const nlt_ingest_drop_t *drops;
+    size_t n_drops;
+    const nlt_ingest_quota_t *quotas;
+    size_t n_quotas;
+    int over_status;       /* 429, 400, or 204: not told */
+    int64_t age_max_ms;    /* of a sample; 0: as the retention has it */
+    int64_t future_max_ms; /* 0: NLT_FUTURE_MS_MAX */
+    bool dry_run;          /* all but the stamps is only counted */
+    nlt_rw_limits_t tried; /* limits of labels that are only counted, or 0 */
+} nlt_ingest_screen_t;
 
 typedef struct {
     nlt_rw_limits_t labels;
@@ -82,12 +119,15 @@ typedef struct {
      * has moved the border back, is not refused for ever but with 503.
      */
     int64_t retention_ms;
+    /* NULL: nothing; borrowed, with all in it, until the request is over */
+    const nlt_ingest_screen_t *screen;
 } nlt_ingest_conf_t;
 
 typedef struct {
-    int status;              /* HTTP: 204, 400, 500, 503 */
-    int retry_after_s;       /* of 503, else 0 */
+    int status;              /* HTTP: 204, 400, 429, 500, 503 */
+    int retry_after_s;       /* of 429 and 503, else 0 */
     uint64_t samples;        /* accepted, also those that were there already */
+    uint64_t seen;           /* that were decoded, whatever became of them */
     uint64_t series;         /* time series in the request */
     uint64_t skipped_series; /* with invalid labels (1.0 skips them) */
     uint64_t skipped_histograms; /* native, valid: they are not kept yet */
@@ -152,6 +192,12 @@ bool nlt_ingest_waits(const nlt_ingest_req_t *req);
  */
 void nlt_ingest_expire(nlt_ingest_req_t *req, const char *why,
                        nlt_ingest_result_t *result);
+
+/* A request was refused, or would have been, for the rate of its samples. */
+void nlt_ingest_over_rate(nlt_ingest_t *in, bool dry_run);
+
+/* Samples that it has decoded so far. */
+uint64_t nlt_ingest_seen(const nlt_ingest_req_t *req);
 
 /* Gives up between two calls of run.  NULL is allowed. */
 void nlt_ingest_cancel(nlt_ingest_req_t *req);

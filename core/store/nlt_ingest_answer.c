@@ -12,6 +12,7 @@
 
 #define RETRY_SOON_S  1
 #define RETRY_LATER_S 5
+#define RETRY_OVER_S  60
 
 /* Labels and bytes of each that a message about a series shows. */
 #define SHOWN_LABELS 24
@@ -111,6 +112,16 @@ count_found(nlt_ingest_req_t *r)
     nlt_ingest_count(&c->samples_too_old, f->n_too_old);
     nlt_ingest_count(&c->samples_too_new, f->n_too_new);
     nlt_ingest_count(&c->samples_conflict, f->n_conflicts);
+    nlt_ingest_count(&c->series_over_labels, f->out.n_over_labels);
+    if (nlt_likely(r->conf.screen == NULL)) {
+        return;
+    }
+    nlt_ingest_count(&c->samples_dropped, f->out.n_dropped);
+    nlt_ingest_count(&c->samples_over_series, f->out.n_over);
+    nlt_ingest_count(&c->dry_run_series_dropped, f->out.n_dropped_dry);
+    nlt_ingest_count(&c->dry_run_samples_over_series, f->out.n_over_dry);
+    nlt_ingest_count(&c->dry_run_series_over_labels, f->out.n_over_labels_dry);
+    nlt_ingest_count(&c->dry_run_samples_over_age, f->out.n_age_dry);
 }
 
 nlt_rc_t
@@ -208,6 +219,30 @@ tell_faults(nlt_ingest_req_t *r)
                        r->res.text.data);
 }
 
+/* Some series were over a quota, and that comes before other faults. */
+static nlt_rc_t
+accept_rest(nlt_ingest_req_t *r)
+{
+    nlt_head_counters_t *c = &r->in->ctl->counters;
+    nlt_buf_t all;
+
+    nlt_buf_init(&all, r->in->env->mem, NLT_INGEST_FAULTS_BYTES + 4096);
+    nlt_ingest_say_over(r, &all);
+    if (r->faults.len) {
+        nlt_buf_add_byte(&all, '\n');
+        nlt_buf_add(&all, r->faults.data, r->faults.len);
+    }
+    nlt_buf_deinit(&r->faults);
+    r->faults = all;
+    r->at.found.n_faults++;
+    tell_faults(r);
+    r->res.status = r->conf.screen->over_status;
+    r->res.retry_after_s = r->res.status == 429 ? RETRY_OVER_S : 0;
+    nlt_ingest_count(
+        r->res.samples ? &c->requests_partial : &c->requests_refused, 1);
+    return NLT_OK;
+}
+
 nlt_rc_t
 nlt_ingest_accept(nlt_ingest_req_t *r)
 {
@@ -215,6 +250,10 @@ nlt_ingest_accept(nlt_ingest_req_t *r)
 
     count_found(r);
     r->phase = NLT_INGEST_FINISHED;
+    if (nlt_unlikely(r->at.found.out.n_over_series != 0)
+        && r->conf.screen->over_status != 204) {
+        return accept_rest(r);
+    }
     if (r->at.found.n_faults == 0) {
         r->res.status = 204;
         nlt_ingest_count(&c->requests_ok, 1);

@@ -15,6 +15,52 @@ drop_for_room(nlt_ingest_req_t *r, nlt_ingest_series_t *e)
     e->side = 0;
 }
 
+/* Nothing of it is kept, and that was counted. */
+static void
+leave_out(nlt_ingest_series_t *e)
+{
+    e->n = 0;
+    e->side = 0;
+}
+
+/*
+ * Takes series `no` of prev over, if it may be in a.  NLT_EOF: it may not,
+ * else as nlt_arena_carry().
+ */
+static nlt_rc_t
+carry(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev,
+      nlt_ingest_series_t *e, uint32_t no)
+{
+    bool charged = r->conf.screen != NULL && r->conf.screen->n_quotas != 0
+                   && nlt_arena_find_carried(a, prev, no) == 0;
+    nlt_rc_t rc;
+
+    if (nlt_unlikely(charged)) {
+        if (nlt_ingest_recall(r, e) || !nlt_ingest_admit(r, a, e, false)) {
+            return NLT_EOF;
+        }
+    }
+    rc = nlt_arena_carry(a, prev, no, e->key, &e->no);
+    if (nlt_unlikely(charged && rc != NLT_OK)) {
+        nlt_ingest_unadmit(r, a);
+    }
+    return rc;
+}
+
+/* May a series be registered?  One that is there by other bytes may. */
+static bool
+admit(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev,
+      nlt_hash128_t canonical, nlt_ingest_series_t *e, bool *charged)
+{
+    if (nlt_likely(r->conf.screen == NULL || r->conf.screen->n_quotas == 0)
+        || nlt_arena_find(a, canonical) != 0) {
+        return true;
+    }
+    *charged = true;
+    return nlt_ingest_admit(
+        r, a, e, prev == NULL || nlt_arena_find(prev, canonical) == 0);
+}
+
 /* NLT_OK also when the series was dropped; NLT_AGAIN: waits for room. */
 static nlt_rc_t
 register_one(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev,
@@ -22,6 +68,7 @@ register_one(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev,
 {
     nlt_hash128_t canonical;
     nlt_labels_t labels;
+    bool charged = false;
     nlt_rc_t rc;
 
     /* An earlier series of the batch may have brought it. */
@@ -35,15 +82,18 @@ register_one(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev,
 
         r->budget -= NLT_INGEST_PARSE_COST / 2;
         if (no) {
-            rc = nlt_arena_carry(a, prev, no, e->key, &e->no);
+            rc = carry(r, a, prev, e, no);
         }
     }
     if (rc == NLT_EDATA) {
+        if (nlt_ingest_recall(r, e)) {
+            leave_out(e);
+            return NLT_OK;
+        }
         rc = nlt_ingest_labels(r, e, &labels);
-        if (rc == NLT_EINVAL) {
-            e->n = 0;
-            e->side = 0;
-            r->at.found.n_skipped++;
+        if (rc == NLT_EINVAL || rc == NLT_EEXIST) {
+            leave_out(e);
+            r->at.found.n_skipped += rc == NLT_EINVAL;
             return NLT_OK;
         }
         if (rc != NLT_OK) {
@@ -56,8 +106,19 @@ register_one(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev,
             && nlt_ingest_await_room(r, a)) {
             return NLT_AGAIN;
         }
+        if (!admit(r, a, prev, canonical, e, &charged)) {
+            leave_out(e);
+            return NLT_OK;
+        }
         rc = nlt_arena_register(a, r->conf.tenant, labels, canonical, e->key,
                                 &e->no);
+        if (rc != NLT_OK && charged) {
+            nlt_ingest_unadmit(r, a);
+        }
+    }
+    if (rc == NLT_EOF) {
+        leave_out(e);
+        return NLT_OK;
     }
     if (rc == NLT_EFULL) {
         drop_for_room(r, e);

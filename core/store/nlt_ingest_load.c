@@ -76,6 +76,8 @@ next_series(nlt_ingest_req_t *r)
         c->side |= s->n_exemplars ? NLT_INGEST_EXEMPLARS : 0;
         c->side |= s->n_histograms ? NLT_INGEST_HISTOGRAMS : 0;
     }
+    c->key.lo ^= r->seed.lo;
+    c->key.hi ^= r->seed.hi;
     c->left = s->n_samples;
     nlt_rw_samples_init(&c->samples, s);
     return NLT_OK;
@@ -114,6 +116,7 @@ take_series(nlt_ingest_req_t *r)
         }
     }
     s->n_samples += n;
+    c->seen += n;
     c->left -= (uint32_t) n;
     r->budget -= (int) n;
     return true;
@@ -206,7 +209,10 @@ nlt_ingest_labels(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
     nlt_rc_t rc;
 
     r->budget -= NLT_INGEST_PARSE_COST;
-    if (!nlt_ingest_label_room(r->in, s, r->conf.labels.labels_max)) {
+    if (!nlt_ingest_label_room(
+            r->in, s,
+            r->conf.labels.labels_max
+                + (r->conf.screen ? r->conf.screen->n_stamps : 0))) {
         return nlt_ingest_refuse(r, 503, NLT_ENOMEM, NULL, "out of memory");
     }
     verdict = r->conf.version == 2 ? nlt_ingest_labels2(r, e, &n, &err)
@@ -218,10 +224,17 @@ nlt_ingest_labels(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
     case NLT_RW_LABELS_DUPLICATE:
         return fault_labels(r, e, verdict, n);
     case NLT_RW_LABELS_LIMIT:
+        r->at.found.out.n_over_labels++;
         rc = nlt_ingest_fault(r, NLT_ELIMIT, e, "%s", err.text);
         return rc == NLT_OK ? NLT_EINVAL : rc;
     default:
         return nlt_ingest_refuse(r, 400, NLT_EINVAL, NULL, "%s", err.text);
+    }
+    if (nlt_unlikely(r->conf.screen != NULL)) {
+        rc = nlt_ingest_screen(r, e, &n);
+        if (rc != NLT_OK) {
+            return rc;
+        }
     }
     *out = (nlt_labels_t){s->labels, n};
     nlt_buf_reset(&s->canonical);
@@ -285,17 +298,38 @@ fault_time(nlt_ingest_req_t *r, const nlt_ingest_series_t *e, int64_t t_ms)
 {
     if (t_ms > r->t_max_ms) {
         r->at.found.n_too_new++;
+        if (t_ms <= r->t_hard_max_ms) {
+            return nlt_ingest_fault(
+                r, NLT_EORDER, e,
+                "out of bounds: timestamp is too far in the future, limit is "
+                "%lld s (nightlight_max_sample_future)",
+                (long long) r->conf.screen->future_max_ms / 1000);
+        }
         return nlt_ingest_fault(r, NLT_EORDER, e,
                                 "out of bounds: timestamp is too far in the "
                                 "future");
     }
     /* After a reload with a longer retention the helper moves the border. */
-    if (t_ms >= r->t_wanted_ms) {
+    if (t_ms >= r->t_wanted_ms && t_ms < r->t_hard_min_ms) {
         return nlt_ingest_refuse(r, 503, NLT_ENOTREADY, e,
                                  "the longer retention does not hold yet");
     }
     r->at.found.n_too_old++;
+    if (t_ms >= r->t_hard_min_ms) {
+        return nlt_ingest_fault(r, NLT_EORDER, e,
+                                "too old sample, limit is %lld s "
+                                "(nightlight_max_sample_age)",
+                                (long long) r->conf.screen->age_max_ms / 1000);
+    }
     return nlt_ingest_fault(r, NLT_EORDER, e, "too old sample");
+}
+
+/* Is the limit that it is over one that is only tried out? */
+static bool
+is_tried(const nlt_ingest_req_t *r, int64_t t_ms)
+{
+    return r->conf.screen != NULL && r->conf.screen->dry_run
+           && t_ms >= r->t_hard_min_ms && t_ms <= r->t_hard_max_ms;
 }
 
 static nlt_rc_t
@@ -369,11 +403,15 @@ check_miss(nlt_ingest_req_t *r, const nlt_arena_t *a, const nlt_arena_t *prev,
             return no ? check_in(r, a, e, no) : check_in(r, prev, e, e->prev);
         }
     }
-    rc = nlt_ingest_labels(r, e, &labels);
-    if (rc == NLT_EINVAL) {
+    if (nlt_ingest_recall(r, e)) {
         drop_series(r, e);
-        r->at.found.n_skipped++;
-        return rc;
+        return NLT_EINVAL;
+    }
+    rc = nlt_ingest_labels(r, e, &labels);
+    if (rc == NLT_EINVAL || rc == NLT_EEXIST) {
+        drop_series(r, e);
+        r->at.found.n_skipped += rc == NLT_EINVAL;
+        return NLT_EINVAL;
     }
     if (rc != NLT_OK) {
         return rc;
@@ -400,6 +438,10 @@ check_times(nlt_ingest_req_t *r, nlt_ingest_series_t *e)
         s[k].series = e->no;
         if (nlt_unlikely(s[k].t_ms > r->t_max_ms || s[k].t_ms < r->t_min_ms)) {
             if (is_bad(r, e->first + k)) {
+                continue;
+            }
+            if (is_tried(r, s[k].t_ms)) {
+                r->at.found.out.n_age_dry++;
                 continue;
             }
             rc = fault_time(r, e, s[k].t_ms);
@@ -440,7 +482,8 @@ check_histograms(nlt_ingest_req_t *r, const nlt_ingest_series_t *e)
             f->n_bad_histograms++;
             rc = nlt_ingest_fault(r, NLT_EINVAL, e, "%s",
                                   f->n_untold ? "" : err.text);
-        } else if (h.t_ms > r->t_max_ms || h.t_ms < r->t_min_ms) {
+        } else if ((h.t_ms > r->t_max_ms || h.t_ms < r->t_min_ms)
+                   && !is_tried(r, h.t_ms)) {
             rc = fault_time(r, e, h.t_ms);
         } else {
             n++;

@@ -35,17 +35,15 @@
 #ifndef NLT_STORE_INGEST_PRIV_H
 #define NLT_STORE_INGEST_PRIV_H
 
-#include "nlt_ingest.h"
+#include "nlt_ingest_screen.h"
 #include "nlt_limits.h"
 #include "nlt_rw2.h"
 
 /* Label sets of more labels than this cannot be logged anyway. */
 #define NLT_INGEST_LABELS_MAX (NLT_SERIES_BYTES_MAX / 6)
-
 /* Work of one call of run(): samples, and what others cost in samples. */
 #define NLT_INGEST_SLICE      20000
 #define NLT_INGEST_PARSE_COST 10
-
 /* Bytes of labels that cost as much as a sample to check, sort and hash. */
 #define NLT_INGEST_LABEL_BYTES 64
 
@@ -55,9 +53,6 @@
 
 /* Text of the faults of a 2.0 request; more of them are only counted. */
 #define NLT_INGEST_FAULTS_BYTES 8192
-
-/* Labels of a series in a message. */
-#define NLT_INGEST_SHOWN_BYTES 604
 
 /*
  * nlt_ingest_series_t.side: what the series has beside samples.  The rest of
@@ -70,8 +65,8 @@
 #define NLT_INGEST_HAS_BAD    (1u << 28) /* some samples are dropped */
 #define NLT_INGEST_META_MASK  ((1u << 28) - 1)
 
-typedef struct {
-    nlt_hash128_t key; /* of the label bytes as they came */
+typedef struct nlt_ingest_series_s {
+    nlt_hash128_t key; /* of the label bytes as they came, and of the screen */
     const char *body;  /* the TimeSeries message */
     uint32_t body_len;
     uint32_t first; /* sample of the batch */
@@ -142,14 +137,15 @@ struct nlt_ingest_s {
     nlt_buf_t told;    /* faults of the request that was finished last */
     size_t n_requests; /* begun, not yet finished or cancelled */
     struct nlt_ingest_side_s *side; /* or NULL: none came yet */
+    nlt_ingest_refused_t *refused;  /* or NULL: none was */
     uint64_t crowded; /* arena for whose end nobody waits any more, or 0 */
 };
 
-/* What was found in the request so far. */
+/* What was found in the request so far; last those that end one of 1.0. */
 typedef struct {
     uint64_t n_skipped;    /* series with invalid labels */
     uint64_t n_histograms; /* valid ones */
-    /* of 2.0, where they do not end the request */
+    nlt_ingest_left_out_t out;
     uint64_t n_bad_histograms;
     uint64_t n_too_old;
     uint64_t n_too_new;
@@ -169,6 +165,7 @@ typedef struct {
     nlt_rw_samples_t samples;
     uint32_t left; /* samples of it that are to come */
     uint32_t side; /* for its entry */
+    uint64_t seen; /* samples put into batches so far */
     nlt_hash128_t key;
     nlt_ingest_found_t found;
 } nlt_ingest_cursor_t;
@@ -206,9 +203,13 @@ struct nlt_ingest_req_s {
     uint64_t last_write;
     const char *shown_body; /* the series that was described last, and how */
     char shown[NLT_INGEST_SHOWN_BYTES];
-    int64_t t_min_ms;
-    int64_t t_wanted_ms;   /* border by conf.retention_ms; t_min_ms may be */
-    int64_t t_max_ms;      /* later for a moment */
+    nlt_hash128_t seed; /* of keys, by the screen */
+    uint64_t who;       /* hash of its quotas */
+    nlt_ingest_over_t over;
+    int64_t t_hard_min_ms, t_hard_max_ms; /* without the screen */
+    int64_t t_min_ms, t_max_ms;
+    int64_t t_wanted_ms;   /* border by conf.retention_ms; t_min_ms may be
+                              later for a moment */
     int64_t wait_until_ns; /* for an active arena; 0: not waiting */
     int64_t room_until_ns; /* for room; 0: did not have to wait yet */
     unsigned pause_ms;     /* before the next call of run() */
@@ -279,7 +280,7 @@ nlt_rc_t nlt_ingest_fault(nlt_ingest_req_t *r, nlt_rc_t rc,
 void nlt_ingest_describe(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
                          char text[NLT_INGEST_SHOWN_BYTES]);
 
-/* All is done: 204, or 400 with what was noted (2.0).  NLT_OK. */
+/* All is done: 204, 400 with what was noted (2.0), or 429.  NLT_OK. */
 nlt_rc_t nlt_ingest_accept(nlt_ingest_req_t *r);
 
 /* Refuses with what nlt_ingest_log() said. */
@@ -327,7 +328,7 @@ NLT_CHECKED nlt_rc_t nlt_ingest_load(nlt_ingest_req_t *r, nlt_arena_t *a,
 /*
  * Parses the labels of a series of the batch into r->s->labels and their
  * canonical bytes into r->s->canonical.  NLT_OK; NLT_EINVAL: invalid, to be
- * dropped (2.0: noted); NLT_ECANCELED: refused.
+ * dropped (2.0: noted); NLT_EEXIST: a rule drops it; NLT_ECANCELED: refused.
  */
 NLT_CHECKED nlt_rc_t nlt_ingest_labels(nlt_ingest_req_t *r,
                                        const nlt_ingest_series_t *e,

@@ -162,8 +162,9 @@ make_bodies(builder_t *b, body_t *bodies, unsigned n_series,
 static void
 send_bodies(nlt_ingest_t *in, const body_t *bodies, size_t n, int version)
 {
-    const nlt_ingest_conf_t conf = {
-        {64, 1024, 4096}, 32u << 20, 0, false, version};
+    const nlt_ingest_conf_t conf = {.labels = {64, 1024, 4096},
+                                    .decoded_max = 32u << 20,
+                                    .version = version};
     nlt_ingest_result_t res;
     nlt_ingest_req_t *r;
 

@@ -254,7 +254,8 @@ bed_open(bed_t *t, uint64_t memory)
     }
     nlt_head_set_state(t->head, NLT_HEAD_OPEN);
     atomic_store(&nlt_head_ctl(t->head)->t_oldest_ms, NOW - 86400000);
-    t->conf = (nlt_ingest_conf_t){{64, 1024, 4096}, 32u << 20, 0, false, 1, 0};
+    t->conf = (nlt_ingest_conf_t){
+        .labels = {64, 1024, 4096}, .decoded_max = 32u << 20, .version = 1};
     rwb_init(&t->b);
 }
 

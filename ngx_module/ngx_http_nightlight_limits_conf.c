@@ -1,0 +1,627 @@
+
+/*
+ * ngx_http_nightlight_limits_conf.c - the directives of limits of writing, and
+ * their zones.
+ *
+ * A zone is shared memory with windows by key (core/store/nlt_quota.h); its
+ * table stays where it is across reloads.
+ */
+
+
+#include "ngx_http_nightlight.h"
+
+
+#define NGX_HTTP_NIGHTLIGHT_ZONE_MIN      (64 * 1024)
+#define NGX_HTTP_NIGHTLIGHT_DROP_MEMORY   (64 << 20)
+
+
+static ngx_int_t ngx_http_nightlight_zone_init(ngx_shm_zone_t *shm_zone,
+    void *data);
+static void ngx_http_nightlight_drop_cleanup(void *data);
+
+
+/* The value of "name=", if arg is that. */
+
+static ngx_uint_t
+ngx_http_nightlight_arg(ngx_str_t *arg, const char *name, ngx_str_t *value)
+{
+    size_t  len;
+
+    len = ngx_strlen(name);
+
+    if (arg->len < len || ngx_strncmp(arg->data, name, len) != 0) {
+        return 0;
+    }
+
+    value->data = arg->data + len;
+    value->len = arg->len - len;
+
+    return 1;
+}
+
+
+/* ---- directives ---- */
+
+/* nightlight_limit_zone key zone=name:size */
+
+char *
+ngx_http_nightlight_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    u_char                            *p;
+    ssize_t                            size;
+    ngx_str_t                         *value, name, s;
+    ngx_shm_zone_t                    *shm_zone;
+    ngx_http_nightlight_zone_t        *zone;
+    ngx_http_compile_complex_value_t   ccv;
+
+    value = cf->args->elts;
+
+    zone = ngx_pcalloc(cf->pool, sizeof(ngx_http_nightlight_zone_t));
+    if (zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+    ccv.cf = cf;
+    ccv.value = &value[1];
+    ccv.complex_value = &zone->key;
+
+    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (!ngx_http_nightlight_arg(&value[2], "zone=", &name)) {
+        return ngx_http_nightlight_param_error(cf, &value[2],
+                                               "not zone=name:size");
+    }
+
+    p = (u_char *) ngx_strchr(name.data, ':');
+
+    if (p == NULL || p == name.data) {
+        return ngx_http_nightlight_param_error(cf, &value[2],
+                                               "not zone=name:size");
+    }
+
+    s.data = p + 1;
+    s.len = name.data + name.len - s.data;
+    name.len = p - name.data;
+    size = ngx_parse_size(&s);
+
+    if (size < (ssize_t) NGX_HTTP_NIGHTLIGHT_ZONE_MIN) {
+        return ngx_http_nightlight_param_error(cf, &value[2],
+                                      "not a size such as 10m, 64k or more");
+    }
+
+    shm_zone = ngx_shared_memory_add(cf, &name, size,
+                                     &ngx_http_nightlight_module);
+    if (shm_zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (shm_zone->data) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "nightlight: zone \"%V\" is defined already",
+                           &name);
+        return NGX_CONF_ERROR;
+    }
+
+    shm_zone->init = ngx_http_nightlight_zone_init;
+    shm_zone->data = zone;
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_nightlight_zone_init(ngx_shm_zone_t *shm_zone, void *data)
+{
+    ngx_http_nightlight_zone_t *ozone = data;
+
+    void                        *p;
+    size_t                       size;
+    ngx_slab_pool_t             *shpool;
+    ngx_http_nightlight_zone_t  *zone;
+
+    zone = shm_zone->data;
+    shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
+
+    if (ozone) {
+
+        /* another key only means that other keys are looked up */
+
+        zone->table = ozone->table;
+        return NGX_OK;
+    }
+
+    if (shm_zone->shm.exists) {
+        zone->table = shpool->data;
+        return NGX_OK;
+    }
+
+    /* one piece, as large as the zone gives beside its own tables */
+
+    shpool->log_nomem = 0;
+    p = NULL;
+
+    for (size = (shpool->end - shpool->start) & ~(ngx_pagesize - 1);
+         size >= ngx_pagesize;
+         size -= ngx_pagesize)
+    {
+        p = ngx_slab_calloc(shpool, size);
+        if (p) {
+            break;
+        }
+    }
+
+    zone->table = p ? nlt_quotas_init(p, size) : NULL;
+
+    if (zone->table == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
+                      "nightlight: zone \"%V\" is too small",
+                      &shm_zone->shm.name);
+        return NGX_ERROR;
+    }
+
+    shpool->data = zone->table;
+
+    return NGX_OK;
+}
+
+
+/* The zone of "zone=name"; NULL: it was logged. */
+
+static ngx_shm_zone_t *
+ngx_http_nightlight_zone_ref(ngx_conf_t *cf, ngx_str_t *arg, ngx_str_t *name)
+{
+    if (name->len == 0) {
+        (void) ngx_http_nightlight_param_error(cf, arg, "empty name");
+        return NULL;
+    }
+
+    /* one that nobody defines is nginx's error, "zero size" */
+
+    return ngx_shared_memory_add(cf, name, 0, &ngx_http_nightlight_module);
+}
+
+
+/* nightlight_limit_samples zone=name rate=N [window=10s] */
+
+char *
+ngx_http_nightlight_limit_samples(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_nightlight_loc_conf_t *nlcf = conf;
+
+    ngx_int_t                    n;
+    ngx_str_t                   *value, v;
+    ngx_uint_t                   i;
+    ngx_http_nightlight_rate_t  *rate;
+
+    value = cf->args->elts;
+
+    if (nlcf->limits.rates == NULL) {
+        nlcf->limits.rates = ngx_array_create(cf->pool, 1,
+                                          sizeof(ngx_http_nightlight_rate_t));
+        if (nlcf->limits.rates == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    rate = ngx_array_push(nlcf->limits.rates);
+    if (rate == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(rate, sizeof(ngx_http_nightlight_rate_t));
+    rate->window = 10000;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_http_nightlight_arg(&value[i], "zone=", &v)) {
+            rate->zone = ngx_http_nightlight_zone_ref(cf, &value[i], &v);
+            if (rate->zone == NULL) {
+                return NGX_CONF_ERROR;
+            }
+
+            continue;
+        }
+
+        if (ngx_http_nightlight_arg(&value[i], "rate=", &v)) {
+
+            if (v.len > 2 && ngx_strncmp(v.data + v.len - 2, "/s", 2) == 0) {
+                v.len -= 2;
+            }
+
+            n = ngx_atoi(v.data, v.len);
+            if (n <= 0 || n > 1000000000) {
+                return ngx_http_nightlight_param_error(cf, &value[i],
+                       "not a number of samples a second, 1 to 1000000000");
+            }
+
+            rate->rate = n;
+            continue;
+        }
+
+        if (ngx_http_nightlight_arg(&value[i], "window=", &v)) {
+            n = ngx_parse_time(&v, 0);
+
+            if (n == NGX_ERROR || n < 1000
+                || n > (ngx_int_t) NLT_WINDOW_MS_MAX)
+            {
+                return ngx_http_nightlight_param_error(cf, &value[i],
+                                               "not a time from 1s to 1h");
+            }
+
+            rate->window = n;
+            continue;
+        }
+
+        return ngx_http_nightlight_param_error(cf, &value[i],
+                                               "unknown parameter");
+    }
+
+    if (rate->zone == NULL || rate->rate == 0) {
+        return "needs \"zone=\" and \"rate=\"";
+    }
+
+    rate->max = (uint64_t) rate->rate * rate->window / 1000;
+
+    return NGX_CONF_OK;
+}
+
+
+/* nightlight_limit_series zone=name [active=N] [created=N] */
+
+char *
+ngx_http_nightlight_limit_series(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_nightlight_loc_conf_t *nlcf = conf;
+
+    ngx_int_t                      n;
+    ngx_str_t                     *value, v;
+    ngx_uint_t                     i, created;
+    ngx_http_nightlight_series_t  *series;
+
+    value = cf->args->elts;
+
+    if (nlcf->limits.series == NULL) {
+        nlcf->limits.series = ngx_array_create(cf->pool, 1,
+                                        sizeof(ngx_http_nightlight_series_t));
+        if (nlcf->limits.series == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    series = ngx_array_push(nlcf->limits.series);
+    if (series == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(series, sizeof(ngx_http_nightlight_series_t));
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_http_nightlight_arg(&value[i], "zone=", &v)) {
+            series->zone = ngx_http_nightlight_zone_ref(cf, &value[i], &v);
+            if (series->zone == NULL) {
+                return NGX_CONF_ERROR;
+            }
+
+            continue;
+        }
+
+        created = ngx_http_nightlight_arg(&value[i], "created=", &v);
+
+        if (!created && !ngx_http_nightlight_arg(&value[i], "active=", &v)) {
+            return ngx_http_nightlight_param_error(cf, &value[i],
+                                                   "unknown parameter");
+        }
+
+        n = ngx_atoi(v.data, v.len);
+        if (n <= 0 || n > 1000000000) {
+            return ngx_http_nightlight_param_error(cf, &value[i],
+                                   "not a number of series, 1 to 1000000000");
+        }
+
+        if (created) {
+            series->created = n;
+
+        } else {
+            series->active = n;
+        }
+    }
+
+    if (series->zone == NULL || (series->active == 0 && series->created == 0))
+    {
+        return "needs \"zone=\" and \"active=\" or \"created=\"";
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* nightlight_label name=value */
+
+char *
+ngx_http_nightlight_label(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_nightlight_loc_conf_t *nlcf = conf;
+
+    u_char                            *p;
+    ngx_str_t                         *value, v;
+    ngx_uint_t                         i;
+    ngx_http_nightlight_label_t       *label;
+    ngx_http_compile_complex_value_t   ccv;
+
+    value = cf->args->elts;
+    p = (u_char *) ngx_strchr(value[1].data, '=');
+
+    if (p == NULL || p == value[1].data) {
+        return ngx_http_nightlight_param_error(cf, &value[1],
+                                               "not name=value");
+    }
+
+    if (nlcf->limits.labels == NULL) {
+        nlcf->limits.labels = ngx_array_create(cf->pool, 2,
+                                         sizeof(ngx_http_nightlight_label_t));
+        if (nlcf->limits.labels == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    v.data = value[1].data;
+    v.len = p - value[1].data;
+
+    if (!nlt_label_name_is_legacy(ngx_http_nightlight_str(&v))
+        || (v.len == 8 && ngx_strncmp(v.data, "__name__", 8) == 0))
+    {
+        return ngx_http_nightlight_param_error(cf, &value[1],
+                           "not a name of a label, [a-zA-Z_][a-zA-Z0-9_]*, "
+                           "other than __name__");
+    }
+
+    label = nlcf->limits.labels->elts;
+
+    for (i = 0; i < nlcf->limits.labels->nelts; i++) {
+        if (label[i].name.len == v.len
+            && ngx_strncmp(label[i].name.data, v.data, v.len) == 0)
+        {
+            return ngx_http_nightlight_param_error(cf, &value[1],
+                                                   "duplicate name");
+        }
+    }
+
+    label = ngx_array_push(nlcf->limits.labels);
+    if (label == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    label->name = v;
+
+    v.data = p + 1;
+    v.len = value[1].data + value[1].len - v.data;
+
+    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+    ccv.cf = cf;
+    ccv.value = &v;
+    ccv.complex_value = &label->value;
+
+    return ngx_http_compile_complex_value(&ccv) == NGX_OK ? NGX_CONF_OK
+                                                          : NGX_CONF_ERROR;
+}
+
+
+/* nightlight_drop selector ... */
+
+char *
+ngx_http_nightlight_drop(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_nightlight_loc_conf_t *nlcf = conf;
+
+    size_t               j, n;
+    nlt_err_t            err;
+    ngx_str_t           *value;
+    ngx_uint_t           i;
+    nlt_pool_t          *pool;
+    nlt_matcher_t       *m;
+    nlt_ingest_drop_t   *drop;
+    ngx_pool_cleanup_t  *cln;
+
+    value = cf->args->elts;
+
+    if (nlcf->limits.drops == NULL) {
+        nlcf->limits.drops = ngx_array_create(cf->pool, 2,
+                                              sizeof(nlt_ingest_drop_t));
+        if (nlcf->limits.drops == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        cln = ngx_pool_cleanup_add(cf->pool, sizeof(nlt_pool_t));
+        if (cln == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        pool = cln->data;
+        nlt_pool_init(pool, &nlt_mem_libc, NGX_HTTP_NIGHTLIGHT_DROP_MEMORY);
+        cln->handler = ngx_http_nightlight_drop_cleanup;
+
+        if (nlt_pql_parse_selector(pool, ngx_http_nightlight_str(&value[i]),
+                                   &m, &n, &err)
+            != NLT_OK)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "nightlight: invalid selector \"%V\": %s",
+                               &value[i], err.text);
+            return NGX_CONF_ERROR;
+        }
+
+        if (n == 0) {
+            return ngx_http_nightlight_param_error(cf, &value[i],
+                                   "a selector without matchers would drop "
+                                   "everything");
+        }
+
+        for (j = 0; j < n; j++) {
+
+            if (nlt_matcher_compile(pool, &m[j], &err) != NLT_OK) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "nightlight: invalid selector \"%V\": %s",
+                                   &value[i], err.text);
+                return NGX_CONF_ERROR;
+            }
+
+            cln = ngx_pool_cleanup_add(cf->pool, 0);
+            if (cln == NULL) {
+                nlt_matcher_release(&m[j]);
+                return NGX_CONF_ERROR;
+            }
+
+            cln->handler = (ngx_pool_cleanup_pt) nlt_matcher_release;
+            cln->data = &m[j];
+        }
+
+        drop = ngx_array_push(nlcf->limits.drops);
+        if (drop == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        drop->matchers = m;
+        drop->n = n;
+        drop->text = ngx_http_nightlight_str(&value[i]);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* Cleanups run last first: the matchers are released already. */
+
+static void
+ngx_http_nightlight_drop_cleanup(void *data)
+{
+    nlt_pool_deinit(data);
+}
+
+
+/* ---- configuration ---- */
+
+void
+ngx_http_nightlight_limits_create(ngx_http_nightlight_limits_conf_t *conf)
+{
+    conf->dry_run = NGX_CONF_UNSET;
+    conf->series_status = NGX_CONF_UNSET_UINT;
+    conf->age_max = NGX_CONF_UNSET_MSEC;
+    conf->future_max = NGX_CONF_UNSET_MSEC;
+}
+
+
+/* A level's own labels come on top of the outer ones, sorted by name. */
+
+static ngx_int_t
+ngx_http_nightlight_merge_labels(ngx_conf_t *cf, ngx_array_t *prev,
+    ngx_array_t **conf)
+{
+    ngx_uint_t                    i, j, n;
+    ngx_http_nightlight_label_t  *from, *to, tmp;
+
+    if (*conf == NULL) {
+        *conf = prev;
+        return NGX_OK;
+    }
+
+    n = (*conf)->nelts;
+    from = prev ? prev->elts : NULL;
+
+    for (i = 0; prev && i < prev->nelts; i++) {
+        to = (*conf)->elts;
+
+        for (j = 0; j < n; j++) {
+            if (nlt_str_eq(ngx_http_nightlight_str(&to[j].name),
+                           ngx_http_nightlight_str(&from[i].name)))
+            {
+                break;
+            }
+        }
+
+        if (j < n) {
+            continue;
+        }
+
+        to = ngx_array_push(*conf);
+        if (to == NULL) {
+            return NGX_ERROR;
+        }
+
+        *to = from[i];
+    }
+
+    to = (*conf)->elts;
+
+    for (i = 1; i < (*conf)->nelts; i++) {
+        for (j = i; j > 0; j--) {
+            if (nlt_str_cmp(ngx_http_nightlight_str(&to[j - 1].name),
+                            ngx_http_nightlight_str(&to[j].name)) <= 0)
+            {
+                break;
+            }
+
+            tmp = to[j];
+            to[j] = to[j - 1];
+            to[j - 1] = tmp;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+char *
+ngx_http_nightlight_limits_merge(ngx_conf_t *cf,
+    ngx_http_nightlight_limits_conf_t *prev,
+    ngx_http_nightlight_limits_conf_t *conf)
+{
+    ngx_uint_t          i;
+    nlt_ingest_drop_t  *from, *to;
+
+    ngx_conf_merge_value(conf->dry_run, prev->dry_run, 0);
+    ngx_conf_merge_uint_value(conf->series_status, prev->series_status,
+                              NGX_HTTP_TOO_MANY_REQUESTS);
+    ngx_conf_merge_msec_value(conf->age_max, prev->age_max, 0);
+    ngx_conf_merge_msec_value(conf->future_max, prev->future_max, 0);
+
+    if (conf->rates == NULL) {
+        conf->rates = prev->rates;
+    }
+
+    if (conf->series == NULL) {
+        conf->series = prev->series;
+    }
+
+    if (conf->drops == NULL) {
+        conf->drops = prev->drops;
+
+    } else if (prev->drops) {
+        from = prev->drops->elts;
+
+        for (i = 0; i < prev->drops->nelts; i++) {
+            to = ngx_array_push(conf->drops);
+            if (to == NULL) {
+                return NGX_CONF_ERROR;
+            }
+
+            *to = from[i];
+        }
+    }
+
+    if (ngx_http_nightlight_merge_labels(cf, prev->labels, &conf->labels)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}

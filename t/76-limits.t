@@ -1,0 +1,318 @@
+#!/usr/bin/perl
+# What a location limits, stamps and drops when series are written.
+use strict;
+use warnings;
+use Test::More;
+use Nightlight::Test;
+
+*series_pb = \&Nightlight::Test::series_pb;
+*snappy = \&Nightlight::Test::snappy;
+*exchange = \&Nightlight::Test::exchange;
+
+my $t = Nightlight::Test->new();
+
+sub conf {
+    my (%p) = @_;
+    my $rate = $p{rate} || 1000;
+    my $active = $p{active} || 50;
+    $t->write_conf(
+        http => <<'EOH',
+    nightlight_limit_zone $http_x_key zone=keys:2m;
+    nightlight_limit_zone all zone=all:64k;
+    large_client_header_buffers 4 1m;
+EOH
+        locations => <<"EOL");
+        location = /api/v1/write { nightlight_write main; }
+        location = /rate {
+            nightlight_write main;
+            nightlight_limit_samples zone=keys rate=$rate/s window=1m;
+        }
+        location = /rate/dry {
+            nightlight_write main;
+            nightlight_limit_samples zone=keys rate=1 window=1m;
+            nightlight_limit_dry_run on;
+        }
+        location = /rate/two {
+            nightlight_write main;
+            nightlight_limit_samples zone=keys rate=1000000;
+            nightlight_limit_samples zone=all rate=1 window=1h;
+        }
+        location = /series {
+            nightlight_write main;
+            nightlight_limit_series zone=keys active=$active;
+        }
+        location = /created {
+            nightlight_write main;
+            nightlight_limit_series zone=keys created=20;
+            nightlight_limit_series_status 400;
+        }
+        location = /series/204 {
+            nightlight_write main;
+            nightlight_limit_series zone=keys active=5;
+            nightlight_limit_series_status 204;
+        }
+        location = /series/dry {
+            nightlight_write main;
+            nightlight_limit_series zone=keys active=5;
+            nightlight_max_labels 3;
+            nightlight_max_sample_age 1h;
+            nightlight_drop '{__name__="dry_dropped"}';
+            nightlight_limit_dry_run on;
+        }
+        location = /age {
+            nightlight_write main;
+            nightlight_max_sample_age 1h;
+            nightlight_max_sample_future 1m;
+        }
+        location /stamp {
+            nightlight_label location=outer;
+            nightlight_label who=\$http_x_key;
+            nightlight_label secret=;
+            location = /stamp/a { nightlight_write main; }
+            location = /stamp/b {
+                nightlight_write main;
+                nightlight_label location=inner;
+                nightlight_label a_first=1;
+            }
+        }
+        location = /drop {
+            nightlight_write main;
+            nightlight_label stamped=yes;
+            nightlight_drop '{__name__=~"go_.*",job="x"}' dropped_metric;
+            nightlight_drop '{stamped="yes",debug=~".+"}';
+            @{[$p{more_drop} || '']}
+        }
+        location /api/v1/        { nightlight_query main; }
+        location /-/             { nightlight_status main; }
+        location = /metrics      { nightlight_metrics main; }
+EOL
+}
+
+conf();
+$t->run();
+my $now = int(time()) * 1000;
+
+sub many {
+    my ($metric, $from, $to, $t_ms) = @_;
+    return join '', map { series_pb({ __name__ => $metric, i => $_ },
+        [$t_ms || $now, $_]) } $from .. $to;
+}
+sub send_to {
+    my ($uri, $pb, $key, %p) = @_;
+    return $t->write_pb($pb, uri => $uri,
+        headers => { defined $key ? ('X-Key' => $key) : () }, %p);
+}
+sub n_of { my $r = $t->query("count($_[0])", time => $now / 1000 + 1)->{result};
+    return @$r ? $r->[0]{value}[1] : 0 }
+sub metric { $t->metric("nightlight_$_[0]_total") }
+
+# ---- samples per second ----
+
+my $r = send_to('/rate', many('rate', 1, 500), 'a');
+is($r->{status}, 204, 'below the rate');
+is($r->{headers}{'x-ratelimit-limit'}, 60000, 'limit of the window');
+is($r->{headers}{'x-ratelimit-remaining'}, 59500, 'and what is left');
+is($r->{headers}{'x-ratelimit-reset'}, 0, 'at once');
+
+my $sent = 500;
+for my $i (1 .. 30) {
+    last if $sent >= 60000;
+    $r = send_to('/rate', many('rate', 1, 2000, $now + $i), 'a');
+    is($r->{status}, 204, "request $i") if $r->{status} != 204;
+    $sent += 2000;
+}
+is($sent, 60500, 'the last one may go beyond');
+is($r->{headers}{'x-ratelimit-remaining'}, 0, 'nothing is left');
+cmp_ok($r->{headers}{'x-ratelimit-reset'}, '>', 0, 'for a while');
+
+$r = send_to('/rate', many('rate', 1, 1, $now + 50), 'a');
+is($r->{status}, 429, 'over the rate');
+is($r->{body}, "over the limit of 1000 samples per second "
+    . "(nightlight_limit_samples zone=keys): no room in the window of 60 s "
+    . "for another $r->{headers}{'retry-after'} s\n", 'names the limit');
+cmp_ok($r->{headers}{'retry-after'}, '<=', 62, 'Retry-After');
+is($r->{headers}{'x-ratelimit-reset'}, $r->{headers}{'retry-after'}, 'Reset');
+is($r->{headers}{'x-ratelimit-remaining'}, 0, 'Remaining');
+is(metric('requests_over_rate_limit'), 1, 'counted');
+is(scalar(() = $t->log_lines(
+    'remote_write of "a" refused with 429: more than 1000')), 1, 'logged');
+
+# Unread: what is in the body does not matter, and the connection stays.
+my $s = $t->connect();
+for my $i (1 .. 3) {
+    $r = exchange($s, $t->write_bytes("\xff" x 300_000, uri => '/rate',
+        headers => { 'X-Key' => 'a' }));
+    is($r->{status}, 429, "a large one on the same connection, $i");
+}
+$r = exchange($s, $t->write_bytes(snappy(many('rate', 1, 1, $now + 51)),
+    uri => '/rate', headers => { 'X-Key' => 'b' }));
+is($r->{status}, 204, 'another key has room, on the same connection');
+is(scalar(() = $t->log_lines('remote_write of "a" refused')), 1,
+    'not a line for each');
+is(send_to('/rate', many('rate', 1, 1, $now + 52))->{status}, 204,
+    'no key, no limit');
+is(send_to('/rate', many('rate', 1, 1, $now + 53), '')->{status}, 204,
+    'an empty key, no limit');
+is(send_to('/rate', many('rate', 1, 1, $now + 54), 'k' x 900_000)->{status},
+    204, 'a key of 900 kB');
+is(send_to('/rate', many('rate', 1, 1, $now + 54), "\xff\x80" x 90)->{status},
+    204, 'a key that is no UTF-8');
+is($t->write_raw('x', uri => '/rate', headers => { 'X-Key' => 'a',
+    'Content-Type' => 'application/x-protobuf;proto=io.prometheus.write.v2.Request' })
+    ->{headers}{'x-prometheus-remote-write-samples-written'}, 0,
+    '2.0: nothing written');
+
+send_to('/rate/dry', many('rate_dry', 1, 100), 'dry');
+$r = send_to('/rate/dry', many('rate_dry', 1, 100, $now + 1), 'dry');
+is($r->{status}, 204, 'dry run: taken');
+is($r->{headers}{'x-ratelimit-limit'}, undef, 'dry run: no headers');
+is(metric('dry_run_requests_over_rate_limit'), 1, 'dry run: counted');
+is(metric('requests_over_rate_limit'), 5, 'apart');
+
+is(send_to('/rate/two', many('two', 1, 4000), 'two')->{status}, 204, 'two limits');
+$r = send_to('/rate/two', many('two', 1, 1, $now + 1), 'three');
+is($r->{status}, 429, 'either of them');
+like($r->{body}, qr/1 samples per second \(nightlight_limit_samples zone=all\)/,
+    'the one that is full');
+
+# ---- series ----
+
+is(send_to('/series', many('s', 1, 40), 'a')->{status}, 204, '40 of 50 series');
+$r = send_to('/series', many('s', 31, 60, $now + 1), 'a');
+is($r->{status}, 429, '60 of 50');
+like($r->{body}, qr/^10 samples of series over the limit of 50 active series \(nightlight_limit_series active=\), the rest was taken; one of them is \{__name__="s", i="51"\}$/,
+    'which limit, which series');
+cmp_ok($r->{headers}{'retry-after'}, '>', 0, 'Retry-After');
+is(n_of('s'), 50, 'the rest was taken');
+is(send_to('/series', many('s', 1, 50, $now + 2), 'a')->{status}, 204,
+    'those that are there go on');
+is(send_to('/series', many('s', 51, 60, $now + 2), 'b')->{status}, 204,
+    'another key has its own');
+is(metric('samples_over_series_limit'), 10, 'counted');
+
+$r = send_to('/created', many('c', 1, 30), 'c');
+is($r->{status}, 400, 'new series in an hour: status as configured');
+like($r->{body}, qr/^10 samples of series over the limit of 20 new series per hour \(nightlight_limit_series created=\)/,
+    'names the limit');
+is(n_of('c'), 20, 'taken up to it');
+is(send_to('/series/204', many('q', 1, 30), 'q')->{status}, 204, 'not told');
+is(n_of('q'), 5, 'but left out');
+
+# ---- dry run of the others ----
+
+is(send_to('/series/dry', many('d', 1, 30) . series_pb({ __name__ => 'dl',
+    a => 1, b => 1, c => 1, d => 1 }, [$now, 1]) . series_pb({ __name__ =>
+    'dry_dropped' }, [$now - 2 * 3600_000, 1]), 'd')->{status}, 204,
+    'dry run: all is taken');
+is(n_of('{__name__=~"dl?|dry_dropped"}') + 0, 31, 'and there');
+is(metric('dry_run_samples_over_series_limit'), 27, 'series');
+is(metric('dry_run_series_over_label_limits'), 1, 'labels');
+is(metric('dry_run_series_dropped'), 1, 'drop');
+is(metric('dry_run_samples_over_age_limit'), 1, 'age');
+
+# ---- age ----
+
+$r = send_to('/age', series_pb({ __name__ => 'age' }, [$now - 3700_000, 1]));
+is($r->{status}, 400, 'too old');
+like($r->{body}, qr/^too old sample, limit is 3600 s \(nightlight_max_sample_age\) for series \{__name__="age"\}$/, 'text');
+$r = send_to('/age', series_pb({ __name__ => 'age' }, [$now + 120_000, 1]));
+is($r->{status}, 400, 'too new');
+like($r->{body}, qr/far in the future, limit is 60 s \(nightlight_max_sample_future\) for series/, 'text');
+is(send_to('/age', series_pb({ __name__ => 'age' }, [$now - 3500_000, 1],
+    [$now + 1000, 1]))->{status}, 204, 'between');
+
+# ---- stamped labels ----
+
+sub labels_of { my $l = $t->query($_[0], time => $now / 1000 + 1)->{result}[0]{metric};
+    return join ',', map { "$_=$l->{$_}" } sort keys %{$l || {}} }
+
+for my $n (1 .. 3) {
+    send_to('/stamp/a', series_pb({ __name__ => 'st', location => 'forged',
+        who => 'root', secret => 'x', z => 1 }, [$now + $n, $n]), 'me');
+}
+is(labels_of('st'), '__name__=st,location=outer,who=me,z=1',
+    'what was sent is overridden, an empty one removed');
+is(n_of('st'), 1, 'one series');
+send_to('/stamp/b', series_pb({ __name__ => 'st', location => 'forged',
+    z => 1 }, [$now, 1]), 'you');
+is(labels_of('st{location="inner"}'),
+    '__name__=st,a_first=1,location=inner,who=you,z=1', 'inner over outer');
+my $plain = { __name__ => 'same_bytes' };
+send_to('/api/v1/write', series_pb($plain, [$now, 1]));
+send_to('/stamp/a', series_pb($plain, [$now, 2]), 'x');
+send_to('/stamp/a', series_pb($plain, [$now, 3]), 'y');
+send_to('/stamp/a', series_pb($plain, [$now, 3]), 'y');
+is(n_of('same_bytes'), 3, 'the same bytes by three ways are three series');
+is(send_to('/stamp/a', series_pb({ __name__ => 'st', location => 'outer',
+    who => 'me', z => 1 }, [$now + 9, 9]), 'me')->{status}, 204, 'as stamped');
+is(n_of('st{location="outer"}'), 1, 'is the same series');
+$r = send_to('/stamp/a', series_pb($plain, [$now, 3]), "\xff");
+is($r->{status}, 400, 'a value that is no UTF-8');
+is($r->{body}, "value of label \"who\" of nightlight_label is not UTF-8\n", 'text');
+$r = send_to('/stamp/a', series_pb($plain, [$now, 3]), 'x' x 900_000);
+is($r->{status}, 400, 'a value of 900 kB');
+like($r->{body}, qr/has 900000 bytes, limit is 4096 \(nightlight_max_label_value\)/, 'text');
+
+# ---- drop rules ----
+
+my $drop = series_pb({ __name__ => 'go_gc', job => 'x' }, [$now, 1], [$now + 1, 1])
+    . series_pb({ __name__ => 'go_gc', job => 'y' }, [$now, 1])
+    . series_pb({ __name__ => 'dropped_metric' }, [$now, 1])
+    . series_pb({ __name__ => 'kept', debug => '1' }, [$now, 1])
+    . series_pb({ __name__ => 'kept' }, [$now, 1]);
+is(send_to('/drop', $drop)->{status}, 204, 'drop: 204');
+is(n_of('{__name__=~"go_gc|dropped_metric|kept"}'), 2, 'what is left');
+is(metric('samples_dropped'), 4, 'counted');
+send_to('/drop', $drop) for 1 .. 3;
+is(metric('samples_dropped'), 16, 'each time');
+send_to('/api/v1/write', $drop);
+is(n_of('{__name__=~"go_gc|dropped_metric|kept"}'), 2 + 5,
+    'elsewhere nothing is dropped');
+
+# ---- reload ----
+
+conf(rate => 2000, active => 55, more_drop => 'nightlight_drop kept;');
+$t->reload();
+$r = send_to('/rate', many('rate', 1, 1, $now + 60), 'a');
+is($r->{status}, 204, 'reload: a higher limit holds at once');
+is($r->{headers}{'x-ratelimit-limit'}, 120000, 'the new one');
+cmp_ok($r->{headers}{'x-ratelimit-remaining'}, '<', 60000,
+    'and what was counted is not forgotten');
+$r = send_to('/series', many('s', 1, 70, $now + 3), 'a');
+is($r->{status}, 429, 'reload: series too');
+like($r->{body}, qr/^5 samples of series over the limit of 55 active/, 'counted on');
+my $before = metric('samples_dropped');
+send_to('/drop', series_pb({ __name__ => 'kept' }, [$now + 5, 1]));
+is(metric('samples_dropped') - $before, 1,
+    'reload: a new rule holds for a series that is known');
+is(n_of('rate{i="1"}'), 1, 'nothing is lost');
+
+# ---- refused configurations ----
+
+sub refused {
+    my ($http, $loc, $re) = @_;
+    $t->write_conf(http => $http, locations =>
+        "location = /w { nightlight_write main; $loc }");
+    my ($code, $out) = $t->config_test();
+    isnt($code, 0, "refused: $http $loc");
+    like($out, $re, 'why');
+}
+my $zone = 'nightlight_limit_zone $remote_addr zone=z:64k;';
+refused('nightlight_limit_zone x zone=z;', '', qr/not zone=name:size/);
+refused('nightlight_limit_zone x zone=z:1k;', '', qr/not a size such as/);
+refused("$zone $zone", '', qr/"z" is defined already/);
+refused('', 'nightlight_limit_samples zone=no rate=1;', qr/zero size shared memory zone "no"/);
+refused($zone, 'nightlight_limit_samples zone=z window=5s;', qr/needs "zone=" and "rate="/);
+refused($zone, 'nightlight_limit_samples zone=z rate=0;', qr/not a number of samples/);
+refused($zone, 'nightlight_limit_samples zone=z rate=5 window=2h;', qr/not a time from 1s to 1h/);
+refused($zone, 'nightlight_limit_samples zone=z burst=5;', qr/unknown parameter/);
+refused($zone, 'nightlight_limit_series zone=z;', qr/invalid number of arguments/);
+refused($zone, 'nightlight_limit_series zone=z active=-1;', qr/not a number of series/);
+refused('', 'nightlight_label 1x=5;', qr/not a name of a label/);
+refused('', 'nightlight_label __name__=5;', qr/other than __name__/);
+refused('', 'nightlight_label a=5; nightlight_label a=6;', qr/duplicate name/);
+refused('', 'nightlight_drop {};', qr/./);
+refused('', 'nightlight_drop "{a=~\"(\"}";', qr/invalid selector/);
+
+conf();
+$t->done();
