@@ -1,5 +1,6 @@
 #!/usr/bin/perl
-# nginx -s reload, 200 times, under write and query load.
+# nginx -s reload, 200 times, under write and query load; each tenth changes
+# retention, memory and limits.
 use strict;
 use warnings;
 use Test::More;
@@ -19,6 +20,13 @@ sub usage {
     return { rss => $rss || 0, maps => scalar @maps, fds => scalar @fds };
 }
 
+sub conf {
+    my ($years, $mb) = @_;
+    $t->write_conf(main => 'worker_processes 2;', self => '1s',
+        store => "memory=${mb}m retention=${years}y wal_sync=${years}s",
+        server => "nightlight_max_labels ${years}0;");
+}
+
 my $load = Nightlight::Load->new($t, writers => 2, readers => 1, series => 5,
     pause => 0.002);
 $load->start();
@@ -29,15 +37,23 @@ my $worker = usage($w);
 
 my $reloads = $ENV{TEST_NIGHTLIGHT_RELOADS} || 195;
 for my $i (1 .. $reloads) {
+    conf($i % 20 ? (5, 56) : (10, 48)) if $i % 10 == 0;
     $t->reload() or last;
 }
+conf(5, 56);
+$t->reload();
 ($w) = $t->workers();
 my $worker_after = usage($w);
 my $master_after = usage($t->master);
 $load->stop();
 
 is($load->errors(), '', 'no error status while reloading');
-$load->check('after ' . ($reloads + 5) . ' reloads');
+$load->check('after ' . ($reloads + 6) . ' reloads');
+is($t->write({ __name__ => 'wide', map { ("l$_" => 'x') } 1 .. 55 },
+    [int(time() * 1000), 1]), 400, 'the last limit of labels holds');
+ok($t->wait_for(sub { $t->write({ __name__ => 'old' },
+    [int((time() - 7 * 31_536_000) * 1000), 1]) == 400 }, 'retention'),
+    'and the last retention');
 # a thread that has run a query has mappings of its own, so workers differ
 for my $k (qw(maps fds)) {
     cmp_ok($master_after->{$k}, '<=', $master->{$k} + 4, "master's $k are flat");

@@ -25,6 +25,7 @@ use Errno ();
 use Fcntl qw(:flock);
 use File::Basename qw(dirname);
 use File::Path qw(remove_tree);
+use File::Spec;
 use File::Temp qw(tempdir);
 use IO::Socket::INET;
 use JSON::PP;
@@ -70,21 +71,31 @@ sub _find {
 # Path of a program, or undef.
 sub program { my ($self, $prog) = @_; return _find($prog); }
 
-# A port on 127.0.0.1 that was free a moment ago, the same for a name.  Below
-# the range from which the kernel gives ports to clients: a server that is
-# started again must find its port free.  Each process has ten of its own.
+# A port on 127.0.0.1 that is free, the same for a name.  Below the range from
+# which the kernel gives ports to clients: a server that is started again must
+# find its port free.  It is ours by a lock on a file of its number, until this
+# process ends: of two tests that look at once one would find
+# free what the other is about to use.
+my @port_locks;
+
 sub port {
     my ($self, $name) = @_;
-    return $self->{ports}{$name} ||= do {
-        my $s;
-        for my $try (0 .. 1000) {
-            my $n = ($$ * 10 + $n_ports++) % 20000;
-            $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1,
-                LocalPort => 10000 + $n, Proto => 'tcp', ReuseAddr => 1)
-                and last;
-        }
-        $s ? $s->sockport : die "no port: $!";
-    };
+    return $self->{ports}{$name} ||= _take_port();
+}
+
+sub _take_port {
+    my $dir = File::Spec->tmpdir() . "/nightlight-ports-$>";
+    mkdir $dir;
+    for my $try (0 .. 2000) {
+        my $no = 10000 + ($$ * 10 + $n_ports++) % 20000;
+        open my $lock, '>>', "$dir/$no" or die "$dir/$no: $!";
+        flock($lock, LOCK_EX | LOCK_NB) or next;
+        my $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1,
+            LocalPort => $no, Proto => 'tcp', ReuseAddr => 1) or next;
+        push @port_locks, $lock;
+        return $no;
+    }
+    die "no port: $!";
 }
 
 sub dir { $_[0]->{dir} }
