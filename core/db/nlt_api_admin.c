@@ -31,8 +31,8 @@ nlt_api_run_snapshot(nlt_api_t *a)
     if (!param_bool(a, "skip_head", &skip_head)) {
         return;
     }
-    switch (nlt_snapshot_create(a->store, skip_head, &a->cancel,
-                                a->conf.timeout_ms, name, &err)) {
+    switch (nlt_snapshot_create(a->store, a->conf.tenant, skip_head,
+                                &a->cancel, a->conf.timeout_ms, name, &err)) {
     case NLT_OK:
         nlt_buf_reset(&a->text);
         nlt_buf_addf(&a->text,

@@ -168,7 +168,8 @@ blocks_eval(nlt_api_t *a, void *ctx, nlt_err_t *err)
     for (size_t i = 0; i < nlt_view_n_blocks(&a->view); i++) {
         const nlt_block_meta_t *m = nlt_view_block_meta(&a->view, i);
 
-        if (m != NULL) {
+        /* Blocks are shared: what they count is not one tenant's. */
+        if (m != NULL && a->conf.tenant == 0) {
             nlt_buf_add_c(b, printed++ > 0 ? "," : "");
             add_block(b, m);
         }

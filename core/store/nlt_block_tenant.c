@@ -90,6 +90,29 @@ nlt_block_find_tenants(nlt_block_t *b, nlt_err_t *err)
     return rc;
 }
 
+nlt_rc_t
+nlt_block_tenant_span(const nlt_block_t *b, uint32_t tenant, uint32_t *first,
+                      uint32_t *end, nlt_err_t *err)
+{
+    char text[NLT_TENANT_TEXT_BYTES];
+    nlt_postings_t list;
+    nlt_pool_t pool;
+    nlt_rc_t rc;
+
+    *first = b->tenants_end + (b->tenants_end > 0);
+    *end = UINT32_MAX;
+    if (tenant == 0) {
+        return NLT_OK;
+    }
+    nlt_pool_init(&pool, b->env->mem, b->index_map.len + (1u << 20));
+    rc = nlt_index_file_postings(b->index, &pool, NLT_TENANT_NAME,
+                                 nlt_tenant_text(tenant, text), &list, err);
+    *first = rc == NLT_OK && list.n > 0 ? list.v[0] : 0;
+    *end = rc == NLT_OK && list.n > 0 ? list.v[list.n - 1] + 1 : 0;
+    nlt_pool_deinit(&pool);
+    return nlt_block_done(b, rc, err);
+}
+
 /* Copies matchers but for those of the private name; *none: one of them does
  * not match a series without the label. */
 static nlt_rc_t

@@ -44,6 +44,14 @@ bool nlt_block_has_private(const nlt_block_t *b);
 bool nlt_block_has_tenants(const nlt_block_t *b);
 
 /*
+ * Numbers of the tenant's series are those in [*first, *end); none when both
+ * are equal.  NLT_EDATA, NLT_ENOMEM.
+ */
+NLT_CHECKED nlt_rc_t nlt_block_tenant_span(const nlt_block_t *b,
+                                           uint32_t tenant, uint32_t *first,
+                                           uint32_t *end, nlt_err_t *err);
+
+/*
  * As nlt_block_select(), of the tenant's series alone.  A matcher of the label
  * above meets series that do not have it.
  */

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "nlt_block_tenant.h"
 #include "nlt_compact_priv.h"
 #include "nlt_flush.h"
 #include "nlt_limits.h"
@@ -27,6 +28,8 @@ typedef struct {
     const nlt_manifest_block_t *info;
     nlt_compact_rules_t rules;
     nlt_index_span_t span;
+    uint32_t first; /* [first, end): series that are wanted at all */
+    uint32_t end;
     uint8_t *gone;  /* bit by number - span.first: nothing stays; NULL: none */
     uint32_t *rank; /* of each symbol: UNUSED, or its ordinal in the result */
 
@@ -181,11 +184,19 @@ is_gone(const source_t *s, uint32_t id)
     return s->gone && (s->gone[at / 8] >> at % 8 & 1);
 }
 
+/* Does the first label of the series stay behind? */
+static bool
+strips(const compact_t *c)
+{
+    return c->conf->tenant != NULL && *c->conf->tenant != 0;
+}
+
 /* Marks the symbols of a series whose labels come next. */
 static nlt_rc_t
 mark_symbols(compact_t *c, source_t *s, nlt_index_series_t *at)
 {
     size_t n = nlt_index_file_n_symbols(s->block->index);
+    bool skip = strips(c);
 
     while (at->n_labels > 0) {
         uint64_t name, value;
@@ -196,6 +207,10 @@ mark_symbols(compact_t *c, source_t *s, nlt_index_series_t *at)
         }
         if (name >= n || value >= n) {
             return malformed(c, s, "reference to no symbol");
+        }
+        if (skip) {
+            skip = false;
+            continue;
         }
         s->rank[name] = s->rank[value] = 0;
     }
@@ -209,7 +224,7 @@ scan_series(compact_t *c, source_t *s)
     uint32_t id = s->next;
     nlt_rc_t rc = nlt_index_series_open(s->block->index, id, &s->s, c->err);
     nlt_index_series_t labels = s->s;
-    bool stays = false;
+    bool stays = false, wanted = id >= s->first && id < s->end;
     uint64_t work = 1;
 
     if (rc == NLT_OK) {
@@ -217,7 +232,7 @@ scan_series(compact_t *c, source_t *s)
         rc = nlt_index_series_chunks(&s->s, c->err);
     }
     nlt_compact_rules_series(&s->rules, id);
-    while (rc == NLT_OK && s->s.n_chunks > 0) {
+    while (rc == NLT_OK && wanted && s->s.n_chunks > 0) {
         nlt_index_chunk_t chunk;
 
         rc = nlt_index_series_chunk(&s->s, &chunk, c->err);
@@ -242,8 +257,13 @@ scan_source(compact_t *c, source_t *s, const nlt_compact_source_t *given)
     s->block = given->block;
     s->info = &given->info;
     s->span = nlt_index_file_span(s->block->index);
+    s->end = UINT32_MAX;
     rc = nlt_compact_rules_init(&s->rules, &c->cutter, given,
                                 c->conf->t_oldest_ms, &c->keep, c->err);
+    if (rc == NLT_OK && c->conf->tenant != NULL) {
+        rc = nlt_block_tenant_span(s->block, *c->conf->tenant, &s->first,
+                                   &s->end, c->err);
+    }
     if (rc != NLT_OK) {
         return failed(c, s, rc);
     }
@@ -389,6 +409,7 @@ static nlt_rc_t
 read_labels(compact_t *c, source_t *s)
 {
     uint32_t *swap = s->last;
+    bool skip = strips(c);
     size_t n = 0;
     nlt_rc_t rc;
 
@@ -402,6 +423,10 @@ read_labels(compact_t *c, source_t *s)
         rc = nlt_index_series_refs(&s->s, &name, &value, c->err);
         if (rc != NLT_OK) {
             return failed(c, s, rc);
+        }
+        if (skip) {
+            skip = false;
+            continue;
         }
         /* In range, as the first walk has seen. */
         s->vec[n++] = s->rank[name];

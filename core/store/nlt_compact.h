@@ -57,6 +57,8 @@ typedef struct {
      * NULL: there are none. */
     const nlt_delete_list_t *deletes;
     unsigned level; /* of the result */
+    /* Only this tenant's series, without its label; NULL: all as they are. */
+    const uint32_t *tenant;
     /* Asked every few hundred chunks; another code than NLT_OK ends it. */
     nlt_rc_t (*poll)(void *ctx);
     void *poll_ctx;

@@ -10,6 +10,8 @@
 #include <sys/file.h>
 
 #include "nlt_block_clone.h"
+#include "nlt_block_tenant.h"
+#include "nlt_compact.h"
 #include "nlt_cuts.h"
 #include "nlt_filenames.h"
 #include "nlt_sort.h"
@@ -25,6 +27,7 @@
 typedef struct {
     nlt_store_t *s;
     const nlt_env_t *env;
+    uint32_t tenant;
     const int *cancel;
     int64_t end_ns;
     int dir_fd; /* snapshots/ */
@@ -327,6 +330,47 @@ translate_rules(const snapshot_t *sn, const nlt_block_entry_t *e,
 
 /* ---- one block ---- */
 
+/* Does it go into the snapshot as it is, for all that is known? */
+static bool
+is_own(const snapshot_t *sn, const nlt_block_entry_t *e)
+{
+    return sn->tenant == 0
+           && (e->block == NULL || !nlt_block_has_tenants(e->block));
+}
+
+/*
+ * Writes the tenant's part of a block.  One that cannot be read may have
+ * something of it, and of others.
+ */
+static nlt_rc_t
+add_part(snapshot_t *sn, const nlt_block_entry_t *e,
+         const nlt_delete_list_t *rules)
+{
+    const nlt_compact_conf_t conf = {
+        .env = sn->env,
+        .blocks_fd = sn->tmp_fd,
+        .store_id = sn->s->dir.store_id,
+        .now_ms = nlt_now_ms(sn->env),
+        .t_oldest_ms = INT64_MIN,
+        .deletes = rules,
+        .level = (unsigned) e->info.level,
+        .tenant = &sn->tenant,
+        .poll = poll_cb,
+        .poll_ctx = sn,
+    };
+    const nlt_compact_source_t source = {e->block, e->info};
+    nlt_manifest_block_t out;
+
+    if (e->block == NULL || nlt_block_entry_is_out(e)) {
+        return nlt_err_set(sn->err, e->error.rc ? e->error.rc : NLT_EDATA,
+                           "block %s: %s", e->info.ulid.c, e->error.text);
+    }
+    if (sn->tenant != 0 && !nlt_block_has_tenants(e->block)) {
+        return NLT_OK;
+    }
+    return nlt_compact_blocks(&conf, &source, 1, &out, NULL, sn->err);
+}
+
 static nlt_rc_t
 put_tombstones(const snapshot_t *sn, const char *ulid, const nlt_buf_t *file)
 {
@@ -352,6 +396,9 @@ add_block(snapshot_t *sn, const nlt_block_entry_t *e,
     nlt_buf_t file;
     nlt_rc_t rc = poll_cb(sn);
 
+    if (rc == NLT_OK && !is_own(sn, e)) {
+        return add_part(sn, e, rules);
+    }
     if (rc != NLT_OK) {
         return rc;
     }
@@ -542,13 +589,14 @@ count_snapshot(nlt_store_t *s)
 }
 
 nlt_rc_t
-nlt_snapshot_create(nlt_store_t *s, bool skip_head, const int *cancel,
-                    int64_t timeout_ms, char name[NLT_SNAPSHOT_NAME_SIZE],
-                    nlt_err_t *err)
+nlt_snapshot_create(nlt_store_t *s, uint32_t tenant, bool skip_head,
+                    const int *cancel, int64_t timeout_ms,
+                    char name[NLT_SNAPSHOT_NAME_SIZE], nlt_err_t *err)
 {
     snapshot_t sn = {
         .s = s,
         .env = s->env,
+        .tenant = tenant,
         .cancel = cancel,
         .end_ns = nlt_mono_ns(s->env)
                   + nlt_min_i64(timeout_ms, INT64_C(1) << 32) * 1000000,

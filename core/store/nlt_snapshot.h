@@ -15,6 +15,9 @@
  *     rules of deletes, list of blocks -> link into <name>.tmp -> sync
  *     rename to <name>, sync
  *
+ * It is of one tenant: a block that has series of others is written anew with
+ * this tenant's alone, without the private label (nlt_block_tenant.h).
+ *
  * The arenas are those that held samples when the snapshot began: what was
  * acknowledged before is in it, what is written meanwhile may be or not.  They
  * leave the head after the MANIFEST that names their blocks (nlt_store.h).  If
@@ -44,10 +47,12 @@
  *   NLT_ELIMIT     too many tombstones, or an expression of a delete
  *   NLT_EFULL, NLT_EIO, NLT_ENOMEM
  * Cost beside the flush: four links and two syncs a block, which is half a
- * second for 1000 blocks on a disk that nobody else syncs.
+ * second for 1000 blocks on a disk that nobody else syncs.  Of a block that
+ * tenants share: the merge of one block (nlt_compact.h).
  */
-NLT_CHECKED nlt_rc_t nlt_snapshot_create(nlt_store_t *s, bool skip_head,
-                                         const int *cancel, int64_t timeout_ms,
+NLT_CHECKED nlt_rc_t nlt_snapshot_create(nlt_store_t *s, uint32_t tenant,
+                                         bool skip_head, const int *cancel,
+                                         int64_t timeout_ms,
                                          char name[NLT_SNAPSHOT_NAME_SIZE],
                                          nlt_err_t *err);
 

@@ -394,7 +394,7 @@ snapshot(fl_story_t *t)
     nlt_store_gauges(t->s.store[0], &g);
     snap->n_samples = g.block_samples;
     if (t->n_snapshots == FL_SNAPSHOTS_MAX
-        || nlt_snapshot_create(t->s.store[0], true, NULL, 60000, snap->name,
+        || nlt_snapshot_create(t->s.store[0], 0, true, NULL, 60000, snap->name,
                                &err)
                != NLT_OK) {
         return false;

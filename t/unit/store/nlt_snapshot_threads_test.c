@@ -2,11 +2,12 @@
  * nlt_snapshot_threads_test.c - a snapshot has what was acknowledged before
  * it, as blocks that others read, whatever goes on meanwhile.
  */
-#include "nlt_store_fixture.h"
+#include "store/nlt_delete_fixture.h"
 
 #include <pthread.h>
 #include <sys/file.h>
 
+#include "nlt_block_tenant.h"
 #include "nlt_deletes.h"
 #include "nlt_manifest.h"
 #include "nlt_snapshot.h"
@@ -15,14 +16,21 @@ static fx_t fx;
 static int snapshots_fd;
 
 static void
-begin(void)
+begin_tenants(unsigned n_tenants)
 {
     char path[80];
 
     fx_init(&fx);
+    fx.n_tenants = n_tenants;
     NLT_CHECK(fx_start(&fx));
     (void) snprintf(path, sizeof(path), "%s/snapshots", fx.path);
     snapshots_fd = open(path, O_RDONLY | O_DIRECTORY);
+}
+
+static void
+begin(void)
+{
+    begin_tenants(0);
 }
 
 static void
@@ -65,6 +73,7 @@ n_snapshots(void)
 
 typedef struct {
     pthread_t thread;
+    uint32_t tenant;
     bool skip_head;
     int cancel;
     int64_t timeout_ms;
@@ -79,7 +88,7 @@ run_job(void *ctx)
 {
     job_t *j = ctx;
 
-    j->rc = nlt_snapshot_create(fx.store, j->skip_head, &j->cancel,
+    j->rc = nlt_snapshot_create(fx.store, j->tenant, j->skip_head, &j->cancel,
                                 j->timeout_ms, j->name, &j->err);
     j->done = true;
     return NULL;
@@ -110,9 +119,9 @@ finish(job_t *j)
 }
 
 static bool
-take(bool skip_head, char name[NLT_SNAPSHOT_NAME_SIZE])
+take_of(uint32_t tenant, bool skip_head, char name[NLT_SNAPSHOT_NAME_SIZE])
 {
-    job_t j = {.skip_head = skip_head, .timeout_ms = 60000};
+    job_t j = {.tenant = tenant, .skip_head = skip_head, .timeout_ms = 60000};
     bool good;
 
     start(&j);
@@ -121,12 +130,19 @@ take(bool skip_head, char name[NLT_SNAPSHOT_NAME_SIZE])
     return good;
 }
 
+static bool
+take(bool skip_head, char name[NLT_SNAPSHOT_NAME_SIZE])
+{
+    return take_of(0, skip_head, name);
+}
+
 /* ---- what a snapshot has ---- */
 
 typedef struct {
     int dir_fd;
     nlt_samples_t s[FX_SERIES];
     nlt_pool_t pool;
+    unsigned like; /* a series of the tenant */
     int n_blocks;
     bool bad;
 } have_t;
@@ -146,6 +162,13 @@ have_series(have_t *h, const nlt_block_t *b, uint32_t id)
     }
     for (size_t k = 0; k < i.len; k++) {
         no = no * 10 + (unsigned) (i.data[k] - '0');
+    }
+    if (fx.n_tenants > 0) {
+        no = no * fx.n_tenants + h->like;
+    }
+    if (no >= FX_SERIES || nlt_block_has_tenants(b)) {
+        h->bad = true;
+        return;
     }
     for (size_t k = 0; k < got.n; k++) {
         nlt_samples_t *s = &h->s[no];
@@ -190,11 +213,12 @@ have_block_cb(void *ctx, const char *name)
     return true;
 }
 
-/* Does it have what the model says up to t_max?  Blocks are counted. */
+/* Does it have what the model says of the tenant that has series `like`, and
+ * nothing else, up to t_max?  Blocks are counted. */
 static bool
-has(const char *name, int64_t t_max, int *n_blocks)
+has_of(unsigned like, const char *name, int64_t t_max, int *n_blocks)
 {
-    have_t h = {.n_blocks = 0};
+    have_t h = {.like = like};
     bool good;
 
     h.dir_fd = openat(snapshots_fd, name, O_RDONLY | O_DIRECTORY);
@@ -205,7 +229,8 @@ has(const char *name, int64_t t_max, int *n_blocks)
     }
     NLT_CHECK_INT(nlt_io_posix.list(NULL, h.dir_fd, have_block_cb, &h), 0);
     good = !h.bad;
-    for (size_t i = 0; good && i < FX_SERIES; i++) {
+    for (size_t i = like; good && i < FX_SERIES;
+         i += fx.n_tenants ? fx.n_tenants : 1) {
         good = fx_same(&fx.series[i], &h.s[i], INT64_MIN, t_max);
     }
     nlt_pool_deinit(&h.pool);
@@ -214,6 +239,12 @@ has(const char *name, int64_t t_max, int *n_blocks)
         *n_blocks = h.n_blocks;
     }
     return good;
+}
+
+static bool
+has(const char *name, int64_t t_max, int *n_blocks)
+{
+    return has_of(0, name, t_max, n_blocks);
 }
 
 /* ---- what is in it ---- */
@@ -361,6 +392,34 @@ deletes_are_tombstones_for_others(void)
     end();
 }
 
+static void
+of_shared_blocks_a_tenant_gets_its_own(void)
+{
+    char name[NLT_SNAPSHOT_NAME_SIZE];
+    int64_t from = FX_NOW - 5 * FX_HOUR;
+    nlt_err_t err;
+    int n;
+
+    begin_tenants(4);
+    write_some(from, 200);
+    NLT_CHECK(fx_flush(&fx));
+    write_some(FX_NOW - FX_HOUR, 50);
+    NLT_CHECK_INT(fx_delete(&fx, 1u << 3, from + 600000, from + 3000000, &err),
+                  NLT_OK);
+    NLT_CHECK_INT(
+        fx_delete(&fx, 1u << 0, from + 6000000, from + 9000000, &err), NLT_OK);
+    for (unsigned like = 0; like < 4; like++) {
+        NLT_CHECK(take_of(fx_tenant(&fx, like), false, name));
+        NLT_CHECK(has_of(like, name, INT64_MAX, &n));
+        NLT_CHECK(n >= 2);
+    }
+    NLT_CHECK(take_of(5, false, name));
+    NLT_CHECK(has_of(0, name, INT64_MIN, &n));
+    NLT_CHECK_INT(n, 0);
+    NLT_CHECK(fx_check(&fx, INT64_MIN, INT64_MAX));
+    end();
+}
+
 /* ---- trouble ---- */
 
 static void
@@ -398,10 +457,12 @@ without_a_head_there_is_none(void)
     NLT_CHECK_INT(
         nlt_store_open(&fx.env, &fx.conf, NLT_ROLE_WORKER, &fx.store, &err),
         NLT_OK);
-    NLT_CHECK_INT(nlt_snapshot_create(fx.store, false, NULL, 1000, name, &err),
-                  NLT_ENOTREADY);
-    NLT_CHECK_INT(nlt_snapshot_create(fx.store, true, NULL, 1000, name, &err),
-                  NLT_ENOTREADY);
+    NLT_CHECK_INT(
+        nlt_snapshot_create(fx.store, 0, false, NULL, 1000, name, &err),
+        NLT_ENOTREADY);
+    NLT_CHECK_INT(
+        nlt_snapshot_create(fx.store, 0, true, NULL, 1000, name, &err),
+        NLT_ENOTREADY);
     fx_deinit(&fx);
 }
 
@@ -550,7 +611,8 @@ failures_at_any_call_leave_nothing_half_made(void)
             write_some(FX_NOW - 3 * FX_HOUR, 100);
             NLT_CHECK(fx_flush(&fx));
             fx.fault = (fx_fault_t){.fail_at = at, .transient = transient};
-            rc = nlt_snapshot_create(fx.store, true, NULL, 60000, name, &err);
+            rc = nlt_snapshot_create(fx.store, 0, true, NULL, 60000, name,
+                                     &err);
             hit = fx.fault.hit;
             fx.fault = (fx_fault_t){.calls = 0};
             if (rc == NLT_OK) {
@@ -581,6 +643,7 @@ main(void)
     NLT_TEST(an_empty_store_has_an_empty_snapshot);
     NLT_TEST(it_outlives_its_blocks);
     NLT_TEST(deletes_are_tombstones_for_others);
+    NLT_TEST(of_shared_blocks_a_tenant_gets_its_own);
     NLT_TEST(nothing_remains_of_one_that_is_ended);
     NLT_TEST(without_a_head_there_is_none);
     NLT_TEST(a_head_that_is_given_up_meanwhile_is_read_again);

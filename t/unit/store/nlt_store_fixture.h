@@ -54,7 +54,7 @@ typedef struct {
 static inline uint32_t
 fx_tenant(const fx_t *fx, unsigned no)
 {
-    static const uint32_t numbers[] = {0, 3, 12, 4000000000};
+    static const uint32_t numbers[] = {0, 3, 12, 2};
 
     return fx->n_tenants == 0 ? 0 : numbers[no % fx->n_tenants];
 }
@@ -175,6 +175,24 @@ fx_remove_head(fx_t *fx)
     NLT_CHECK_INT(mkdir(fx->head_path, 0700), 0);
 }
 
+/* Tenants have the numbers that they always had, 1 to 12. */
+static inline void
+fx_name_tenants(fx_t *fx)
+{
+    nlt_tenants_t *t = nlt_store_tenants(fx->store);
+
+    for (uint32_t want = 1; want <= 12; want++) {
+        char text[16];
+        nlt_str_t name = {
+            (size_t) snprintf(text, sizeof(text), "tenant %u", want), text};
+        uint32_t number = 0;
+        nlt_err_t err;
+
+        NLT_CHECK_INT(nlt_tenants_have(t, name, 100, &number, &err), NLT_OK);
+        NLT_CHECK_INT(number, want);
+    }
+}
+
 /* Opens store and helper, steps until ready; false: never was. */
 static inline bool
 fx_start(fx_t *fx)
@@ -196,6 +214,9 @@ fx_start(fx_t *fx)
     }
     if (!status.ready && fx->fault.fail_at == 0) {
         printf("# not ready: %s\n", status.reason);
+    }
+    if (status.ready && fx->n_tenants > 0) {
+        fx_name_tenants(fx);
     }
     return status.ready;
 }
