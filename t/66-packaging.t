@@ -55,6 +55,13 @@ my @unknown = grep { $directives !~ /\b\Q$_\E\b/ }
     $security =~ /`(nightlight_\w+)`/g;
 is(join(' ', @unknown), '', 'and directives');
 
+# a name in a certificate that only looks like that of another
+for my $file (glob "$root/docs/*.md $root/examples/*.conf") {
+    my @part = $t->read_file($file) =~ /(^[^#\n]*map +\$ssl_client_s_dn[^}]*~(?!\^)[^}]*\})/mg;
+    is(join("\n", @part), '', ($file =~ s{^\Q$root\E/}{}r)
+        . ': compares all of a subject');
+}
+
 # ---- examples/site.conf ----
 
 my $conf = text('examples/site.conf');
