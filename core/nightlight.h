@@ -170,6 +170,9 @@ bool nlt_api_is_counted(const nlt_api_t *a);
 /* Counts it as slow. */
 void nlt_api_count_slow(nlt_api_t *a);
 
+/* Counts it as one that a limit would have refused. */
+void nlt_api_count_dry_run(nlt_api_t *a);
+
 /* After run().  Strings live until destroy. */
 const nlt_api_answer_t *nlt_api_answer(const nlt_api_t *a);
 

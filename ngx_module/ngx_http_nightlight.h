@@ -16,6 +16,7 @@
  *   sync.c     group commit of writes: wal_sync=always
  *   request.c  what core is told of a request
  *   query.c    location handlers of the HTTP API: jobs in the thread pool
+ *   queue.c    whose turn it is: jobs before their threads
  *   send.c     answers on their way out
  *   record.c   what logs tell of a request: variables, slow queries
  *   exit.c     ends running queries of a process that leaves at once
@@ -97,6 +98,12 @@ typedef struct {
     size_t                           memory_max;
     ngx_msec_t                       lookback;
     ngx_uint_t                       features;
+
+    /* nightlight_query_concurrency */
+    ngx_uint_t                       running_max;   /* UNSET_UINT: default */
+    ngx_uint_t                       waiting_max;
+    ngx_http_complex_value_t        *queue_key;     /* NULL: the tenant */
+    ngx_uint_t                       queue_dry_run;
     ngx_http_complex_value_t        *cors;      /* NULL: any origin */
     ngx_msec_t                       slow;      /* or .._SLOW_OFF */
     ngx_open_file_t                 *slow_file; /* NULL: the error log */
@@ -167,6 +174,12 @@ char *ngx_http_nightlight_self(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_nightlight_param_error(ngx_conf_t *cf, ngx_str_t *arg,
     const char *what);
 
+
+/* Queries of one tenant or key that wait in a worker. */
+#define NGX_HTTP_NIGHTLIGHT_WAITING  1024
+
+char *ngx_http_nightlight_concurrency(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
 /* What this process is; since init_process. */
 extern nlt_api_server_t  ngx_http_nightlight_server;

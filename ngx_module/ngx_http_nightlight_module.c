@@ -167,6 +167,13 @@ static ngx_command_t  ngx_http_nightlight_commands[] = {
       offsetof(ngx_http_nightlight_loc_conf_t, cors),
       NULL },
 
+    { ngx_string("nightlight_query_concurrency"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_nightlight_concurrency,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("nightlight_slow_query"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
       ngx_http_nightlight_slow,
@@ -363,6 +370,8 @@ ngx_http_nightlight_create_loc_conf(ngx_conf_t *cf)
     nlcf->memory_max = NGX_CONF_UNSET_SIZE;
     nlcf->lookback = NGX_CONF_UNSET_MSEC;
     nlcf->features = NGX_CONF_UNSET_UINT;
+    nlcf->running_max = NGX_CONF_UNSET_UINT;
+    nlcf->waiting_max = NGX_HTTP_NIGHTLIGHT_WAITING;
     nlcf->slow = NGX_CONF_UNSET_MSEC;
     nlcf->decoded_max = NGX_CONF_UNSET_SIZE;
     nlcf->labels_max = NGX_CONF_UNSET_UINT;
@@ -432,6 +441,28 @@ ngx_http_nightlight_check_body(ngx_conf_t *cf,
 }
 
 
+/* What is inherited as a whole, or not at all. */
+
+static void
+ngx_http_nightlight_merge_sets(ngx_http_nightlight_loc_conf_t *prev,
+    ngx_http_nightlight_loc_conf_t *conf)
+{
+    if (conf->running_max == NGX_CONF_UNSET_UINT) {
+        conf->running_max = prev->running_max;
+        conf->waiting_max = prev->waiting_max;
+        conf->queue_key = prev->queue_key;
+        conf->queue_dry_run = prev->queue_dry_run;
+    }
+
+    if (conf->slow == NGX_CONF_UNSET_MSEC) {
+        conf->slow_file = prev->slow_file;
+    }
+
+    ngx_conf_merge_msec_value(conf->slow, prev->slow,
+                              NGX_HTTP_NIGHTLIGHT_SLOW_OFF);
+}
+
+
 static char *
 ngx_http_nightlight_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 {
@@ -456,12 +487,7 @@ ngx_http_nightlight_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->cors = prev->cors;
     }
 
-    if (conf->slow == NGX_CONF_UNSET_MSEC) {
-        conf->slow_file = prev->slow_file;
-    }
-
-    ngx_conf_merge_msec_value(conf->slow, prev->slow,
-                              NGX_HTTP_NIGHTLIGHT_SLOW_OFF);
+    ngx_http_nightlight_merge_sets(prev, conf);
 
     ngx_conf_merge_size_value(conf->decoded_max, prev->decoded_max,
                               NLT_WRITE_DECODED_MAX);

@@ -25,74 +25,35 @@
  */
 
 
-#include "ngx_http_nightlight.h"
+#include "ngx_http_nightlight_job.h"
 
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
 
-#define NGX_HTTP_NIGHTLIGHT_QUEUE_MAX    1024
-#define NGX_HTTP_NIGHTLIGHT_QUEUE_BYTES  (64 * 1024 * 1024)
 #define NGX_HTTP_NIGHTLIGHT_HELD_MAX     4       /* times query_memory */
 #define NGX_HTTP_NIGHTLIGHT_NICE         5
-#define NGX_HTTP_NIGHTLIGHT_RETRY        100     /* ms */
-#define NGX_HTTP_NIGHTLIGHT_GRACE        50      /* ms */
 #define NGX_HTTP_NIGHTLIGHT_IDLE         3000    /* ms */
-
-
-typedef struct ngx_http_nightlight_job_s  ngx_http_nightlight_job_t;
-
-struct ngx_http_nightlight_job_s {
-    ngx_queue_t                      queue;      /* waiting, running, held */
-    ngx_thread_task_t                task;
-    ngx_http_nightlight_out_t        out;        /* request, api, position */
-    ngx_http_nightlight_loc_conf_t  *conf;
-    ngx_http_nightlight_runtime_t   *runtime;
-    ngx_http_nightlight_record_t    *record;     /* NULL: no memory */
-    ngx_thread_pool_t               *threads;
-    ngx_event_t                      timer;
-
-    size_t                           size;       /* of request or answer */
-
-    unsigned                         queued:1;
-    unsigned                         running:1;  /* in a thread */
-    unsigned                         held:1;     /* for its reader */
-    unsigned                         more:1;     /* not the first time */
-    unsigned                         gone:1;     /* cleanup has run */
-};
 
 
 static void ngx_http_nightlight_api_body(ngx_http_request_t *r);
 static ngx_int_t ngx_http_nightlight_api_start(ngx_http_request_t *r,
     ngx_str_t *form);
-static ngx_int_t ngx_http_nightlight_api_post(ngx_http_nightlight_job_t *job);
-static void ngx_http_nightlight_api_wait(ngx_http_nightlight_job_t *job);
-static void ngx_http_nightlight_api_next(void);
-static void ngx_http_nightlight_api_retry(ngx_event_t *ev);
-static void ngx_http_nightlight_api_thread(void *data, ngx_log_t *log);
-static void ngx_http_nightlight_api_done(ngx_event_t *ev);
+static ngx_int_t ngx_http_nightlight_api_post(ngx_http_nightlight_job_t *job,
+    uint32_t tenant);
 static void ngx_http_nightlight_api_hold(ngx_http_nightlight_job_t *job);
 static void ngx_http_nightlight_api_unhold(ngx_http_nightlight_job_t *job);
-static void ngx_http_nightlight_api_unqueue(ngx_http_nightlight_job_t *job);
 static void ngx_http_nightlight_api_timeout(ngx_event_t *ev);
 static void ngx_http_nightlight_api_cleanup(void *data);
 static void ngx_http_nightlight_api_account(ngx_http_nightlight_job_t *job);
 static void ngx_http_nightlight_api_free(ngx_http_nightlight_job_t *job);
 static void ngx_http_nightlight_api_writer(ngx_http_request_t *r);
-static void ngx_http_nightlight_api_load(ngx_http_nightlight_job_t *job,
-    ngx_int_t running, ngx_int_t waiting, off_t held);
 
 
-/* Jobs of this worker: event loop only. */
+/* Answers that wait for their readers, slowest first: event loop only. */
 
-static ngx_queue_t  ngx_http_nightlight_waiting;
-static ngx_queue_t  ngx_http_nightlight_running;
-static ngx_queue_t  ngx_http_nightlight_held;       /* slowest first */
-static ngx_uint_t   ngx_http_nightlight_n_waiting;
-static ngx_uint_t   ngx_http_nightlight_n_running;
-static size_t       ngx_http_nightlight_waiting_size;
+static ngx_queue_t  ngx_http_nightlight_held;
 static size_t       ngx_http_nightlight_held_size;
-static ngx_event_t  ngx_http_nightlight_retry;
 
 
 ngx_int_t
@@ -283,177 +244,34 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
         return ngx_http_nightlight_send(&job->out);
     }
 
-    return ngx_http_nightlight_api_post(job);
+    return ngx_http_nightlight_api_post(job, conf.tenant);
 }
 
 
 static ngx_int_t
-ngx_http_nightlight_api_post(ngx_http_nightlight_job_t *job)
+ngx_http_nightlight_api_post(ngx_http_nightlight_job_t *job, uint32_t tenant)
 {
+    char                 why[NLT_ERR_TEXT_MAX];
+    ngx_int_t            rc;
     ngx_http_request_t  *r;
 
     r = job->out.request;
 
-    if (ngx_http_nightlight_waiting.next == NULL) {
-        ngx_queue_init(&ngx_http_nightlight_waiting);
-        ngx_queue_init(&ngx_http_nightlight_running);
-        ngx_queue_init(&ngx_http_nightlight_held);
-    }
+    r->write_event_handler = ngx_http_nightlight_api_writer;
 
-    if (ngx_http_nightlight_n_waiting >= NGX_HTTP_NIGHTLIGHT_QUEUE_MAX
-        || ngx_http_nightlight_waiting_size + job->size
-           > NGX_HTTP_NIGHTLIGHT_QUEUE_BYTES)
-    {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "nightlight: %ui queries are waiting in this worker, "
-                      "one more is refused", ngx_http_nightlight_n_waiting);
+    rc = ngx_http_nightlight_queue_post(job, tenant, why, sizeof(why));
 
-        nlt_api_refuse(job->out.api, NLT_OUTCOME_LIMIT_QUEUE,
-                       "too many queries wait for a thread, try again later");
-        r->write_event_handler = ngx_http_nightlight_api_writer;
+    if (rc == NGX_DECLINED) {
+        nlt_api_refuse(job->out.api, NLT_OUTCOME_LIMIT_QUEUE, why);
 
         return ngx_http_nightlight_send(&job->out);
     }
 
-    r->write_event_handler = ngx_http_nightlight_api_writer;
-
-    ngx_http_nightlight_api_wait(job);
-
-    return NGX_AGAIN;
-}
-
-
-/* Puts a job into the queue. */
-
-static void
-ngx_http_nightlight_api_wait(ngx_http_nightlight_job_t *job)
-{
-    ngx_http_request_t  *r;
-
-    r = job->out.request;
-
-    job->queued = 1;
-    ngx_queue_insert_tail(&ngx_http_nightlight_waiting, &job->queue);
-    ngx_http_nightlight_n_waiting++;
-    ngx_http_nightlight_waiting_size += job->size;
-    ngx_http_nightlight_api_load(job, 0, 1, 0);
-
-    r->read_event_handler = ngx_http_test_reading;
-
-    if (r->connection->read->ready) {
-        ngx_post_event(r->connection->read, &ngx_posted_events);
-    }
-
-    /* core looks at the time too; this also keeps the worker from leaving */
-
-    ngx_add_timer(&job->timer,
-                  job->conf->timeout + NGX_HTTP_NIGHTLIGHT_GRACE);
-
-    ngx_http_nightlight_api_next();
-}
-
-
-/* Hands waiting jobs to threads while there are free cores. */
-
-static void
-ngx_http_nightlight_api_next(void)
-{
-    ngx_queue_t                *q;
-    ngx_http_nightlight_job_t  *job;
-
-    while (ngx_http_nightlight_n_waiting
-           && ngx_http_nightlight_n_running
-              < ngx_http_nightlight_queries_max())
-    {
-        q = ngx_queue_head(&ngx_http_nightlight_waiting);
-        job = ngx_queue_data(q, ngx_http_nightlight_job_t, queue);
-
-        ngx_memzero(&job->task, sizeof(ngx_thread_task_t));
-
-        job->task.ctx = job;
-        job->task.handler = ngx_http_nightlight_api_thread;
-        job->task.event.data = job;
-        job->task.event.handler = ngx_http_nightlight_api_done;
-
-        if (ngx_thread_task_post(job->threads, &job->task) != NGX_OK) {
-
-            /* the pool's queue is full: after our next end, or if it is
-             * full of others' tasks, a little later */
-
-            if (ngx_http_nightlight_n_running == 0
-                && !ngx_http_nightlight_retry.timer_set)
-            {
-                ngx_http_nightlight_retry.handler =
-                                               ngx_http_nightlight_api_retry;
-                ngx_http_nightlight_retry.log = ngx_cycle->log;
-                ngx_http_nightlight_retry.cancelable = 1;
-
-                ngx_add_timer(&ngx_http_nightlight_retry,
-                              NGX_HTTP_NIGHTLIGHT_RETRY);
-            }
-
-            return;
-        }
-
-        ngx_http_nightlight_api_unqueue(job);
-
-        job->running = 1;
-        job->out.request->main->blocked++;
-        ngx_queue_insert_tail(&ngx_http_nightlight_running, &job->queue);
-        ngx_http_nightlight_n_running++;
-        ngx_http_nightlight_api_load(job, 1, 0, 0);
-    }
-}
-
-
-/* Counts what this process does for the metrics of the store. */
-
-static void
-ngx_http_nightlight_api_load(ngx_http_nightlight_job_t *job,
-    ngx_int_t running, ngx_int_t waiting, off_t held)
-{
-    ngx_http_nightlight_runtime_t  *rt;
-
-    rt = job->runtime;
-
-    rt->load.n_running += (uint32_t) running;
-    rt->load.n_waiting += (uint32_t) waiting;
-    rt->load.held_bytes += (uint64_t) held;
-
-    if (rt->store) {
-        nlt_store_set_load(rt->store, &rt->load);
-    }
-}
-
-
-static void
-ngx_http_nightlight_api_retry(ngx_event_t *ev)
-{
-    ngx_http_nightlight_api_next();
+    return rc == NGX_OK ? NGX_AGAIN : NGX_HTTP_INTERNAL_SERVER_ERROR;
 }
 
 
 void
-ngx_http_nightlight_api_exit(void)
-{
-    ngx_queue_t                *q;
-    ngx_http_nightlight_job_t  *job;
-
-    if (ngx_http_nightlight_running.next == NULL) {
-        return;
-    }
-
-    for (q = ngx_queue_head(&ngx_http_nightlight_running);
-         q != ngx_queue_sentinel(&ngx_http_nightlight_running);
-         q = ngx_queue_next(q))
-    {
-        job = ngx_queue_data(q, ngx_http_nightlight_job_t, queue);
-        nlt_api_cancel(job->out.api);
-    }
-}
-
-
-static void
 ngx_http_nightlight_api_thread(void *data, ngx_log_t *log)
 {
     ngx_http_nightlight_job_t *job = data;
@@ -475,7 +293,7 @@ ngx_http_nightlight_api_thread(void *data, ngx_log_t *log)
 }
 
 
-static void
+void
 ngx_http_nightlight_api_done(ngx_event_t *ev)
 {
     ngx_http_nightlight_job_t *job = ev->data;
@@ -489,17 +307,13 @@ ngx_http_nightlight_api_done(ngx_event_t *ev)
 
     ngx_http_set_log_request(c->log, r);
 
-    ngx_queue_remove(&job->queue);
-    job->running = 0;
     r->main->blocked--;
-    ngx_http_nightlight_n_running--;
-    ngx_http_nightlight_api_load(job, -1, 0, 0);
 
     if (job->timer.timer_set) {
         ngx_del_timer(&job->timer);
     }
 
-    ngx_http_nightlight_api_next();
+    ngx_http_nightlight_queue_done(job);
 
     if (job->gone) {
 
@@ -532,17 +346,6 @@ ngx_http_nightlight_api_done(ngx_event_t *ev)
 }
 
 
-static void
-ngx_http_nightlight_api_unqueue(ngx_http_nightlight_job_t *job)
-{
-    ngx_queue_remove(&job->queue);
-    job->queued = 0;
-    ngx_http_nightlight_n_waiting--;
-    ngx_http_nightlight_waiting_size -= job->size;
-    ngx_http_nightlight_api_load(job, 0, -1, 0);
-}
-
-
 /*
  * The answer waits for its reader and holds memory meanwhile.  If all of them
  * hold too much, the one that has not been read from for the longest time is
@@ -557,11 +360,15 @@ ngx_http_nightlight_api_hold(ngx_http_nightlight_job_t *job)
     ngx_connection_t           *c;
     ngx_http_nightlight_job_t  *slow;
 
+    if (ngx_http_nightlight_held.next == NULL) {
+        ngx_queue_init(&ngx_http_nightlight_held);
+    }
+
     job->held = 1;
     job->size = nlt_api_bytes(job->out.api);
     ngx_queue_insert_tail(&ngx_http_nightlight_held, &job->queue);
     ngx_http_nightlight_held_size += job->size;
-    ngx_http_nightlight_api_load(job, 0, 0, (off_t) job->size);
+    ngx_http_nightlight_queue_load(job, 0, 0, (off_t) job->size);
 
     max = NGX_HTTP_NIGHTLIGHT_HELD_MAX * job->conf->memory_max;
 
@@ -577,7 +384,7 @@ ngx_http_nightlight_api_hold(ngx_http_nightlight_job_t *job)
         ngx_queue_remove(q);
         slow->held = 0;
         ngx_http_nightlight_held_size -= slow->size;
-        ngx_http_nightlight_api_load(slow, 0, 0, -(off_t) slow->size);
+        ngx_http_nightlight_queue_load(slow, 0, 0, -(off_t) slow->size);
 
         c = slow->out.request->connection;
 
@@ -623,7 +430,7 @@ ngx_http_nightlight_api_again(ngx_http_nightlight_out_t *out)
     job->more = 1;
     job->size = 0;
 
-    ngx_http_nightlight_api_wait(job);
+    ngx_http_nightlight_queue_wait(job);
 }
 
 
@@ -634,7 +441,7 @@ ngx_http_nightlight_api_unhold(ngx_http_nightlight_job_t *job)
         ngx_queue_remove(&job->queue);
         job->held = 0;
         ngx_http_nightlight_held_size -= job->size;
-        ngx_http_nightlight_api_load(job, 0, 0, -(off_t) job->size);
+        ngx_http_nightlight_queue_load(job, 0, 0, -(off_t) job->size);
     }
 }
 
@@ -722,7 +529,7 @@ ngx_http_nightlight_api_timeout(ngx_event_t *ev)
         return;
     }
 
-    ngx_http_nightlight_api_unqueue(job);
+    ngx_http_nightlight_queue_leave(job);
 
     r = job->out.request;
     c = r->connection;
@@ -759,7 +566,7 @@ ngx_http_nightlight_api_cleanup(void *data)
     job->gone = 1;
 
     if (job->queued) {
-        ngx_http_nightlight_api_unqueue(job);
+        ngx_http_nightlight_queue_leave(job);
     }
 
     if (job->running) {
@@ -775,6 +582,7 @@ static void
 ngx_http_nightlight_api_free(ngx_http_nightlight_job_t *job)
 {
     ngx_http_nightlight_api_rendered(&job->out);
+    ngx_http_nightlight_queue_forget(job);
     ngx_free(job);
 }
 

@@ -520,7 +520,9 @@ for my $signal (qw(TERM INT)) {
 
 # ---- a thread pool of one thread and a short queue ----
 
-conf(main => 'worker_processes 1; thread_pool default threads=1 max_queue=2;');
+# all threads to whoever asks: a pool that is full is what this is about
+conf(main => 'worker_processes 1; thread_pool default threads=1 max_queue=2;',
+    http => 'nightlight_query_concurrency 100;');
 $t->reload();
 {
     my @s = map { $t->connect() } 1 .. 50;

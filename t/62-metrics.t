@@ -65,7 +65,7 @@ my ($doc) = map { $t->read_file("$Nightlight::Test::ROOT/docs/METRICS.md") } 1;
 my %in_doc = map { $_ => 1 } $doc =~ /`((?:nightlight|nginx)_\w+)[`{]/g;
 delete $in_doc{nginx_version};    # a label
 delete @in_doc{map { "nightlight_$_" } qw(metrics self slow_query
-    query_timeout)};    # directives
+    query_concurrency query_timeout)};    # directives
 is_deeply([grep { !$in_doc{$_} } sort keys %value], [],
     'all are in docs/METRICS.md');
 is_deeply([grep { !$value{$_} && !exists $value{$_} } sort keys %in_doc], [],

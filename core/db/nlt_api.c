@@ -399,6 +399,17 @@ nlt_api_request_param(const nlt_api_t *a, const char *name)
 }
 
 void
+nlt_api_count_dry_run(nlt_api_t *a)
+{
+    nlt_head_ctl_t *ctl = nlt_store_ctl_hold(a->store);
+
+    if (ctl != NULL) {
+        count(&ctl->counters.queries_dry_run, 1);
+        nlt_store_ctl_release(a->store);
+    }
+}
+
+void
 nlt_api_count_slow(nlt_api_t *a)
 {
     nlt_head_ctl_t *ctl = nlt_store_ctl_hold(a->store);

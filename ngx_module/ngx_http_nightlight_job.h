@@ -1,0 +1,77 @@
+
+/*
+ * ngx_http_nightlight_job.h - jobs of the HTTP API on their way to threads.
+ *
+ *   query.c   what becomes of a job: the request before, the answer behind it
+ *   queue.c   whose turn it is
+ */
+
+
+#ifndef _NGX_HTTP_NIGHTLIGHT_JOB_H_INCLUDED_
+#define _NGX_HTTP_NIGHTLIGHT_JOB_H_INCLUDED_
+
+
+#include "ngx_http_nightlight.h"
+
+
+#define NGX_HTTP_NIGHTLIGHT_GRACE        50      /* ms */
+
+
+typedef struct ngx_http_nightlight_key_s  ngx_http_nightlight_key_t;
+
+typedef struct ngx_http_nightlight_job_s  ngx_http_nightlight_job_t;
+
+struct ngx_http_nightlight_job_s {
+    ngx_queue_t                      queue;      /* waiting, running, held */
+    ngx_thread_task_t                task;
+    ngx_http_nightlight_out_t        out;        /* request, api, position */
+    ngx_http_nightlight_loc_conf_t  *conf;
+    ngx_http_nightlight_runtime_t   *runtime;
+    ngx_http_nightlight_record_t    *record;     /* NULL: no memory */
+    ngx_thread_pool_t               *threads;
+    ngx_event_t                      timer;
+
+    ngx_http_nightlight_key_t       *key;        /* whose; NULL: not yet */
+    size_t                           size;       /* of request or answer */
+
+    unsigned                         queued:1;
+    unsigned                         running:1;  /* in a thread */
+    unsigned                         held:1;     /* for its reader */
+    unsigned                         more:1;     /* not the first time */
+    unsigned                         gone:1;     /* cleanup has run */
+};
+
+
+/*
+ * A new job: puts it among those of its tenant, or of what key= says.
+ *   NGX_OK        it waits, or runs already
+ *   NGX_DECLINED  there is no room; why says which limit it was
+ *   NGX_ERROR     no memory
+ */
+ngx_int_t ngx_http_nightlight_queue_post(ngx_http_nightlight_job_t *job,
+    uint32_t tenant, char *why, size_t size);
+
+/* A job that goes on waits again; it is never refused. */
+void ngx_http_nightlight_queue_wait(ngx_http_nightlight_job_t *job);
+
+/* It waits no more, and has not run. */
+void ngx_http_nightlight_queue_leave(ngx_http_nightlight_job_t *job);
+
+/* Its thread is done: the next one begins. */
+void ngx_http_nightlight_queue_done(ngx_http_nightlight_job_t *job);
+
+/* It is about to be freed. */
+void ngx_http_nightlight_queue_forget(ngx_http_nightlight_job_t *job);
+
+/* Adds to what this process says of itself in the metrics. */
+void ngx_http_nightlight_queue_load(ngx_http_nightlight_job_t *job,
+    ngx_int_t running, ngx_int_t waiting, off_t held);
+
+/* ---- query.c ---- */
+
+/* The work, in a thread, and what follows in the event loop. */
+void ngx_http_nightlight_api_thread(void *data, ngx_log_t *log);
+void ngx_http_nightlight_api_done(ngx_event_t *ev);
+
+
+#endif /* _NGX_HTTP_NIGHTLIGHT_JOB_H_INCLUDED_ */

@@ -1,0 +1,170 @@
+#!/usr/bin/perl
+# Queries of one tenant, or key, do not stand in the way of another's:
+# nightlight_query_concurrency, its queue, and turns.
+use strict;
+use warnings;
+use Test::More;
+use Time::HiRes ();
+use Nightlight::Test;
+
+my $t = Nightlight::Test->new();
+my $now = int(time());
+$t->write_conf(main => 'worker_processes 1;', locations => <<'EOF');
+        location = /api/v1/write { nightlight_write main; }
+        location /api/v1/        { nightlight_query main;
+                                   nightlight_query_timeout 60s; }
+        location /-/             { nightlight_status main; }
+        location = /metrics      { nightlight_metrics main; }
+        # who asks is what it says, as a certificate would
+        location /key/           { nightlight_query main;
+            nightlight_query_concurrency 1 queue=3 key=$http_x_key; }
+        location /wide/          { nightlight_query main;
+            nightlight_query_concurrency 1 queue=200 key=$http_x_key; }
+        location /none/          { nightlight_query main;
+            nightlight_query_concurrency 1 queue=0 key=none; }
+        location /dry/           { nightlight_query main;
+            nightlight_query_concurrency 1 queue=0 key=dry dry_run; }
+EOF
+$t->run();
+my @many = map { { __name__ => 'n', i => $_ } } 1 .. 30;
+is($t->write(map { ($_, map { [($now - 600 + $_ * 10) * 1000, $_] } 1 .. 60) }
+    @many), 204, 'series');
+
+# Seconds of work, in some MB.
+my $HEAVY = Nightlight::Test::form(query => 'sum(sum_over_time((n * n)[9m:1s]))',
+    start => $now - 60, end => $now, step => '0.01');
+my $LIGHT = Nightlight::Test::form(query =>
+    'sum(sum_over_time((n * n)[9m:1s]))', time => $now);
+
+# Tens of milliseconds.
+my $MIDDLE = Nightlight::Test::form(query => 'sum(sum_over_time((n * n)[9m:1s]))',
+    start => $now - 30, end => $now, step => '1');
+
+my @open;
+sub send_to {
+    my ($uri, $args, $key) = @_;
+    my $s = $t->connect();
+    Nightlight::Test::send_all($s, Nightlight::Test::request_bytes('GET',
+        "$uri?$args", { 'X-Key' => $key }));
+    push @open, $s;
+    return $s;
+}
+sub close_all {
+    close $_ for @open;
+    @open = ();
+    $t->wait_for(sub { $t->metric('nightlight_queries_running') == 0
+        && $t->metric('nightlight_queries_waiting') == 0 }, 'quiet');
+}
+sub load_is {
+    my ($running, $waiting, $what) = @_;
+    my @is;
+    $t->wait_for(sub {
+        @is = map { $t->metric("nightlight_queries_$_") } qw(running waiting);
+        return "@is" eq "$running $waiting";
+    }, "$running running, $waiting waiting", 5);
+    is("@is", "$running $waiting", $what);
+}
+
+# ---- a limit for each key ----
+
+send_to('/key/query_range', $HEAVY, 'a') for 1 .. 4;
+load_is(1, 3, 'one of a key runs, the others wait');
+my $r = $t->http('GET', "/key/query_range?$HEAVY", headers => { 'X-Key' => 'a' });
+is($r->{status}, 503, 'one more has no place');
+is($r->{body}, '{"status":"error","errorType":"unavailable","error":"too many '
+    . 'queries of this key: nightlight_query_concurrency lets 1 of them run '
+    . 'at once in a worker, and 3 wait"}', 'and hears which limit it was');
+is($r->{headers}{'retry-after'}, 1, 'Retry-After');
+is($t->http('GET', '/metrics')->{body}
+    =~ /outcomes_total\{outcome="limit_queue"\} (\d+)/ && $1, 1, 'is counted');
+is(scalar(grep { /\[warn\].*lets 1 of them.*nightlight_slow_query/ }
+    $t->log_lines('query refused')), 1, 'and logged');
+$r = $t->http('GET', "/key/query?$LIGHT", headers => { 'X-Key' => 'b' });
+is($r->{status}, 200, 'another key is served meanwhile');
+load_is(1, 3, 'all of them being there');
+close $open[1];
+load_is(1, 2, 'one that leaves makes a place');
+is($t->http('GET', "/api/v1/labels")->{status}, 200, 'a location without');
+close_all();
+
+# ---- turns: among those that wait, whoever was served longest ago ----
+
+{
+    my @s = map { send_to('/wide/query_range', $MIDDLE, 'flood') } 1 .. 40;
+    my $b = send_to('/wide/query', $LIGHT, 'quiet');
+    is(Nightlight::Test::read_response($b)->{status}, 200, 'one of another key');
+    my $left = $t->metric('nightlight_queries_waiting');
+    cmp_ok($left, '>', 0, "is answered before $left others");
+    $_ = Nightlight::Test::read_response($_)->{status} for @s;
+    is_deeply([grep { $_ != 200 } @s], [], 'which are answered as well');
+    close_all();
+}
+
+# ---- without a queue, and only tried ----
+
+send_to('/none/query_range', $HEAVY, '');
+load_is(1, 0, 'queue=0: one runs');
+is($t->http('GET', "/none/query?$LIGHT")->{status}, 503, 'no other waits');
+close_all();
+is($t->http('GET', "/none/query?$LIGHT")->{status}, 200, 'then one may again');
+send_to('/dry/query_range', $HEAVY, '');
+load_is(1, 0, 'dry_run');
+is($t->http('GET', "/dry/query?$LIGHT")->{status}, 200, 'refuses nobody');
+is($t->metric('nightlight_query_refusals_dry_run_total'), 1, 'but counts');
+is(scalar $t->log_lines('would be refused with 503, but for dry_run'), 1,
+    'and says so');
+close_all();
+
+# ---- a thread is left for others also where nothing is configured ----
+
+send_to('/api/v1/query_range', $HEAVY) for 1 .. 10;
+my $cores = () = $t->read_file('/proc/cpuinfo') =~ /^processor/mg;
+load_is($cores, 10 - $cores, 'as many as cores run');
+is($t->http('GET', "/key/labels")->{status}, 200, 'another key is served');
+close_all();
+
+# ---- the quiet one's 99th percentile beside a flood, at most twice ----
+
+# Of N light queries, one after the other: the 99th percentile in seconds.
+sub p99 {
+    my ($n) = @_;
+    my @times;
+    for (1 .. $n) {
+        my $start = Time::HiRes::time();
+        my $r = $t->http('GET', "/key/query?$LIGHT",
+            headers => { 'X-Key' => 'quiet' });
+        push @times, Time::HiRes::time() - $start;
+        return 9 ** 9 if $r->{status} != 200;
+    }
+    return (sort { $a <=> $b } @times)[int(0.99 * $n)];
+}
+
+my ($alone, $beside);
+# what else this machine does is in both
+my $ok = $t->wait_for(sub {
+    $alone = p99(60);
+    send_to('/key/query_range', $HEAVY, 'flood') for 1 .. 4;
+    load_is(1, 3, 'a flood');
+    $beside = p99(60);
+    close_all();
+    return $beside <= 2 * $alone + 0.002;
+}, 'p99 within 2x', 20);
+ok($ok, sprintf('99th percentile %.1f ms alone, %.1f ms beside a flood',
+    $alone * 1000, $beside * 1000));
+note(sprintf('99th percentile %.1f ms alone, %.1f ms beside', $alone * 1000,
+    $beside * 1000));
+
+# ---- nginx -t ----
+
+for (['0', qr/"0": not a number from 1 on/], ['x', qr/not a number/],
+    ['1 queue=3000', qr/not a number up to 2048/],
+    ['1 key=$nosuch', qr/unknown "nosuch" variable/],
+    ['1 fast', qr/unknown, not queue=, key=, dry_run/],
+    ['1; nightlight_query_concurrency 2', qr/is duplicate/]) {
+    my ($args, $re) = @$_;
+    $t->write_conf(server => "nightlight_query_concurrency $args;");
+    my ($code, $out) = $t->config_test();
+    isnt($code, 0, "nightlight_query_concurrency $args");
+    like($out, $re, 'says why');
+}
+$t->done();
