@@ -253,6 +253,20 @@ $r = send_to('/stamp/a', series_pb($plain, [$now, 3]), 'x' x 900_000);
 is($r->{status}, 400, 'a value of 900 kB');
 like($r->{body}, qr/has 900000 bytes, limit is 4096 \(nightlight_max_label_value\)/, 'text');
 
+# a name that is sent twice, empty, or with a NUL behind it
+for my $forged ([who => 'x', who => 'y'], [who => ''], ["who\0" => 'x']) {
+    my @l = (__name__ => 'forged', @$forged);
+    my $pb = '';
+    while (my ($k, $v) = splice @l, 0, 2) {
+        $pb .= Nightlight::Test::field(1, Nightlight::Test::field(1, $k)
+            . Nightlight::Test::field(2, $v));
+    }
+    send_to('/stamp/a', Nightlight::Test::field(1, $pb
+        . Nightlight::Test::sample_pb([$now, 1])), 'me');
+}
+is(n_of('forged{who!="me"}') || 0, 0, 'no way around a stamped label');
+cmp_ok(n_of('forged'), '>', 0, 'what is there of them has it');
+
 # ---- drop rules ----
 
 my $drop = series_pb({ __name__ => 'go_gc', job => 'x' }, [$now, 1], [$now + 1, 1])
