@@ -239,9 +239,11 @@ fuzz:
 	    -artifact_prefix=$(B)/fuzz/$(T)- -print_final_stats=1 \
 	    $(B)/fuzz/$(T) t/fuzz/corpus/$(T)
 
-# One JSON line a figure; T=name runs one of them.
-bench: $(addprefix $(O)/bench/,$(or $(T),$(BENCHES)))
-	$(Q)for b in $^; do $$b || exit 1; done
+# One JSON line a figure; T=name runs one of them.  Without T also the table
+# beside Prometheus and VictoriaMetrics, where the bench for that is.
+bench: $(addprefix $(O)/bench/,$(or $(T),$(BENCHES))) $(if $(T),,module)
+	$(Q)for b in $(filter $(O)/bench/%,$^); do $$b || exit 1; done
+	$(Q)$(if $(T),:,tools/bench-peers)
 
 # One prove run a part; tools/test adds the parts up for the closing line.
 test: setup
