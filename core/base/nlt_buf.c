@@ -88,13 +88,9 @@ nlt_buf_add_c(nlt_buf_t *b, const char *c_str)
 void
 nlt_buf_add_u64(nlt_buf_t *b, uint64_t decimal)
 {
-    char room[20];
-    size_t at = sizeof(room);
+    char room[NLT_DIGITS_ROOM];
+    unsigned at = nlt_put_digits(room, decimal);
 
-    do {
-        room[--at] = (char) ('0' + decimal % 10);
-        decimal /= 10;
-    } while (decimal > 0);
     nlt_buf_add(b, room + at, sizeof(room) - at);
 }
 

@@ -264,4 +264,47 @@ nlt_read_uvarint_str(nlt_reader_t *r)
     return (nlt_str_t){p ? n : 0, (const char *) p};
 }
 
+/* Eight decimal digits of v < 10^8, leading zeros included. */
+static inline void
+nlt_put_digits8(char *out, uint32_t v)
+{
+    /* Halves of four, of two, of one digit, all at once; first digit lowest.
+     */
+    uint64_t x = v / 10000 | (uint64_t) (v % 10000) << 32;
+    uint64_t high = (x * 10486 >> 20) & UINT64_C(0x0000007f0000007f);
+
+    x = high | (x - 100 * high) << 16;
+    high = (x * 103 >> 10) & UINT64_C(0x000f000f000f000f);
+    x = high | (x - 10 * high) << 8;
+    nlt_put_le64(out, x | UINT64_C(0x3030303030303030));
+}
+
+#define NLT_DIGITS_ROOM 24
+
+/*
+ * The decimal digits of v at the end of out[NLT_DIGITS_ROOM]; returns where
+ * the first one is that is not a leading zero (the last one for 0).
+ */
+static inline unsigned
+nlt_put_digits(char *out, uint64_t v)
+{
+    unsigned at = 16;
+
+    nlt_put_digits8(out + 16, (uint32_t) (v % 100000000));
+    v /= 100000000;
+    if (v > 0) {
+        at = 8;
+        nlt_put_digits8(out + 8, (uint32_t) (v % 100000000));
+        v /= 100000000;
+    }
+    if (v > 0) {
+        at = 0;
+        nlt_put_digits8(out, (uint32_t) v);
+    }
+    while (at < NLT_DIGITS_ROOM - 1 && out[at] == '0') {
+        at++;
+    }
+    return at;
+}
+
 #endif

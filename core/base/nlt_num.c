@@ -9,19 +9,14 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "nlt_bytes.h"
 #include "nlt_decimal.h"
-
-/* "00" "01" .. "99". */
-static const char pairs[] =
-    "000102030405060708091011121314151617181920212223242526272829"
-    "303132333435363738394041424344454647484950515253545556575859"
-    "606162636465666768697071727374757677787980818283848586878889"
-    "90919293949596979899";
 
 /* A double taken apart for printing: 0.d1d2d3.. * 10^point. */
 typedef struct {
-    char d[24];
-    unsigned n; /* digits, 0 for zero */
+    char room[NLT_DIGITS_ROOM];
+    const char *d; /* in room, digits of them; none for zero */
+    unsigned n;
     int point;
     bool negative;
 } digits_t;
@@ -29,29 +24,21 @@ typedef struct {
 static void
 digits_of(digits_t *g, double v)
 {
-    char room[20];
-    unsigned at = sizeof(room);
     double a = fabs(v);
     nlt_decimal_t dec;
+    unsigned at;
 
     g->negative = signbit(v) != 0;
+    g->d = g->room;
     g->n = 0;
     g->point = 1;
     if (a == 0) {
         return;
     }
     dec = nlt_decimal_shortest(a);
-    while (dec.digits >= 100) {
-        memcpy(room + (at -= 2), pairs + 2 * (dec.digits % 100), 2);
-        dec.digits /= 100;
-    }
-    if (dec.digits >= 10) {
-        memcpy(room + (at -= 2), pairs + 2 * dec.digits, 2);
-    } else {
-        room[--at] = (char) ('0' + dec.digits);
-    }
-    g->n = (unsigned) sizeof(room) - at;
-    memcpy(g->d, room + at, g->n);
+    at = nlt_put_digits(g->room, dec.digits);
+    g->d = g->room + at;
+    g->n = NLT_DIGITS_ROOM - at;
     g->point = dec.exp10 + (int) g->n;
 }
 

@@ -178,7 +178,7 @@ fill(nlt_walk_t *w, const nlt_source_t *src, nlt_err_t *err)
     uint64_t total = 0;
     nlt_rc_t rc = NLT_OK;
 
-    w->item = nlt_mem_zalloc(w->mem, ROOM * sizeof(*w->item));
+    w->item = w->mem->alloc(w->mem->ctx, ROOM * sizeof(*w->item));
     w->set = nlt_pool_array(&w->sets, w->n_sels, sizeof(*w->set));
     if (w->item == NULL || w->set == NULL) {
         return nlt_err_set(err, NLT_ENOMEM, "out of memory");

@@ -30,16 +30,29 @@ nlt_labels_get(nlt_labels_t l, nlt_str_t name)
     return (nlt_str_t){0, NULL};
 }
 
+/* One string, as those of one source mostly are that are equal. */
+static inline bool
+same_bytes(nlt_str_t a, nlt_str_t b)
+{
+    return a.data == b.data && a.len == b.len;
+}
+
+static inline int
+compare(nlt_str_t a, nlt_str_t b)
+{
+    return same_bytes(a, b) ? 0 : nlt_str_cmp(a, b);
+}
+
 int
 nlt_labels_cmp(nlt_labels_t a, nlt_labels_t b)
 {
     size_t n = a.n < b.n ? a.n : b.n;
 
     for (size_t i = 0; i < n; i++) {
-        int c = nlt_str_cmp(a.v[i].name, b.v[i].name);
+        int c = compare(a.v[i].name, b.v[i].name);
 
         if (c == 0) {
-            c = nlt_str_cmp(a.v[i].value, b.v[i].value);
+            c = compare(a.v[i].value, b.v[i].value);
         }
         if (c != 0) {
             return c;
@@ -55,8 +68,11 @@ nlt_labels_eq(nlt_labels_t a, nlt_labels_t b)
         return false;
     }
     for (size_t i = 0; i < a.n; i++) {
-        if (!nlt_str_eq(a.v[i].name, b.v[i].name)
-            || !nlt_str_eq(a.v[i].value, b.v[i].value)) {
+        nlt_label_t x = a.v[i], y = b.v[i];
+
+        if ((!same_bytes(x.name, y.name) && !nlt_str_eq(x.name, y.name))
+            || (!same_bytes(x.value, y.value)
+                && !nlt_str_eq(x.value, y.value))) {
             return false;
         }
     }

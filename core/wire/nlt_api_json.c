@@ -62,27 +62,45 @@ zero_bytes(uint64_t x)
 
 #define EACH_BYTE(c) (UINT64_C(0x0101010101010101) * (c))
 
-/* How many bytes from i on, in steps of 8, are letters and the like: none is
- * escaped by anybody. */
-static size_t
-plain_words(nlt_str_t s, size_t i)
+/* Not 0 if one of eight bytes may need an escape: < 0x20, >= 0x80, or one of
+ * five characters. */
+static inline uint64_t
+odd_bytes(uint64_t w)
 {
-    size_t from = i;
+    return (((w - EACH_BYTE(0x20)) | w) & EACH_BYTE(0x80))
+           | zero_bytes(w ^ EACH_BYTE('"')) | zero_bytes(w ^ EACH_BYTE('\\'))
+           | zero_bytes(w ^ EACH_BYTE('<')) | zero_bytes(w ^ EACH_BYTE('>'))
+           | zero_bytes(w ^ EACH_BYTE('&'));
+}
+
+/* Bytes at the beginning, in steps of 8 or all, that nobody escapes. */
+static size_t
+plain_bytes(nlt_str_t s)
+{
+    uint64_t w = EACH_BYTE('a');
+    size_t i = 0;
 
     for (; i + 8 <= s.len; i += 8) {
-        uint64_t w;
-
         memcpy(&w, s.data + i, 8);
-        /* < 0x20 or >= 0x80, then each that may need an escape */
-        if (((w - EACH_BYTE(0x20)) | w) & EACH_BYTE(0x80)
-            || zero_bytes(w ^ EACH_BYTE('"'))
-            || zero_bytes(w ^ EACH_BYTE('\\'))
-            || zero_bytes(w ^ EACH_BYTE('<')) || zero_bytes(w ^ EACH_BYTE('>'))
-            || zero_bytes(w ^ EACH_BYTE('&'))) {
-            break;
+        if (odd_bytes(w)) {
+            return i;
         }
     }
-    return i - from;
+    if (s.len >= 8) {
+        /* The last ones once more, with some before. */
+        memcpy(&w, s.data + s.len - 8, 8);
+    } else if (s.len >= 4) {
+        uint32_t first, last;
+
+        memcpy(&first, s.data, 4);
+        memcpy(&last, s.data + s.len - 4, 4);
+        w = first | (uint64_t) last << 32;
+    } else {
+        for (size_t k = 0; k < s.len; k++) {
+            w = w << 8 | (unsigned char) s.data[k];
+        }
+    }
+    return odd_bytes(w) ? i : s.len;
 }
 
 void
@@ -94,7 +112,7 @@ nlt_json_chars(nlt_buf_t *b, nlt_str_t s, bool html)
     if (s.len == 0) {
         return;
     }
-    i = plain_words(s, 0);
+    i = plain_bytes(s);
     if (i == s.len) {
         nlt_buf_add(b, s.data, s.len);
         return;

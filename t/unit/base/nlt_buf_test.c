@@ -1,5 +1,8 @@
 /* nlt_buf_test.c - buffers, and the byte order of nlt_bytes. */
 #include "nlt_buf.h"
+
+#include <stdio.h>
+
 #include "nlt_bytes.h"
 #include "nlt_test.h"
 #include "nlt_test_mem.h"
@@ -145,6 +148,34 @@ a_reader_stays_inside(void)
     NLT_CHECK_INT(nlt_zigzag(-1), 1);
 }
 
+static void
+check_digits(uint64_t v)
+{
+    char room[NLT_DIGITS_ROOM], want[32];
+    unsigned at = nlt_put_digits(room, v);
+    int n = snprintf(want, sizeof(want), "%llu", (unsigned long long) v);
+
+    NLT_CHECK_INT(NLT_DIGITS_ROOM - at, n);
+    NLT_CHECK(memcmp(room + at, want, (size_t) n) == 0);
+}
+
+static void
+digits_are_those_of_printf(void)
+{
+    uint64_t power = 1;
+
+    for (int i = 0; i < 20; i++, power *= 10) {
+        for (uint64_t d = 0; d < 12; d++) {
+            check_digits(power * d - 1);
+            check_digits(power * d);
+        }
+    }
+    check_digits(UINT64_MAX);
+    for (int i = 0; i < 20000; i++) {
+        check_digits(nlt_test_rand() >> nlt_test_below(64));
+    }
+}
+
 int
 main(void)
 {
@@ -153,5 +184,6 @@ main(void)
     NLT_TEST(a_failed_allocation_is_remembered);
     NLT_TEST(integers_read_back);
     NLT_TEST(a_reader_stays_inside);
+    NLT_TEST(digits_are_those_of_printf);
     return nlt_test_done();
 }

@@ -256,6 +256,35 @@ an_element_over_the_maximum_ends_the_stream_with_its_code(void)
     free(big);
 }
 
+/* Strings are looked at by words: one byte at each place of each length. */
+static void
+an_odd_byte_is_found_at_any_place(void)
+{
+    static const char odd[] = {'"', '\\', '<', '>', '&', 0x01, 0x1f};
+
+    for (size_t len = 1; len <= 26; len++) {
+        for (size_t at = 0; at < len; at++) {
+            for (size_t o = 0; o < sizeof(odd); o++) {
+                char text[32], plain[64];
+                nlt_buf_t b;
+
+                memset(text, 'x', len);
+                text[at] = odd[o];
+                nlt_buf_init(&b, &nlt_mem_libc, 4096);
+                nlt_json_string(&b, (nlt_str_t){len, text}, true);
+                NLT_CHECK_INT(b.len, len + 2 + (o < 2 ? 1 : 5));
+                memset(plain, 'x', sizeof(plain));
+                NLT_CHECK(memcmp(b.data + 1, plain, at) == 0);
+                NLT_CHECK(b.data[1 + at] == '\\');
+                NLT_CHECK(
+                    memcmp(b.data + b.len - (len - at), plain, len - at - 1)
+                    == 0);
+                nlt_buf_deinit(&b);
+            }
+        }
+    }
+}
+
 int
 main(void)
 {
@@ -269,5 +298,6 @@ main(void)
     NLT_TEST(scalars_are_plain_and_their_time_is_short);
     NLT_TEST(lists_and_label_sets);
     NLT_TEST(an_element_over_the_maximum_ends_the_stream_with_its_code);
+    NLT_TEST(an_odd_byte_is_found_at_any_place);
     return nlt_test_done();
 }
