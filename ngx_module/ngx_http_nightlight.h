@@ -52,6 +52,7 @@ typedef struct {
     ngx_str_t                        head;       /* NUL-terminated */
     off_t                            memory;
     time_t                           retention;  /* seconds */
+    ngx_array_t                     *keeps;      /* nlt_tenant_keep_t */
     off_t                            retention_size;    /* 0: no limit */
     off_t                            min_free;
     off_t                            exemplars;
@@ -207,7 +208,7 @@ void ngx_http_nightlight_store_init_process(ngx_cycle_t *cycle,
 void ngx_http_nightlight_store_exit_process(void);
 
 /* Fills core's configuration of a store; strings are borrowed. */
-void ngx_http_nightlight_store_conf(ngx_http_nightlight_store_t *store,
+ngx_int_t ngx_http_nightlight_store_conf(ngx_http_nightlight_store_t *store,
     nlt_store_conf_t *conf);
 
 /* nginx's connection counters, zero where it was built without them. */

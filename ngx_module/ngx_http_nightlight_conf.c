@@ -17,6 +17,8 @@ static char *ngx_http_nightlight_store_param(ngx_conf_t *cf,
     ngx_http_nightlight_store_t *store, ngx_str_t *arg);
 static char *ngx_http_nightlight_store_check(ngx_conf_t *cf,
     ngx_http_nightlight_store_t *store);
+static char *ngx_http_nightlight_store_check_keeps(ngx_conf_t *cf,
+    ngx_http_nightlight_store_t *store);
 static char *ngx_http_nightlight_store_add(ngx_conf_t *cf,
     ngx_http_nightlight_store_t *store);
 
@@ -69,6 +71,11 @@ ngx_http_nightlight_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     rv = ngx_http_nightlight_store_check(cf, store);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    rv = ngx_http_nightlight_store_check_keeps(cf, store);
     if (rv != NGX_CONF_OK) {
         return rv;
     }
@@ -161,6 +168,80 @@ ngx_http_nightlight_wal_sync_param(ngx_conf_t *cf,
 }
 
 
+/* [name:]time; a name may have colons, a time has none */
+
+static char *
+ngx_http_nightlight_tenant_retention_param(ngx_conf_t *cf,
+    ngx_http_nightlight_store_t *store, ngx_str_t *arg, ngx_str_t *v)
+{
+    size_t              i;
+    ngx_int_t           n;
+    ngx_str_t           name, time;
+    nlt_err_t           err;
+    ngx_uint_t          k;
+    nlt_tenant_keep_t  *keep;
+
+    ngx_str_null(&name);
+    time = *v;
+
+    for (i = v->len; i > 0; i--) {
+        if (v->data[i - 1] == ':') {
+            name.data = v->data;
+            name.len = i - 1;
+            time.data = v->data + i;
+            time.len = v->len - i;
+            break;
+        }
+    }
+
+    n = ngx_parse_time(&time, 1);
+
+    if (n == NGX_ERROR || n < 60) {
+        return ngx_http_nightlight_param_error(cf, arg,
+                     "not a time such as 15d or 1y, of 1m or more, or a "
+                     "tenant, a colon and such a time");
+    }
+
+    if (name.data
+        && nlt_tenant_name_check((nlt_str_t) { name.len, (char *) name.data },
+                                 &err)
+           != NLT_OK)
+    {
+        return ngx_http_nightlight_param_error(cf, arg,
+                                               "not the name of a tenant");
+    }
+
+    if (store->keeps == NULL) {
+        store->keeps = ngx_array_create(cf->pool, 4,
+                                        sizeof(nlt_tenant_keep_t));
+        if (store->keeps == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    keep = store->keeps->elts;
+
+    for (k = 0; k < store->keeps->nelts; k++) {
+        if (keep[k].name.len == name.len
+            && ngx_memcmp(keep[k].name.data, name.data, name.len) == 0)
+        {
+            return ngx_http_nightlight_param_error(cf, arg,
+                                                   "given twice");
+        }
+    }
+
+    keep = ngx_array_push(store->keeps);
+    if (keep == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    keep->name = (nlt_str_t) { name.len, name.data ? (char *) name.data : "" };
+    keep->ms = (int64_t) n * 1000;
+
+    return NGX_CONF_OK;
+}
+
+
 static char *
 ngx_http_nightlight_store_param(ngx_conf_t *cf,
     ngx_http_nightlight_store_t *store, ngx_str_t *arg)
@@ -212,6 +293,10 @@ ngx_http_nightlight_store_param(ngx_conf_t *cf,
 
         store->retention = n;
         return NGX_CONF_OK;
+    }
+
+    if (ngx_http_nightlight_param(arg, "tenant_retention=", &v)) {
+        return ngx_http_nightlight_tenant_retention_param(cf, store, arg, &v);
     }
 
     if (ngx_http_nightlight_param(arg, "retention_size=", &v)) {
@@ -346,6 +431,38 @@ ngx_http_nightlight_check_min_free(ngx_conf_t *cf,
                            &store->path, size >> 20);
         return NGX_CONF_ERROR;
     }
+
+    return NGX_CONF_OK;
+}
+
+
+/* Sorts what tenants have for themselves; none is more than the store's. */
+
+static char *
+ngx_http_nightlight_store_check_keeps(ngx_conf_t *cf,
+    ngx_http_nightlight_store_t *store)
+{
+    ngx_uint_t          i;
+    nlt_tenant_keep_t  *keep;
+
+    if (store->keeps == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    keep = store->keeps->elts;
+
+    for (i = 0; i < store->keeps->nelts; i++) {
+        if (keep[i].ms > (int64_t) store->retention * 1000) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "nightlight: store \"%V\": a "
+                               "tenant_retention= is longer than retention=, "
+                               "which bounds it",
+                               &store->name);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    nlt_tenant_keeps_sort(keep, store->keeps->nelts);
 
     return NGX_CONF_OK;
 }

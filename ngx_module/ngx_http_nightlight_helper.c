@@ -103,7 +103,10 @@ ngx_http_nightlight_helper_start(ngx_http_nightlight_store_t *store)
 
     t->waits = -1;
 
-    ngx_http_nightlight_store_conf(store, &t->conf);
+    if (ngx_http_nightlight_store_conf(store, &t->conf) != NGX_OK) {
+        ngx_free(t);
+        return NGX_ERROR;
+    }
 
     t->conf.path = strdup(t->conf.path);
     t->conf.head_path = strdup(t->conf.head_path);
@@ -147,6 +150,7 @@ failed:
 
     free((void *) t->conf.path);
     free((void *) t->conf.head_path);
+    ngx_free((void *) t->conf.tenant_keeps);
     ngx_free(t);
 
     return NGX_ERROR;
@@ -179,6 +183,7 @@ ngx_http_nightlight_helper_stop(void)
 
         free((void *) t->conf.path);
         free((void *) t->conf.head_path);
+        ngx_free((void *) t->conf.tenant_keeps);
         ngx_free(t);
     }
 

@@ -114,7 +114,43 @@ ngx_http_nightlight_env_mono(void *ctx)
 }
 
 
-void
+/* A copy in one piece: the array, then the names. */
+
+static nlt_tenant_keep_t *
+ngx_http_nightlight_keeps_copy(ngx_array_t *keeps)
+{
+    char               *p;
+    size_t              size;
+    ngx_uint_t          i;
+    nlt_tenant_keep_t  *keep, *copy;
+
+    keep = keeps->elts;
+    size = keeps->nelts * sizeof(nlt_tenant_keep_t);
+
+    for (i = 0; i < keeps->nelts; i++) {
+        size += keep[i].name.len;
+    }
+
+    copy = ngx_alloc(size, ngx_cycle->log);
+    if (copy == NULL) {
+        return NULL;
+    }
+
+    p = (char *) (copy + keeps->nelts);
+
+    for (i = 0; i < keeps->nelts; i++) {
+        copy[i].ms = keep[i].ms;
+        copy[i].name.len = keep[i].name.len;
+        copy[i].name.data = p;
+
+        p = (char *) ngx_cpymem(p, keep[i].name.data, keep[i].name.len);
+    }
+
+    return copy;
+}
+
+
+ngx_int_t
 ngx_http_nightlight_store_conf(ngx_http_nightlight_store_t *store,
     nlt_store_conf_t *conf)
 {
@@ -129,6 +165,19 @@ ngx_http_nightlight_store_conf(ngx_http_nightlight_store_t *store,
     conf->wal_sync_ms = store->wal_sync;
     conf->exemplar_bytes = (uint64_t) store->exemplars;
     conf->arena_age_ms = NLT_BORDER_MS;
+
+    /* the configuration's pool goes with its cycle, who has this does not */
+
+    if (store->keeps) {
+        conf->tenant_keeps = ngx_http_nightlight_keeps_copy(store->keeps);
+        if (conf->tenant_keeps == NULL) {
+            return NGX_ERROR;
+        }
+
+        conf->n_tenant_keeps = store->keeps->nelts;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -165,7 +214,10 @@ ngx_http_nightlight_runtime_find(ngx_http_nightlight_store_t *store)
         return NULL;
     }
 
-    ngx_http_nightlight_store_conf(store, &rt->conf);
+    if (ngx_http_nightlight_store_conf(store, &rt->conf) != NGX_OK) {
+        ngx_free(rt);
+        return NULL;
+    }
 
     /* the configuration's pool goes with its cycle, the runtime does not */
 
@@ -175,6 +227,7 @@ ngx_http_nightlight_runtime_find(ngx_http_nightlight_store_t *store)
     if (rt->conf.path == NULL || rt->conf.head_path == NULL) {
         ngx_free((void *) rt->conf.path);
         ngx_free((void *) rt->conf.head_path);
+        ngx_free((void *) rt->conf.tenant_keeps);
         ngx_free(rt);
         return NULL;
     }
@@ -359,6 +412,7 @@ ngx_http_nightlight_store_exit_process(void)
 
         ngx_free((void *) rt->conf.path);
         ngx_free((void *) rt->conf.head_path);
+        ngx_free((void *) rt->conf.tenant_keeps);
         ngx_free(rt);
     }
 

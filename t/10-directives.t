@@ -64,7 +64,8 @@ accepted('store declared after its use is found too',
     "server { location / { nightlight_query main; } } $store");
 accepted('every parameter', "nightlight_store main path=$dir/store "
     . "head=$dir/head memory=64m retention=30d wal_sync=500ms "
-    . "retention_size=1g min_free=1m exemplars=1m;"
+    . "retention_size=1g min_free=1m exemplars=1m tenant_retention=20d "
+    . "tenant_retention=team-a:7d tenant_retention=a:b:30d;"
     . "nightlight_self main 1s instance=edge-1;"
     . "nightlight_query_timeout 30s; nightlight_query_max_samples 1m;"
     . "nightlight_query_max_series 1m;"
@@ -93,6 +94,15 @@ refused('more memory than the file system has', qr/does not fit/,
     "nightlight_store main path=$dir/store head=$dir/head memory=100000g;");
 refused('bad retention', qr/not a time/,
     "nightlight_store main path=$dir/store retention=soon;");
+for my $bad (qw(soon team-a: team-a:soon team-a:1s :7d), 'x' x 129 . ':7d') {
+    refused("tenant_retention=$bad", qr/not a time|not the name of a tenant/,
+        "nightlight_store main path=$dir/store tenant_retention=$bad;");
+}
+refused('a tenant twice', qr/given twice/, "nightlight_store main "
+    . "path=$dir/store tenant_retention=a:7d tenant_retention=a:8d;");
+refused('a tenant that keeps more than the store', qr/longer than retention=/,
+    "nightlight_store main path=$dir/store head=$dir/head memory=32m "
+    . "retention=1d tenant_retention=a:2d;");
 for my $bad (qw(retention_size=big retention_size=0 min_free=0
     min_free=-1m exemplars=0 exemplars=many exemplars=63k))
 {

@@ -258,8 +258,8 @@ scan_source(compact_t *c, source_t *s, const nlt_compact_source_t *given)
     s->info = &given->info;
     s->span = nlt_index_file_span(s->block->index);
     s->end = UINT32_MAX;
-    rc = nlt_compact_rules_init(&s->rules, &c->cutter, given,
-                                c->conf->t_oldest_ms, &c->keep, c->err);
+    rc = nlt_compact_rules_init(&s->rules, &c->cutter, given, c->conf,
+                                &c->keep, c->err);
     if (rc == NLT_OK && c->conf->tenant != NULL) {
         rc = nlt_block_tenant_span(s->block, *c->conf->tenant, &s->first,
                                    &s->end, c->err);

@@ -53,6 +53,9 @@ typedef struct {
     const uint8_t *store_id;
     int64_t now_ms;
     int64_t t_oldest_ms; /* samples before it are left out */
+    /* NULL, or the same of a tenant other than 0. */
+    int64_t (*tenant_oldest)(void *ctx, uint32_t tenant);
+    void *tenant_ctx;
     /* Applied to each source that they concern, as are its own tombstones;
      * NULL: there are none. */
     const nlt_delete_list_t *deletes;

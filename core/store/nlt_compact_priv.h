@@ -10,6 +10,7 @@
 #ifndef NLT_STORE_COMPACT_PRIV_H
 #define NLT_STORE_COMPACT_PRIV_H
 
+#include "nlt_block_owners.h"
 #include "nlt_block_priv.h"
 #include "nlt_block_write.h"
 #include "nlt_compact.h"
@@ -30,7 +31,10 @@ size_t nlt_compact_budget(const nlt_compact_source_t *sources, size_t n,
 
 typedef struct {
     const nlt_block_t *block;
-    int64_t t_oldest_ms;
+    int64_t t_oldest_ms;       /* of tenant 0 */
+    nlt_block_owner_t *owners; /* where others differ, */
+    int64_t *owner_oldest;     /* and theirs */
+    size_t n_owners;
     nlt_cuts_t cuts;
     nlt_interval_t *v; /* of the series in hand, joined */
     size_t n;
@@ -43,7 +47,7 @@ typedef struct {
 NLT_CHECKED nlt_rc_t nlt_compact_rules_init(nlt_compact_rules_t *r,
                                             nlt_cutter_t *cutter,
                                             const nlt_compact_source_t *source,
-                                            int64_t t_oldest_ms,
+                                            const nlt_compact_conf_t *conf,
                                             nlt_pool_t *keep, nlt_err_t *err);
 
 /* Puts what is cut out of a series into r->v. */

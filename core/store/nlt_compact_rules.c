@@ -32,15 +32,40 @@ most_tombstones(const nlt_block_t *b)
     return most;
 }
 
+/* The borders of tenants, for the block's series. */
+static nlt_rc_t
+find_owners(nlt_compact_rules_t *r, const nlt_compact_conf_t *conf,
+            nlt_pool_t *keep, nlt_err_t *err)
+{
+    nlt_rc_t rc =
+        nlt_block_owners(r->block, keep, &r->owners, &r->n_owners, err);
+
+    if (rc != NLT_OK || r->n_owners == 0) {
+        return rc;
+    }
+    r->owner_oldest =
+        nlt_pool_array(keep, r->n_owners, sizeof(*r->owner_oldest));
+    if (r->owner_oldest == NULL) {
+        return nlt_err_set(err, NLT_ENOMEM,
+                           "compaction: no memory for tenants");
+    }
+    for (size_t i = 0; i < r->n_owners; i++) {
+        r->owner_oldest[i] =
+            conf->tenant_oldest(conf->tenant_ctx, r->owners[i].tenant);
+    }
+    return NLT_OK;
+}
+
 nlt_rc_t
 nlt_compact_rules_init(nlt_compact_rules_t *r, nlt_cutter_t *cutter,
-                       const nlt_compact_source_t *source, int64_t t_oldest_ms,
-                       nlt_pool_t *keep, nlt_err_t *err)
+                       const nlt_compact_source_t *source,
+                       const nlt_compact_conf_t *conf, nlt_pool_t *keep,
+                       nlt_err_t *err)
 {
     nlt_rc_t rc;
 
     *r = (nlt_compact_rules_t){.block = source->block,
-                               .t_oldest_ms = t_oldest_ms};
+                               .t_oldest_ms = conf->t_oldest_ms};
     rc = nlt_cutter_block(cutter, keep, source->block, source->info.arena,
                           source->info.deletes, NULL, &r->cuts, err);
     if (rc == NLT_OK) {
@@ -51,21 +76,33 @@ nlt_compact_rules_init(nlt_compact_rules_t *r, nlt_cutter_t *cutter,
                   : nlt_err_set(err, NLT_ENOMEM,
                                 "compaction: no memory for deletes");
     }
-    return rc;
+    return rc == NLT_OK && conf->tenant_oldest != NULL
+               ? find_owners(r, conf, keep, err)
+               : rc;
+}
+
+/* Oldest time that stays of a series. */
+static int64_t
+oldest_of(const nlt_compact_rules_t *r, uint32_t id)
+{
+    size_t i = nlt_block_owner_of(r->owners, r->n_owners, id);
+
+    return i < r->n_owners ? r->owner_oldest[i] : r->t_oldest_ms;
 }
 
 void
 nlt_compact_rules_series(nlt_compact_rules_t *r, uint32_t id)
 {
     size_t n = nlt_cuts_of(&r->cuts, id, r->v), n_dead;
+    int64_t oldest = oldest_of(r, id);
     const nlt_interval_t *dead =
         nlt_tombstones_of(&r->block->tombstones, id, &n_dead);
 
     for (size_t i = 0; i < n_dead; i++) {
         r->v[n++] = dead[i];
     }
-    if (r->t_oldest_ms > r->block->meta.t_min_ms) {
-        r->v[n++] = (nlt_interval_t){INT64_MIN, r->t_oldest_ms - 1};
+    if (oldest > r->block->meta.t_min_ms) {
+        r->v[n++] = (nlt_interval_t){INT64_MIN, oldest - 1};
     }
     r->n = n > 1 ? nlt_intervals_join(r->v, n) : n;
 }

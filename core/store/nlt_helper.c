@@ -130,6 +130,7 @@ nlt_helper_close(nlt_helper_t *h)
     nlt_import_destroy(h->import);
     nlt_manifest_deinit(&h->manifest);
     nlt_helper_deletes_end(h);
+    nlt_helper_expire_end(h);
     nlt_mem_free(h->env->mem, h->verdicts,
                  NLT_HELPER_VERDICTS * sizeof(*h->verdicts));
     nlt_store_dir_close(h->env, &h->dir);
@@ -229,6 +230,9 @@ run(nlt_helper_t *h, int64_t *wait_ms, nlt_err_t *err)
     }
     if (rc == NLT_OK && !did) {
         rc = nlt_helper_tend_deletes(h, &did, err);
+    }
+    if (rc == NLT_OK && !did) {
+        rc = nlt_helper_expire(h, &did, err);
     }
     if (rc == NLT_OK && !did) {
         rc = nlt_helper_compact(h, NULL, &did, err);

@@ -16,8 +16,8 @@
 #include "nlt_compact.h"
 #include "nlt_deletes.h"
 #include "nlt_filenames.h"
+#include "nlt_helper_expire.h"
 #include "nlt_import.h"
-#include "nlt_manifest.h"
 #include "nlt_retention.h"
 #include "nlt_store_dir.h"
 
@@ -70,8 +70,7 @@ typedef struct {
     bool failed;          /* an fsync failed: never again on this file (D5) */
 } nlt_helper_log_t;
 
-#define NLT_HELPER_VERDICTS 1024 /* on blocks that somebody complained about  \
-                                  */
+#define NLT_HELPER_VERDICTS 1024 /* on blocks that were complained of */
 
 typedef struct {
     nlt_ulid_t ulid;
@@ -142,6 +141,7 @@ struct nlt_helper_s {
     uint64_t early_no; /* arenas up to this one were sealed as too full */
     nlt_deletes_t *deletes;
     nlt_helper_dirt_t dirt;
+    nlt_helper_expire_t expire;
     uint64_t metadata_changes; /* of the stash, when METADATA was written */
     uint32_t metadata_resets;  /* of the stash, when METADATA was read */
     bool metadata_known;       /* the two above are of this head */
@@ -387,8 +387,7 @@ NLT_CHECKED nlt_rc_t nlt_helper_load(nlt_helper_t *h, nlt_err_t *err);
 /* Takes the head that is there, or decides on another. */
 NLT_CHECKED nlt_rc_t nlt_helper_attach(nlt_helper_t *h, nlt_err_t *err);
 
-/* Have the others let go of the dead head, or had their time?  Then so do
- * we. */
+/* Have the others let go of the dead head, or had time?  Then we do. */
 bool nlt_helper_drained(nlt_helper_t *h);
 
 /* Makes an empty head whose arena numbers were never used. */

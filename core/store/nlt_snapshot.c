@@ -28,6 +28,8 @@ typedef struct {
     nlt_store_t *s;
     const nlt_env_t *env;
     uint32_t tenant;
+    int64_t t_oldest_ms; /* of the tenant's own retention */
+    bool is_shared;      /* the store has, or had, several tenants */
     const int *cancel;
     int64_t end_ns;
     int dir_fd; /* snapshots/ */
@@ -330,12 +332,14 @@ translate_rules(const snapshot_t *sn, const nlt_block_entry_t *e,
 
 /* ---- one block ---- */
 
-/* Does it go into the snapshot as it is, for all that is known? */
+/* Does it go into the snapshot as it is?  Of one that cannot be read nobody
+ * knows whose it is, where there are tenants. */
 static bool
 is_own(const snapshot_t *sn, const nlt_block_entry_t *e)
 {
     return sn->tenant == 0
-           && (e->block == NULL || !nlt_block_has_tenants(e->block));
+           && (e->block == NULL ? !sn->is_shared
+                                : !nlt_block_has_tenants(e->block));
 }
 
 /*
@@ -351,7 +355,7 @@ add_part(snapshot_t *sn, const nlt_block_entry_t *e,
         .blocks_fd = sn->tmp_fd,
         .store_id = sn->s->dir.store_id,
         .now_ms = nlt_now_ms(sn->env),
-        .t_oldest_ms = INT64_MIN,
+        .t_oldest_ms = sn->t_oldest_ms,
         .deletes = rules,
         .level = (unsigned) e->info.level,
         .tenant = &sn->tenant,
@@ -430,11 +434,16 @@ static nlt_rc_t
 current_list(snapshot_t *sn, nlt_block_list_t **out)
 {
     nlt_head_t *head = nlt_store_hold(sn->s);
+    const nlt_tenant_keeps_t keeps = nlt_store_keeps(&sn->s->conf);
     nlt_rc_t rc;
 
     if (head == NULL) {
         return not_ready(sn);
     }
+    sn->t_oldest_ms =
+        nlt_tenant_border(&keeps, nlt_head_tenants(head), sn->tenant,
+                          atomic_load(&nlt_head_ctl(head)->t_oldest_ms));
+    sn->is_shared = nlt_tenants_end(nlt_head_tenants(head)) > 1;
     rc = nlt_block_set_reload(sn->s->blocks,
                               atomic_load(&nlt_head_ctl(head)->manifest_gen),
                               sn->err);

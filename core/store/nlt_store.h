@@ -50,7 +50,7 @@
 #include "nlt_ingest.h"
 #include "nlt_metadata.h"
 #include "nlt_source.h"
-#include "nlt_tenants.h"
+#include "nlt_tenant_keep.h"
 
 typedef struct nlt_store_s nlt_store_t;
 typedef struct nlt_helper_s nlt_helper_t;
@@ -63,6 +63,8 @@ typedef struct {
     const char *head_path; /* directory of the head files */
     uint64_t memory_bytes;
     int64_t retention_ms;
+    const nlt_tenant_keep_t *tenant_keeps; /* sorted; borrowed until close */
+    size_t n_tenant_keeps;
     uint64_t retention_bytes; /* of blocks and logs; 0: no limit */
     uint64_t min_free_bytes;  /* of the file system; 0: no reserve */
     /*

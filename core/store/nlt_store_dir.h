@@ -70,4 +70,12 @@ NLT_CHECKED nlt_rc_t nlt_store_dir_logs(const nlt_env_t *env, int wal_fd,
 uint64_t
 nlt_store_dir_log_bytes(const nlt_env_t *env, int wal_fd, uint64_t arena_no);
 
+/* How long samples are kept, by tenant. */
+static inline nlt_tenant_keeps_t
+nlt_store_keeps(const nlt_store_conf_t *conf)
+{
+    return (nlt_tenant_keeps_t){conf->tenant_keeps, conf->n_tenant_keeps,
+                                conf->retention_ms};
+}
+
 #endif

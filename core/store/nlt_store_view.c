@@ -32,6 +32,7 @@ take(nlt_view_t *v, nlt_head_t *head, nlt_err_t *err)
 {
     nlt_store_t *s = v->store;
     nlt_head_ctl_t *ctl = nlt_head_ctl(head);
+    const nlt_tenant_keeps_t keeps = nlt_store_keeps(&s->conf);
     nlt_rc_t rc = nlt_deletes_acquire(
         s->deletes, atomic_load(&ctl->deletes_gen), &v->deletes, err);
 
@@ -46,7 +47,9 @@ take(nlt_view_t *v, nlt_head_t *head, nlt_err_t *err)
         return rc;
     }
     v->blocks = nlt_block_set_acquire(s->blocks);
-    v->t_oldest_ms = atomic_load(&ctl->t_oldest_ms);
+    v->t_oldest_ms =
+        nlt_tenant_border(&keeps, nlt_head_tenants(head), v->tenant,
+                          atomic_load(&ctl->t_oldest_ms));
     nlt_cutter_init(&v->cutter, s->env->mem, v->deletes, v->tenant);
     return NLT_OK;
 }
