@@ -8,12 +8,14 @@
 #include <stdlib.h>
 
 #include "nlt_block.h"
+#include "nlt_block_owners.h"
 #include "nlt_filenames.h"
 #include "nlt_retention.h"
 #include "nlt_guard.h"
 #include "nlt_wal.h"
 
-#define POOL_BYTES (UINT64_C(4) << 30)
+#define POOL_BYTES    (UINT64_C(4) << 30)
+#define TENANTS_SHOWN 16
 
 /* ---- logs ---- */
 
@@ -24,6 +26,7 @@ typedef struct {
     uint8_t *known; /* bitmap by series number */
     uint64_t orphans;
     uint64_t too_high;
+    uint64_t of_tenants; /* series of others than tenant 0 */
     int64_t t_min_ms;
     int64_t t_max_ms;
 } log_t;
@@ -33,8 +36,8 @@ log_series(void *ctx, uint32_t series, uint32_t tenant, nlt_str_t canonical)
 {
     log_t *l = ctx;
 
-    (void) tenant;
     (void) canonical;
+    l->of_tenants += tenant != 0;
     if (series < SERIES_MAX) {
         l->known[series / 8] |= (uint8_t) (1u << series % 8);
     } else {
@@ -119,6 +122,10 @@ log_report(inspect_t *in, const log_t *l, const nlt_wal_stats_t *st,
     }
     if (st->tenants > 0) {
         printf("  %llu names of tenants\n", (unsigned long long) st->tenants);
+    }
+    if (l->of_tenants > 0) {
+        printf("  %llu of the series are of tenants other than 0\n",
+               (unsigned long long) l->of_tenants);
     }
     log_fate(in, arena, st);
     if (st->skips > 0) {
@@ -300,6 +307,32 @@ unnamed_block(inspect_t *in, const nlt_block_meta_t *meta)
     }
 }
 
+/* Whose series a block has, if not tenant 0's alone. */
+static nlt_rc_t
+block_tenants(const nlt_block_t *b, nlt_pool_t *pool, nlt_err_t *err)
+{
+    uint64_t rest = nlt_block_meta(b)->n_series;
+    nlt_block_owner_t *v;
+    size_t n;
+    nlt_rc_t rc = nlt_block_owners(b, pool, &v, &n, err);
+
+    if (rc != NLT_OK || n == 0) {
+        return rc;
+    }
+    printf("  series by tenant:");
+    for (size_t i = 0; i < n; i++) {
+        rest -= v[i].n_series;
+        if (i < TENANTS_SHOWN) {
+            printf(" %u: %zu,", v[i].tenant, v[i].n_series);
+        }
+    }
+    if (n > TENANTS_SHOWN) {
+        printf(" .. %zu tenants,", n);
+    }
+    printf(" 0: %llu\n", (unsigned long long) rest);
+    return NLT_OK;
+}
+
 static void
 inspect_block(inspect_t *in, const char *name, size_t idx)
 {
@@ -335,7 +368,10 @@ inspect_block(inspect_t *in, const char *name, size_t idx)
         unnamed_block(in, meta);
     }
     nlt_pool_init(&pool, in->env->mem, POOL_BYTES);
-    rc = nlt_block_validate(b, &pool, &err);
+    rc = block_tenants(b, &pool, &err);
+    if (rc == NLT_OK) {
+        rc = nlt_block_validate(b, &pool, &err);
+    }
     if (rc != NLT_OK) {
         block_fault(in, name, idx, rc, &err);
     }
