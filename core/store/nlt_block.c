@@ -378,10 +378,13 @@ nlt_block_get_chunk(const nlt_block_t *b, const nlt_index_chunk_t *c,
     }
     rc = nlt_chunk_file_get(b->segments[seg]->p, b->segments[seg]->len,
                             c->ref & UINT32_MAX, out, NULL, &inner);
+    if (rc == NLT_OK && out->encoding == NLT_CHUNK_DENSE) {
+        rc = nlt_block_dense_times(b, c, out, &inner);
+    }
     if (rc == NLT_OK && !nlt_chunk_known(out->encoding)) {
         rc = nlt_err_set(&inner, NLT_EVERSION,
                          "chunk at offset %llu has encoding %u, only 1 to 3 "
-                         "can be read",
+                         "and 128 can be read",
                          (unsigned long long) (c->ref & UINT32_MAX),
                          out->encoding);
     }
@@ -415,6 +418,8 @@ nlt_block_decode_state(const nlt_index_chunk_t *c,
     t = out->t_ms + out->n;
     if (n == 0) {
         fault = "is empty";
+    } else if (view->encoding == NLT_CHUNK_DENSE) {
+        fault = nlt_block_dense_decode(c, view, n, t, out->v + out->n);
     } else {
         rc = nlt_xor_decode_rising((const uint8_t *) view->data.data + 2,
                                    view->data.len - 2, n, t, out->v + out->n,
@@ -467,7 +472,7 @@ read_chunk(const nlt_block_t *b, const nlt_index_chunk_t *c, int64_t t_min_ms,
     if (rc != NLT_OK) {
         return rc;
     }
-    if (view.encoding != NLT_CHUNK_XOR) {
+    if (!nlt_chunk_is_float(view.encoding)) {
         return NLT_OK; /* a histogram */
     }
     rc = nlt_block_decode_chunk(c, &view, out, err);
@@ -583,7 +588,7 @@ nlt_block_has_histograms(const nlt_block_t *b, nlt_block_series_t id,
         if (rc == NLT_OK && shows(&c, t_min_ms, t_max_ms, own, n_own)
             && shows(&c, t_min_ms, t_max_ms, gone, n_gone)) {
             rc = nlt_block_get_chunk(b, &c, &view, err);
-            *out = rc == NLT_OK && view.encoding != NLT_CHUNK_XOR;
+            *out = rc == NLT_OK && !nlt_chunk_is_float(view.encoding);
         }
     }
     return nlt_block_done(b, rc, err);
@@ -615,7 +620,7 @@ nlt_block_has_floats(const nlt_block_t *b, nlt_block_series_t id,
             && ((c.t_min_ms >= t_min_ms && c.t_min_ms <= t_max_ms)
                 || (c.t_max_ms >= t_min_ms && c.t_max_ms <= t_max_ms))) {
             rc = nlt_block_get_chunk(b, &c, &view, err);
-            *out = rc == NLT_OK && view.encoding == NLT_CHUNK_XOR;
+            *out = rc == NLT_OK && nlt_chunk_is_float(view.encoding);
         }
     }
     return nlt_block_done(b, rc, err);

@@ -52,15 +52,32 @@ NLT_CHECKED nlt_rc_t nlt_block_get_chunk(const nlt_block_t *b,
                                          nlt_err_t *err);
 
 /*
- * Appends all samples of an XOR chunk to out; they lie in the chunk's range
- * and ascend, or NLT_EDATA.  NLT_ENOMEM.
+ * Finds the times of a dense chunk: view->times.  NLT_EDATA.
+ */
+NLT_CHECKED nlt_rc_t nlt_block_dense_times(const nlt_block_t *b,
+                                           const nlt_index_chunk_t *c,
+                                           nlt_chunk_view_t *view,
+                                           nlt_err_t *err);
+
+/*
+ * All n samples of a dense chunk.  NULL, or what is wrong with it: times
+ * ascend, the first and last of them in the chunk's range.
+ */
+const char *nlt_block_dense_decode(const nlt_index_chunk_t *c,
+                                   const nlt_chunk_view_t *view, uint32_t n,
+                                   int64_t *t_ms, double *v);
+
+/*
+ * Appends all samples of a chunk of floats to out; they lie in the chunk's
+ * range and ascend, or NLT_EDATA.  NLT_ENOMEM.
  */
 NLT_CHECKED nlt_rc_t nlt_block_decode_chunk(const nlt_index_chunk_t *c,
                                             const nlt_chunk_view_t *view,
                                             nlt_samples_t *out,
                                             nlt_err_t *err);
 
-/* The same; end and n_bits as nlt_xor_decode() leaves them, for joining. */
+/* The same; end and n_bits as nlt_xor_decode() leaves them, for joining;
+ * NULL for a dense chunk. */
 NLT_CHECKED nlt_rc_t nlt_block_decode_state(const nlt_index_chunk_t *c,
                                             const nlt_chunk_view_t *view,
                                             nlt_samples_t *out,

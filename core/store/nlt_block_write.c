@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "nlt_block_dense.h"
 #include "nlt_bytes.h"
 #include "nlt_chunk_file.h"
 #include "nlt_hash.h"
@@ -32,7 +33,8 @@ struct nlt_block_writer_s {
     nlt_block_meta_t meta; /* sources and parents are borrowed */
     nlt_index_writer_t *index;
     nlt_chunk_writer_t chunks;
-    nlt_buf_t refs; /* nlt_index_chunk_t of the current series */
+    nlt_block_dense_t *dense; /* NULL until the first dense chunk */
+    nlt_buf_t refs;           /* nlt_index_chunk_t of the current series */
     nlt_buf_t tombstones;
 };
 
@@ -50,6 +52,7 @@ static void
 destroy(nlt_block_writer_t *w)
 {
     nlt_index_writer_close(w->index);
+    nlt_block_dense_destroy(w->dense);
     nlt_chunk_writer_deinit(&w->chunks);
     nlt_buf_deinit(&w->refs);
     nlt_buf_deinit(&w->tombstones);
@@ -190,22 +193,27 @@ add_chunk(nlt_block_writer_t *w, const nlt_block_chunk_t *c, nlt_err_t *err)
             (long long) c->t_min_ms, (long long) c->t_max_ms,
             (long long) w->meta.t_min_ms, (long long) w->meta.t_end_ms);
     }
-    if (c->encoding < NLT_CHUNK_XOR || c->encoding > NLT_CHUNK_FLOAT_HISTOGRAM
-        || c->data.len < 3 || c->n_samples == 0
-        || c->n_samples != nlt_be16(c->data.data)) {
+    if (!nlt_chunk_known(c->encoding)
+        || (c->encoding != NLT_CHUNK_DENSE
+            && (c->data.len < 3 || c->n_samples == 0
+                || c->n_samples != nlt_be16(c->data.data)))) {
         return nlt_err_set(err, NLT_EINVAL,
                            "chunk of encoding %u, %zu bytes and %u samples is "
                            "none",
                            c->encoding, c->data.len, c->n_samples);
     }
-    rc = nlt_chunk_writer_add(&w->chunks, c->encoding, c->data, &ref.ref, err);
+    rc = c->encoding == NLT_CHUNK_DENSE
+             ? nlt_block_dense_add(&w->dense, w->env->mem, &w->chunks, c,
+                                   &ref.ref, err)
+             : nlt_chunk_writer_add(&w->chunks, c->encoding, c->data, &ref.ref,
+                                    err);
     if (rc != NLT_OK) {
         return rc;
     }
     nlt_buf_add(&w->refs, &ref, sizeof(ref));
     w->meta.n_chunks++;
     w->meta.n_samples += c->n_samples;
-    if (c->encoding == NLT_CHUNK_XOR) {
+    if (nlt_chunk_is_float(c->encoding)) {
         w->meta.n_float_samples += c->n_samples;
     } else {
         w->meta.n_histogram_samples += c->n_samples;

@@ -28,9 +28,11 @@ typedef struct nlt_block_writer_s nlt_block_writer_t;
 typedef struct {
     int64_t t_min_ms; /* of its first and last sample, inclusive */
     int64_t t_max_ms;
-    uint8_t encoding; /* 1 XOR, 2 and 3 histograms (copied only) */
+    uint8_t encoding; /* 1 XOR, 2 and 3 histograms (copied only), 128 dense */
     uint32_t n_samples;
-    nlt_str_t data; /* as on disk: count header and bit stream */
+    nlt_str_t data; /* as on disk: count header and bit stream; of a dense
+                       chunk its values, then n_samples times, int64_t each,
+                       perhaps unaligned */
 } nlt_block_chunk_t;
 
 /*

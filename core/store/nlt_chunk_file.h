@@ -28,17 +28,31 @@
 #define NLT_CHUNK_HISTOGRAM       2
 #define NLT_CHUNK_FLOAT_HISTOGRAM 3
 
+/* Our own: docs/formats/dense.md, "In a block". */
+#define NLT_CHUNK_DENSE 128 /* values; names the chunk of its times */
+#define NLT_CHUNK_TIMES 129 /* of dense chunks; not in the index */
+
 /* Does this version know what is in chunks of the encoding? */
 static inline bool
 nlt_chunk_known(uint8_t encoding)
 {
-    return encoding >= NLT_CHUNK_XOR && encoding <= NLT_CHUNK_FLOAT_HISTOGRAM;
+    return (encoding >= NLT_CHUNK_XOR && encoding <= NLT_CHUNK_FLOAT_HISTOGRAM)
+           || encoding == NLT_CHUNK_DENSE;
+}
+
+/* Has it samples of floats? */
+static inline bool
+nlt_chunk_is_float(uint8_t encoding)
+{
+    return encoding == NLT_CHUNK_XOR || encoding == NLT_CHUNK_DENSE;
 }
 
 /* One chunk as it lies in a segment. */
 typedef struct {
     uint8_t encoding;
     nlt_str_t data; /* count header and bits, in the mapping */
+    nlt_str_t
+        times; /* the column of a dense chunk, from nlt_block_get_chunk */
 } nlt_chunk_view_t;
 
 /* Name of segment idx (from 0): "000001".  idx < 999999. */

@@ -139,7 +139,7 @@ scan_chunk(compact_t *c, source_t *s, const nlt_index_chunk_t *chunk,
         }
         t_min = chunk->t_min_ms;
         t_max = chunk->t_max_ms;
-        if (view.encoding != NLT_CHUNK_XOR) {
+        if (!nlt_chunk_is_float(view.encoding)) {
             break;
         }
         c->samples.n = 0;
@@ -544,13 +544,13 @@ gather_chunk(compact_t *c, const source_t *s, const nlt_index_chunk_t *chunk)
         return rc;
     }
     in->n_samples = in->view.data.len < 3 ? 0 : nlt_be16(in->view.data.data);
-    if (in->n_samples == 0 || in->view.encoding < NLT_CHUNK_XOR
-        || in->view.encoding > NLT_CHUNK_FLOAT_HISTOGRAM) {
+    if (in->n_samples == 0) {
         return nlt_err_set(c->err, NLT_EDATA,
                            "chunk of encoding %u with %u samples",
                            in->view.encoding, in->n_samples);
     }
-    if (fate == NLT_COMPACT_CHUNK_CUT && in->view.encoding != NLT_CHUNK_XOR) {
+    if (fate == NLT_COMPACT_CHUNK_CUT
+        && !nlt_chunk_is_float(in->view.encoding)) {
         in->t_min_ms = chunk->t_min_ms;
         in->t_max_ms = chunk->t_max_ms;
         rc = add_dead(c, s, chunk);
@@ -842,7 +842,10 @@ nlt_compact_blocks(const nlt_compact_conf_t *conf,
     c.samples.pool = &c.keep;
     nlt_compact_chunks_init(&c.chunks, conf->env->mem, err);
     nlt_buf_init(&c.dead, conf->env->mem, SIZE_MAX / 4);
-    rc = compact(&c, sources, out);
+    rc = conf->dense ? nlt_compact_chunks_dense(&c.chunks) : NLT_OK;
+    if (rc == NLT_OK) {
+        rc = compact(&c, sources, out);
+    }
     nlt_buf_deinit(&c.dead);
     nlt_compact_chunks_deinit(&c.chunks);
     nlt_cutter_deinit(&c.cutter);

@@ -24,6 +24,10 @@
  *     series the merge fails with NLT_ELIMIT, and the plan should not have
  *     asked.  One that is deleted in part stays whole, with tombstones
  *
+ * A dense result (docs/formats/dense.md) has all floats of a series decoded
+ * and encoded in chunks of up to 8192; dense sources become what the result
+ * is.  Rewriting one block alone converts it, in either direction.
+ *
  * A first pass over the indexes finds the series that stay and the symbols
  * that they use, so what was deleted leaves no name behind.
  *
@@ -62,6 +66,7 @@ typedef struct {
     unsigned level; /* of the result */
     /* Only this tenant's series, without its label; NULL: all as they are. */
     const uint32_t *tenant;
+    bool dense; /* floats of the result become dense chunks */
     /* Asked every few hundred chunks; another code than NLT_OK ends it. */
     nlt_rc_t (*poll)(void *ctx);
     void *poll_ctx;

@@ -32,7 +32,7 @@ void
 nlt_compact_chunks_init(nlt_compact_chunks_t *j, const nlt_mem_t *mem,
                         nlt_err_t *err)
 {
-    *j = (nlt_compact_chunks_t){.err = err};
+    *j = (nlt_compact_chunks_t){.err = err, .mem = mem};
     nlt_pool_init(&j->hold, mem, HOLD_BYTES);
     nlt_buf_init(&j->bytes, mem, NEW_BYTES);
     j->in.pool = j->acc.pool = &j->hold;
@@ -43,6 +43,7 @@ nlt_compact_chunks_deinit(nlt_compact_chunks_t *j)
 {
     nlt_buf_deinit(&j->bytes);
     nlt_pool_deinit(&j->hold);
+    nlt_mem_free(j->mem, j->work, sizeof(*j->work));
 }
 
 static nlt_rc_t
@@ -50,6 +51,13 @@ no_memory(nlt_compact_chunks_t *j)
 {
     return nlt_err_set(j->err, NLT_ENOMEM,
                        "compaction: no memory for samples");
+}
+
+nlt_rc_t
+nlt_compact_chunks_dense(nlt_compact_chunks_t *j)
+{
+    j->work = nlt_mem_zalloc(j->mem, sizeof(*j->work));
+    return j->work ? NLT_OK : no_memory(j);
 }
 
 static nlt_rc_t
@@ -80,6 +88,28 @@ copy(nlt_compact_chunks_t *j, const nlt_compact_chunk_t *c)
                                           .data = c->view.data});
 }
 
+/* The same as a dense chunk: its values, and its times behind them. */
+static nlt_rc_t
+encode_dense(nlt_compact_chunks_t *j, size_t from, size_t n)
+{
+    size_t n_times = n * sizeof(*j->acc.t_ms), len;
+    char *p = nlt_buf_reserve(&j->bytes, nlt_dense_bytes_max(n) + n_times);
+
+    if (p == NULL) {
+        return no_memory(j);
+    }
+    len = nlt_dense_encode_values(j->work, j->acc.v + from, n, (uint8_t *) p);
+    memcpy(p + len, j->acc.t_ms + from, n_times);
+    nlt_buf_advance(&j->bytes, len + n_times);
+    return add_out(j, (nlt_block_chunk_t){
+                          .t_min_ms = j->acc.t_ms[from],
+                          .t_max_ms = j->acc.t_ms[from + n - 1],
+                          .encoding = NLT_CHUNK_DENSE,
+                          .n_samples = (uint32_t) n,
+                          .data = {len + n_times, NULL},
+                      });
+}
+
 /*
  * The samples [from, from + n) of acc become a chunk.  Its bytes are behind
  * those of the one before, in a buffer that moves when it grows: data is set
@@ -88,9 +118,13 @@ copy(nlt_compact_chunks_t *j, const nlt_compact_chunk_t *c)
 static nlt_rc_t
 encode(nlt_compact_chunks_t *j, size_t from, size_t n)
 {
-    char *p = nlt_buf_reserve(&j->bytes, nlt_xor_chunk_bytes_max(n));
+    char *p;
     size_t len;
 
+    if (j->work != NULL) {
+        return encode_dense(j, from, n);
+    }
+    p = nlt_buf_reserve(&j->bytes, nlt_xor_chunk_bytes_max(n));
     if (p == NULL) {
         return no_memory(j);
     }
@@ -119,12 +153,21 @@ place_new(nlt_compact_chunks_t *j)
     }
 }
 
+/* Samples that fit into one chunk of the result. */
+static size_t
+chunk_max(const nlt_compact_chunks_t *j)
+{
+    return j->work ? NLT_DENSE_SAMPLES_MAX : NLT_COMPACT_CHUNK_MAX;
+}
+
 /* All of acc becomes chunks of equal size. */
 static nlt_rc_t
 flush_acc(nlt_compact_chunks_t *j)
 {
-    size_t n = j->acc.n <= NLT_COMPACT_CHUNK_MAX ? j->acc.n > 0
-                                                 : nlt_flush_chunks(j->acc.n);
+    const size_t max = chunk_max(j);
+    size_t n = j->acc.n <= max ? j->acc.n > 0
+               : j->work       ? (j->acc.n + max - 1) / max
+                               : nlt_flush_chunks(j->acc.n);
     nlt_rc_t rc = NLT_OK;
 
     for (size_t i = 0, from = 0; i < n && rc == NLT_OK; i++) {
@@ -144,7 +187,8 @@ flush_acc(nlt_compact_chunks_t *j)
 static nlt_rc_t
 stream_acc(nlt_compact_chunks_t *j, int64_t t)
 {
-    const size_t size = NLT_FLUSH_CHUNK_SAMPLES;
+    const size_t size =
+        j->work ? NLT_DENSE_SAMPLES_MAX : NLT_FLUSH_CHUNK_SAMPLES;
     nlt_samples_t *a = &j->acc;
     size_t n = a->n, from = 0;
     nlt_rc_t rc = NLT_OK;
@@ -338,14 +382,39 @@ flush(nlt_compact_chunks_t *j)
     return rc == NLT_OK ? flush_acc(j) : rc;
 }
 
+/* n chunks that overlap, or one that is cut. */
+static nlt_rc_t
+add_merged(nlt_compact_chunks_t *j, const nlt_compact_chunk_t *v, size_t n)
+{
+    nlt_rc_t rc =
+        j->held_samples < NLT_COMPACT_COPY_MIN ? take_held(j) : flush(j);
+
+    for (size_t i = 0; i < n && rc == NLT_OK; i++) {
+        if (!nlt_chunk_is_float(v[i].view.encoding)) {
+            return nlt_err_set(j->err, NLT_ELIMIT,
+                               "compaction: native histograms overlap other "
+                               "samples of their series");
+        }
+        rc = stream_acc(j, v[i].t_min_ms);
+        if (rc == NLT_OK) {
+            rc = take(j, &v[i]);
+        }
+    }
+    return rc;
+}
+
 /* A chunk that overlaps no other and is left as it is. */
 static nlt_rc_t
 add_whole(nlt_compact_chunks_t *j, const nlt_compact_chunk_t *c)
 {
     bool fits =
         j->acc.n + j->held_samples + c->n_samples <= NLT_COMPACT_CHUNK_MAX;
-    bool is_float = c->view.encoding == NLT_CHUNK_XOR;
+    bool is_float = nlt_chunk_is_float(c->view.encoding);
     nlt_rc_t rc = NLT_OK;
+
+    if (is_float && (j->work || c->view.encoding == NLT_CHUNK_DENSE)) {
+        return add_merged(j, c, 1);
+    }
 
     if (is_float && fits && j->acc.n > 0) {
         return take(j, c);
@@ -362,27 +431,6 @@ add_whole(nlt_compact_chunks_t *j, const nlt_compact_chunk_t *c)
     j->n_held++;
     j->held_samples += c->n_samples;
     return NLT_OK;
-}
-
-/* n chunks that overlap, or one that is cut. */
-static nlt_rc_t
-add_merged(nlt_compact_chunks_t *j, const nlt_compact_chunk_t *v, size_t n)
-{
-    nlt_rc_t rc =
-        j->held_samples < NLT_COMPACT_COPY_MIN ? take_held(j) : flush(j);
-
-    for (size_t i = 0; i < n && rc == NLT_OK; i++) {
-        if (v[i].view.encoding != NLT_CHUNK_XOR) {
-            return nlt_err_set(j->err, NLT_ELIMIT,
-                               "compaction: native histograms overlap other "
-                               "samples of their series");
-        }
-        rc = stream_acc(j, v[i].t_min_ms);
-        if (rc == NLT_OK) {
-            rc = take(j, &v[i]);
-        }
-    }
-    return rc;
 }
 
 nlt_rc_t

@@ -15,6 +15,7 @@
 #include "nlt_block_write.h"
 #include "nlt_compact.h"
 #include "nlt_cuts.h"
+#include "nlt_dense.h"
 
 /* Chunks of at most so many samples become one with their neighbours. */
 #define NLT_COMPACT_CHUNK_MAX 512u
@@ -97,11 +98,18 @@ typedef struct {
     size_t n_out;
     size_t out_cap;
     uint32_t damaged; /* source of the chunk that was NLT_EDATA */
+    const nlt_mem_t *mem;
+    nlt_dense_work_t *work; /* NULL: the result has XOR chunks */
 } nlt_compact_chunks_t;
 
 /* An empty one; err is retained.  Cannot fail. */
 void nlt_compact_chunks_init(nlt_compact_chunks_t *j, const nlt_mem_t *mem,
                              nlt_err_t *err);
+
+/* Makes chunks of floats dense from now on.  NLT_ENOMEM. */
+NLT_CHECKED nlt_rc_t nlt_compact_chunks_dense(nlt_compact_chunks_t *j);
+
+/* Frees what it holds. */
 void nlt_compact_chunks_deinit(nlt_compact_chunks_t *j);
 
 /*

@@ -20,7 +20,7 @@ static int dir_fd;
 static const uint8_t store_id[NLT_STORE_ID_BYTES] = {5, 5};
 static bool grid; /* all times are multiples of STEP_MS, most without gaps */
 static uint64_t n_overlaps, n_deleted, n_tombstones, n_dead, n_histograms,
-    n_refused, n_empty;
+    n_refused, n_empty, n_dense;
 
 static double
 random_value(double last)
@@ -264,6 +264,10 @@ check_series(const nlt_block_t *b, uint32_t id, size_t set,
     NLT_CHECK_INT(bad, 0);
     NLT_CHECK_INT(nlt_block_chunks(b, id, pool, &c, &n, &err), NLT_OK);
     for (size_t i = 0; i < n; i++) {
+        if (c[i].encoding == NLT_CHUNK_DENSE) {
+            n_dense++;
+            continue;
+        }
         if (c[i].encoding == NLT_CHUNK_XOR) {
             n_floats++;
             n_small += nlt_be16(c[i].data.data) < NLT_COMPACT_COPY_MIN;
@@ -343,7 +347,8 @@ check_order(bm_block_t *const *order, size_t n, int64_t t_oldest,
                                .now_ms = NOW_MS,
                                .t_oldest_ms = t_oldest,
                                .deletes = deletes,
-                               .level = 3};
+                               .level = 3,
+                               .dense = nlt_test_below(2)};
     bm_merged_t want[BM_SETS];
     nlt_manifest_block_t out;
     nlt_pool_t pool;
@@ -412,7 +417,8 @@ check_steps(bm_block_t *const *order, size_t n, int64_t t_oldest,
                                .now_ms = NOW_MS,
                                .t_oldest_ms = t_oldest,
                                .deletes = deletes,
-                               .level = 2};
+                               .level = 2,
+                               .dense = nlt_test_below(2)};
     bm_merged_t want[BM_SETS];
     nlt_manifest_block_t first, out;
     nlt_block_t *b = NULL;
@@ -437,6 +443,7 @@ check_steps(bm_block_t *const *order, size_t n, int64_t t_oldest,
     }
     if (rc == NLT_OK && n > k) {
         conf.level = 3;
+        conf.dense = nlt_test_below(2);
         rc = nlt_compact_blocks(&conf, src + k, n - k, &out, NULL, &err);
     }
     if (rc != NLT_OK) {
@@ -533,6 +540,7 @@ deletes_leave_samples_out_of_each_source_by_its_own_rules(void)
         check_round(1 + nlt_test_below(SOURCES_MAX), 0, false, true);
         check_round(1 + nlt_test_below(3), 3000 * STEP_MS, true, true);
     }
+    NLT_CHECK(n_dense > 0);
     NLT_CHECK(n_deleted > 0 && n_tombstones > 0);
 }
 

@@ -127,6 +127,48 @@ merged_samples_are_split_evenly(void)
     teardown();
 }
 
+/* To dense chunks and back: samples as before, chunks that share times. */
+static void
+dense_and_back_changes_no_sample(void)
+{
+    nlt_compact_conf_t conf = conf_of(NULL);
+    nlt_samples_t was = {.pool = &pool}, is = {.pool = &pool};
+    nlt_block_raw_chunk_t *c;
+    nlt_block_t *b;
+    uint32_t *ids;
+    size_t n;
+
+    setup();
+    for (unsigned k = 1; k <= 3; k++) {
+        add(1, 0, k, row(0, 480, 20), 20);
+    }
+    add(2, 0, 1, row(480 * 20, 100, 3), 3);
+    NLT_CHECK_INT(
+        nlt_block_select(block[0].block, &pool, NULL, 0, &ids, &n, &err),
+        NLT_OK);
+    NLT_CHECK_INT(nlt_block_read(block[0].block, ids[0], INT64_MIN, INT64_MAX,
+                                 &was, &err),
+                  NLT_OK);
+    for (int round = 0; round < 2; round++) {
+        conf.dense = round == 0;
+        b = merged(&conf);
+        c = chunks_of(b, 0, &n);
+        NLT_CHECK_INT(c[0].encoding,
+                      conf.dense ? NLT_CHUNK_DENSE : NLT_CHUNK_XOR);
+        NLT_CHECK_INT(nlt_block_validate(b, &pool, &err), NLT_OK);
+        NLT_CHECK_INT(nlt_block_select(b, &pool, NULL, 0, &ids, &n, &err),
+                      NLT_OK);
+        is.n = 0;
+        NLT_CHECK_INT(nlt_block_read(b, ids[0], INT64_MIN, was.t_ms[was.n - 1],
+                                     &is, &err),
+                      NLT_OK);
+        NLT_CHECK_INT(is.n, was.n);
+        NLT_CHECK(memcmp(is.t_ms, was.t_ms, was.n * sizeof(*was.t_ms)) == 0);
+        NLT_CHECK(memcmp(is.v, was.v, was.n * sizeof(*was.v)) == 0);
+    }
+    teardown();
+}
+
 static double
 value_at(const nlt_block_t *b, int64_t t)
 {
@@ -249,6 +291,7 @@ tests(void)
     NLT_TEST(parts_of_a_window_become_one_chunk);
     NLT_TEST(small_chunks_of_others_are_encoded_anew);
     NLT_TEST(merged_samples_are_split_evenly);
+    NLT_TEST(dense_and_back_changes_no_sample);
     NLT_TEST(the_first_source_wins_at_equal_times);
     NLT_TEST(the_result_knows_whose_it_is_and_what_it_came_from);
     NLT_TEST(too_many_sources_are_cut_to_the_newest);
