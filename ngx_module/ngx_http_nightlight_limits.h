@@ -113,6 +113,9 @@ ngx_int_t ngx_http_nightlight_limits_over(ngx_http_request_t *r,
     ngx_http_nightlight_limits_t *lim, nlt_ingest_t *ingest, nlt_err_t *err,
     ngx_uint_t *wait);
 
+/* Throws away what has come of the body of a refused request. */
+void ngx_http_nightlight_limits_drain(ngx_http_request_t *r);
+
 /* Counts samples that were decoded. */
 void ngx_http_nightlight_limits_charge(ngx_http_nightlight_limits_t *lim,
     uint64_t samples);

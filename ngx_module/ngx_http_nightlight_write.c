@@ -207,6 +207,9 @@ ngx_http_nightlight_write_handler(ngx_http_request_t *r)
     {
         /* the body is thrown away as it comes, and the connection kept */
 
+        r->expect_tested = 1;
+        ngx_http_nightlight_limits_drain(r);
+
         ngx_memzero(&none, sizeof(nlt_ingest_result_t));
 
         if ((version == 2

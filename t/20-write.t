@@ -193,9 +193,9 @@ is_deeply($res, [{ metric => { __name__ => $utf8,
     value => [$now / 1000, '21.5'] }], 'UTF-8 names come back');
 
 for my $case (
-    ['labels', { __name__ => 'm', a => 1, b => 2, c => 3 }, qr/limit is 3/],
-    ['name', { __name__ => 'm', 'a' x 9 => 1 }, qr/limit is 8/],
-    ['value', { __name__ => 'm', a => 'x' x 17 }, qr/limit is 16/],
+    ['labels', { __name__ => 'm', a => 1, b => 2, c => 3 }, qr/limit is 3 \(nightlight_max_labels\) for series/],
+    ['name', { __name__ => 'm', 'a' x 9 => 1 }, qr/limit is 8 \(nightlight_max_label_name\) for/],
+    ['value', { __name__ => 'm', a => 'x' x 17 }, qr/limit is 16 \(nightlight_max_label_value\) for/],
 )
 {
     my ($what, $labels, $re) = @$case;

@@ -11,6 +11,7 @@
  */
 #include "nlt_ingest_priv.h"
 #include "nlt_ingest_side.h"
+#include "nlt_tenants.h"
 
 /* How long a request waits for an arena while one is being sealed. */
 #define WAIT_NS INT64_C(300000000)
@@ -527,6 +528,32 @@ step(nlt_ingest_req_t *r)
     return apply(r, a, prev);
 }
 
+/* The request in the counters of its tenant. */
+static void
+count_tenant(nlt_ingest_req_t *r)
+{
+    nlt_tenant_t *slot =
+        nlt_tenants_slot(nlt_head_tenants(r->in->head), r->conf.tenant);
+    nlt_tenant_counters_t *c;
+
+    r->res.seen = r->at.seen;
+    if (slot == NULL) {
+        return;
+    }
+    c = &slot->counters;
+    nlt_ingest_count(&c->bytes_received, r->body.len);
+    nlt_ingest_count(&c->samples, r->res.samples);
+    if (r->res.status < 500 && r->res.seen > r->res.samples) {
+        nlt_ingest_count(&c->samples_refused, r->res.seen - r->res.samples);
+    }
+    nlt_ingest_count(
+        r->res.status == 204 ? &c->requests_ok : &c->requests_refused, 1);
+    if (r->res.status == 204) {
+        atomic_store_explicit(&c->written_ms, nlt_now_ms(r->in->env),
+                              memory_order_relaxed);
+    }
+}
+
 nlt_rc_t
 nlt_ingest_run(nlt_ingest_req_t *r, nlt_ingest_result_t *result)
 {
@@ -540,7 +567,7 @@ nlt_ingest_run(nlt_ingest_req_t *r, nlt_ingest_result_t *result)
         }
         rc = step(r);
     }
-    r->res.seen = r->at.seen;
+    count_tenant(r);
     *result = r->res;
     nlt_ingest_cancel(r);
     return NLT_OK;
@@ -557,9 +584,8 @@ nlt_ingest_over_rate(nlt_ingest_t *in, bool dry_run)
 {
     nlt_head_counters_t *c = &in->ctl->counters;
 
-    nlt_ingest_count(dry_run ? &c->dry_run_requests_over_rate
-                             : &c->requests_over_rate,
-                     1);
+    nlt_ingest_count(
+        dry_run ? &c->dry_run_requests_over_rate : &c->requests_over_rate, 1);
 }
 
 uint64_t
@@ -579,7 +605,7 @@ nlt_ingest_expire(nlt_ingest_req_t *r, const char *why,
                   nlt_ingest_result_t *result)
 {
     (void) nlt_ingest_refuse(r, 503, NLT_ETIMEOUT, NULL, "%s", why);
-    r->res.seen = r->at.seen;
+    count_tenant(r);
     *result = r->res;
     nlt_ingest_cancel(r);
 }

@@ -248,7 +248,9 @@ nlt_ingest_labels2(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
         return NLT_RW_LABELS_BROKEN;
     }
     if (series.s.n_labels > r->conf.labels.labels_max) {
-        (void) nlt_err_set(err, NLT_ELIMIT, "%u labels, limit is %u",
+        (void) nlt_err_set(err, NLT_ELIMIT,
+                           "%u labels, limit is %u "
+                           "(nightlight_max_labels)",
                            series.s.n_labels, r->conf.labels.labels_max);
         return NLT_RW_LABELS_LIMIT;
     }

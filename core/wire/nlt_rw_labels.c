@@ -70,7 +70,8 @@ check_limits(const nlt_label_t *v, const nlt_rw_limits_t *limits,
         nlt_str_t shown = {64 < v->name.len ? 64 : v->name.len, v->name.data};
 
         (void) nlt_err_set(err, NLT_ELIMIT,
-                           "label name \"%.*s...\" has %zu bytes, limit is %u",
+                           "label name \"%.*s...\" has %zu bytes, limit is %u "
+                           "(nightlight_max_label_name)",
                            NLT_FMT(shown), v->name.len,
                            limits->name_bytes_max);
         return NLT_RW_LABELS_LIMIT;
@@ -81,7 +82,8 @@ check_limits(const nlt_label_t *v, const nlt_rw_limits_t *limits,
 
         (void) nlt_err_set(
             err, NLT_ELIMIT,
-            "value of label \"%.*s\" has %zu bytes, limit is %u",
+            "value of label \"%.*s\" has %zu bytes, limit is %u "
+            "(nightlight_max_label_value)",
             NLT_FMT(shown), v->value.len, limits->value_bytes_max);
         return NLT_RW_LABELS_LIMIT;
     }
@@ -197,7 +199,9 @@ nlt_rw_labels(const nlt_rw_series_t *s, const nlt_rw_limits_t *limits,
 
     *n = 0;
     if (s->n_labels > limits->labels_max) {
-        (void) nlt_err_set(err, NLT_ELIMIT, "%u labels, limit is %u",
+        (void) nlt_err_set(err, NLT_ELIMIT,
+                           "%u labels, limit is %u "
+                           "(nightlight_max_labels)",
                            s->n_labels, limits->labels_max);
         return NLT_RW_LABELS_LIMIT;
     }

@@ -8,6 +8,7 @@
 #include "nlt_ingest_fixture.h"
 #include "nlt_limits.h"
 #include "nlt_rw2_build.h"
+#include "nlt_tenants.h"
 
 #define MANY (NLT_INGEST_BATCH + 5000)
 
@@ -124,6 +125,22 @@ what_is_dropped_is_counted_and_the_rest_kept(void)
     }
 }
 
+/* What the tenant's counters say. */
+static void
+check_tenant(bed_t *t, uint64_t samples, uint64_t refused, uint64_t ok,
+             uint64_t not_ok)
+{
+    const nlt_tenant_counters_t *c =
+        &nlt_tenants_slot(nlt_head_tenants(t->head), 0)->counters;
+
+    NLT_CHECK_INT(c->samples, samples);
+    NLT_CHECK_INT(c->samples_refused, refused);
+    NLT_CHECK_INT(c->requests_ok, ok);
+    NLT_CHECK_INT(c->requests_refused, not_ok);
+    NLT_CHECK_INT(c->written_ms, NOW);
+    NLT_CHECK(c->bytes_received > 0);
+}
+
 static void
 series_over_a_limit_are_left_out_and_told(void)
 {
@@ -156,6 +173,7 @@ series_over_a_limit_are_left_out_and_told(void)
             NLT_CHECK_INT(send_n(&t, n, NOW + 2, 0, 0), 204);
             NLT_CHECK_INT(count_rows(&t), 180);
             NLT_CHECK_INT(counter(&c->samples_over_series), 2 * (n - 60));
+            check_tenant(&t, 180, (uint64_t) (2 * (n - 60)), 2, 1);
             check_logged(&t, 1);
             close_screen(&t);
         }

@@ -202,6 +202,7 @@ limits_are_told_with_series_and_limit(void)
     NLT_CHECK_INT(send(&t), 400);
     NLT_CHECK(strstr(t.res.err.text,
                      "value of label \"big\" has 1048576 bytes, limit is 4096 "
+                     "(nightlight_max_label_value) "
                      "for series {__name__=\"m\", big=\"xxx")
               != NULL);
     rwb_label(&t.b, "__name__", "m");
@@ -212,8 +213,10 @@ limits_are_told_with_series_and_limit(void)
     rwb_sample(&t.b, NOW, 1);
     rwb_end(&t.b);
     NLT_CHECK_INT(send(&t), 400);
-    NLT_CHECK(strstr(t.res.err.text, "10001 labels, limit is 64 for series "
-                                     "{__name__=\"m\"")
+    NLT_CHECK(strstr(t.res.err.text,
+                     "10001 labels, limit is 64 (nightlight_max_labels) for "
+                     "series "
+                     "{__name__=\"m\"")
               != NULL);
     NLT_CHECK_INT(count_rows(&t), 0);
     bed_close(&t);

@@ -271,7 +271,8 @@ bad_labels_and_references_are_told(void)
     rw2b_end(&b);
     add2("good", NOW + 2, 1);
     NLT_CHECK_INT(send2(&t), 400);
-    NLT_CHECK(has(&t, "201 labels, limit is 64 for series "));
+    NLT_CHECK(has(&t, "201 labels, limit is 64 (nightlight_max_labels) for "
+                      "series "));
     NLT_CHECK_INT(t.res.written_samples, 1);
     check_logged(&t, 1);
     close2(&t);

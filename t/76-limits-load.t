@@ -1,0 +1,262 @@
+#!/usr/bin/perl
+# A sender of ten times its limit: what it costs, and who notices.
+#
+# TEST_LOAD_SECONDS=60 is the whole test, with figures (docs/PERFORMANCE.md);
+# without it each phase takes a second or so, and times are judged mildly,
+# since other tests run beside this one.
+use strict;
+use warnings;
+use Test::More;
+use Time::HiRes qw(time);
+use IO::Select;
+use Nightlight::Test;
+
+my $seconds = $ENV{TEST_LOAD_SECONDS} || 0;
+my $phase = $seconds || 1.5;
+my $SERIES = 1000;
+my $RATE = 100_000;
+
+my $t = Nightlight::Test->new();
+$t->write_conf(store => 'memory=256m retention=10y wal_sync=1s',
+    http => <<'EOH',
+    nightlight_limit_zone $http_x_key zone=keys:1m;
+    access_log off;
+EOH
+    locations => <<"EOL");
+        keepalive_requests 10000000;
+        location = /limited {
+            nightlight_write main;
+            nightlight_limit_samples zone=keys rate=$RATE window=1s;
+        }
+        location = /none {
+            nightlight_write main;
+            nightlight_limit_samples zone=keys rate=1 window=10m;
+        }
+        location = /api/v1/write { nightlight_write main; }
+        location /api/v1/        { nightlight_query main; }
+        location /-/             { nightlight_status main; }
+        location = /metrics      { nightlight_metrics main; }
+EOL
+$t->run();
+
+# Requests of samples of one time, compressed about as Prometheus's are: each
+# series is copied from the one before where it is equal, its time too.
+sub literal { my ($s) = @_; my $n = length($s) - 1;
+    return ($n < 60 ? chr($n << 2) : chr(61 << 2) . pack('v', $n)) . $s }
+sub copies {
+    my ($n, $off) = @_;
+    my $out = '';
+    while ($n > 0) {
+        my $k = $n > 64 ? ($n - 64 < 4 ? 60 : 64) : $n;
+        $out .= chr(($k - 1) << 2 | 2) . pack('v', $off);
+        $n -= $k;
+    }
+    return $out;
+}
+my $TS = Nightlight::Test::varint(1_700_000_000_000);
+sub pieces {
+    my ($metric, $n, $shard) = @_;
+    my ($total, $rest, $first, $last) = (0, '');
+    for my $i (1 .. $n) {
+        my $pb = Nightlight::Test::series_pb({ __name__ => $metric,
+            instance => sprintf('host-%05d.example.com:9100', $i),
+            job => 'node' . ($shard || ''), mode => 'idle', zone => 'eu-central-1a' },
+            [1_700_000_000_000, $i + rand]);
+        $total += length $pb;
+        if (!defined $last) { $first = $last = $pb; next }
+        my $diff = $pb ^ $last;
+        while ($diff =~ /(\0{4,})|([^\0]+(?:\0{1,3}(?!\0)[^\0]*)*)|(\0+)/gs) {
+            my ($from, $len) = ($-[0], $+[0] - $-[0]);
+            $rest .= defined $1 ? copies($len, length $pb)
+                : literal(substr $pb, $from, $len);
+        }
+        $last = $pb;
+    }
+    my $at = rindex $first, $TS;
+    return [Nightlight::Test::varint($total), substr($first, 0, $at),
+        substr($first, $at + length $TS), $rest];
+}
+my $t0 = int(time() * 1000) - 3_600_000;
+sub body {
+    my ($p, $t_ms) = @_;
+    return $p->[0] . literal($p->[1] . Nightlight::Test::varint($t_ms) . $p->[2])
+        . $p->[3];
+}
+sub request {
+    my ($p, $t_ms, $uri, $key) = @_;
+    return $t->write_bytes(body($p, $t_ms), uri => $uri,
+        headers => { 'X-Key' => $key });
+}
+sub status_of { return $_[0] =~ m{^HTTP/1\.1 (\d+)} ? $1 : 0 }
+
+# ---- processor time of a refused request ----
+
+sub worker_ns {
+    my $sum = 0;
+    for my $pid ($t->workers()) {
+        open my $f, '<', "/proc/$pid/schedstat" or next;
+        $sum += (split ' ', <$f>)[0];
+    }
+    return $sum;
+}
+# Microseconds a request, of rounds of 20 connections: a worker that wakes up
+# for each request alone spends most of a refusal on waking up.
+sub cost {
+    my ($uri, $key, $rounds, $want) = @_;
+    my $p = pieces("cost_$key", $SERIES * 2);
+    my @s = map { $t->connect() } 1 .. 20;
+    my ($bad, $ns, $i) = (0, 0, 0);
+    for my $round (0 .. $rounds) {
+        my @req = map { request($p, $t0 + $i++, $uri, $key) } @s;
+        my $before = worker_ns();
+        Nightlight::Test::send_all($s[$_], $req[$_]) for 0 .. $#s;
+        for my $s (@s) {
+            my $r = Nightlight::Test::read_response($s);
+            $bad++ if $r->{status} != $want && $round;
+        }
+        $ns += worker_ns() - $before if $round;  # the first makes the series
+    }
+    is($bad, 0, "$key: all $want");
+    return $ns / $rounds / @s / 1000;
+}
+my $n = $seconds ? 100 : 15;
+my $accepted = cost('/api/v1/write', 'accepted', $n, 204);
+my $refused = cost('/none', 'refused', $n, 429);
+diag(sprintf 'request of %d samples, %d bytes: accepted %.0f us, refused %.0f us of '
+    . 'processor time: 1/%.1f', $SERIES * 2,
+    length body(pieces('x', $SERIES * 2), $t0), $accepted, $refused,
+    $accepted / $refused);
+cmp_ok($refused, '<', $accepted / 10, 'a refused request costs a tenth at most');
+
+# ---- a quiet sender beside one of ten times its limit ----
+
+# Requests on n connections at `per_s` a second in all, or as fast as they are
+# answered: samples acknowledged, refused requests, requests without answer.
+sub noise {
+    my ($for, $conns, $per_s, $uri, $key) = @_;
+    my ($ack, $over, $lost) = (0, 0, 0);
+    my @s = map { $t->connect() } 1 .. $conns;
+    # each has series of its own, as the shards of a sender have
+    my %p = map { $s[$_] => pieces("noise_$key", $SERIES, $_ + 100) } 0 .. $#s;
+    my $sel = IO::Select->new(@s);
+    my @idle = @s;
+    my $seq = 0;
+    for my $s ($per_s ? () : @s) {      # makes the series
+        my $r = Nightlight::Test::exchange($s,
+            request($p{$s}, $t0 - 1000 + $seq++, $uri, $key));
+        $lost++ if $r->{status} != 204;
+    }
+    my $made = $seq * $SERIES;
+    $seq = 0;
+    my $start = time();
+    my $end = $start + $for;
+    while (time() < $end || @idle < @s) {
+        while (@idle && time() < $end
+            && (!$per_s || $seq < (time() - $start) * $per_s))
+        {
+            my $s = shift @idle;
+            Nightlight::Test::send_all($s,
+                request($p{$s}, $t0 + $seq++, $uri, $key)) or $lost++;
+        }
+        for my $s ($sel->can_read(@idle ? 0.001 : 0.1)) {
+            my $r = eval { Nightlight::Test::read_response($s, 10) };
+            if (!$r || !$r->{status}) { $lost++; $sel->remove($s);
+                @s = grep { $_ != $s } @s; next }
+            $r->{status} == 204 ? ($ack += $SERIES)
+                : $r->{status} == 429 ? $over++ : $lost++;
+            push @idle, $s;
+        }
+    }
+    return join ' ', $ack, $over, $lost, $seq, time() - $start, $made;
+}
+
+# Writes and queries one after another; their times in ms, acknowledged.
+sub quiet {
+    my ($end, $key, $first) = @_;
+    my $p = pieces('quiet', 100);
+    my ($w, $q) = ($t->connect(), $t->connect());
+    my (@w, @q, $ack, $i);
+    my $query = Nightlight::Test::request_bytes('GET',
+        '/api/v1/query?query=count(quiet)&time=' . int($t0 / 1000 + 1),
+        { Connection => 'keep-alive' });
+    for ($i = 0; time() < $end; $i++) {
+        my $req = request($p, $t0 + $first + $i, '/limited', $key);
+        my $from = time();
+        my $r = Nightlight::Test::exchange($w, $req);
+        push @w, (time() - $from) * 1000;
+        $ack += 100 if $r->{status} == 204;
+        $from = time();
+        $r = Nightlight::Test::exchange($q, $query);
+        push @q, (time() - $from) * 1000;
+        select undef, undef, undef, 0.01 - (time() - $from)
+            if time() - $from < 0.01;
+    }
+    return join ' ', $ack, p99(@w), p99(@q), scalar @w, $i;
+}
+sub p99 { my @v = sort { $a <=> $b } @_; return $v[int($#v * 0.99)] }
+
+# Runs something in a child; its answer later.
+sub fork_off {
+    my ($code) = @_;
+    pipe(my $r, my $w) or die;
+    my $pid = fork();
+    if (!$pid) {
+        close $r;
+        print $w $code->();
+        close $w;
+        require POSIX;
+        POSIX::_exit(0);
+    }
+    close $w;
+    return sub { my $out = do { local $/; <$r> }; waitpid($pid, 0); return $out };
+}
+
+my @workers = sort $t->workers();
+my $end = time() + $phase;
+my ($ack1, $w_alone, $q_alone, $n_alone, $next) = split ' ', quiet($end, 'quiet', 0);
+
+$end = time() + $phase;
+my $noisy = fork_off(sub { noise($phase, 4, 10 * $RATE / $SERIES, '/limited', 'noisy') });
+my ($ack2, $w_beside, $q_beside, $n_beside) =
+    split ' ', quiet($end, 'quiet', $next);
+my ($ack, $over, $lost, $offered, $took) = split ' ', $noisy->();
+
+diag(sprintf 'quiet alone: write p99 %.2f ms, query p99 %.2f ms (%d)',
+    $w_alone, $q_alone, $n_alone);
+diag(sprintf 'beside:      write p99 %.2f ms, query p99 %.2f ms (%d)',
+    $w_beside, $q_beside, $n_beside);
+diag(sprintf 'noisy: %d of %d requests refused, %.0f samples/s offered, %.0f '
+    . 'taken, limit %d', $over, $offered, $offered * $SERIES / $took,
+    $ack / $took, $RATE);
+is($lost, 0, 'noisy: every request is answered');
+cmp_ok($over, '>', 0, 'noisy: over its limit');
+cmp_ok($ack / $took, '>=', ($seconds ? 0.9 : 0.6) * $RATE,
+    'noisy: has what its limit grants');
+cmp_ok($ack, '<=', $RATE * ($took + 1) + 4 * $SERIES, 'and no more');
+my $mild = $seconds ? 0 : 50;
+cmp_ok($w_beside, '<=', 2 * $w_alone + $mild, 'quiet: p99 of writes');
+cmp_ok($q_beside, '<=', 2 * $q_alone + $mild, 'quiet: p99 of queries');
+is($ack1 + $ack2, 100 * ($n_alone + $n_beside), 'quiet: all is taken');
+
+sub held { my ($metric) = @_;
+    my $r = $t->query("sum(count_over_time(${metric}[2h]))",
+        time => $t0 / 1000 + 3600)->{result};
+    return @$r ? $r->[0]{value}[1] : 0 }
+is(held('noise_noisy'), $ack, 'noisy: nothing acknowledged is lost');
+is(held('quiet'), $ack1 + $ack2, 'quiet: nothing acknowledged is lost');
+
+# ---- more connections than the machine can serve ----
+
+my ($few, undef, $lost_few, undef, $took_few) =
+    split ' ', noise($phase, 2, 0, '/api/v1/write', 'few');
+$few /= $took_few;
+my ($many, undef, $lost_many, undef, $took_many, $made) =
+    split ' ', noise($phase, 20, 0, '/api/v1/write', 'many');
+my $rate_many = $many / $took_many;
+diag(sprintf '2 connections: %.0f samples/s; 20: %.0f', $few, $rate_many);
+is($lost_few + $lost_many, 0, '20 connections: every request is answered');
+cmp_ok($rate_many, '>=', ($seconds ? 0.9 : 0.5) * $few, 'and as much is served');
+is(held('noise_many'), $many + $made, 'nothing acknowledged is lost');
+is_deeply([sort $t->workers()], \@workers, 'the workers are those of the start');
+
+$t->done();
