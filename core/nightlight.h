@@ -29,6 +29,7 @@
 #include "nlt_limits.h"
 #include "nlt_pql_parse.h"
 #include "nlt_store.h"
+#include "nlt_store_tenants.h"
 #include "nlt_time.h"
 
 #define NLT_VERSION "0.1.0"

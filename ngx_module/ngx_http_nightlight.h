@@ -15,6 +15,7 @@
  *   limits_conf.c  their directives and zones
  *   sync.c     group commit of writes: wal_sync=always
  *   request.c  what core is told of a request
+ *   tenant.c   whose a request is
  *   query.c    location handlers of the HTTP API: jobs in the thread pool
  *   queue.c    whose turn it is: jobs before their threads
  *   send.c     answers on their way out
@@ -56,6 +57,7 @@ typedef struct {
     off_t                            retention_size;    /* 0: no limit */
     off_t                            min_free;
     off_t                            exemplars;
+    ngx_int_t                        tenants;
     ngx_int_t                        wal_sync;   /* ms, or NLT_WAL_SYNC_* */
 
     ngx_msec_t                       self;       /* 0: off */
@@ -106,6 +108,8 @@ typedef struct {
     ngx_http_complex_value_t        *queue_key;     /* NULL: the tenant */
     ngx_uint_t                       queue_dry_run;
     ngx_http_complex_value_t        *cors;      /* NULL: any origin */
+    ngx_http_complex_value_t        *tenant;    /* NULL: the default one */
+    ngx_flag_t                       tenant_create;
     ngx_msec_t                       slow;      /* or .._SLOW_OFF */
     ngx_open_file_t                 *slow_file; /* NULL: the error log */
 
@@ -346,6 +350,23 @@ void ngx_http_nightlight_record_outcome(ngx_http_nightlight_record_t *rec,
     const char *outcome);
 
 ngx_int_t ngx_http_nightlight_add_variables(ngx_conf_t *cf);
+
+/*
+ * Whose a request is: *name, data NULL for the default tenant, and
+ * NGX_DECLINED; otherwise what the handler has to return, the request is
+ * refused.
+ */
+ngx_int_t ngx_http_nightlight_tenant(ngx_http_request_t *r,
+    ngx_http_nightlight_loc_conf_t *nlcf, ngx_str_t *name);
+
+/* Its number, for a writer; 0, or the status to refuse with and why. */
+ngx_uint_t ngx_http_nightlight_tenant_write(nlt_store_t *store,
+    ngx_http_nightlight_loc_conf_t *nlcf, ngx_str_t *name, uint32_t *number,
+    nlt_err_t *err);
+
+/* Counts what a writer's request of so many bytes came to. */
+void ngx_http_nightlight_tenant_count(nlt_store_t *store, uint32_t number,
+    nlt_ingest_result_t *res, size_t received);
 
 #define NGX_HTTP_NIGHTLIGHT_SLOW_OFF  ((ngx_msec_t) NGX_MAX_INT_T_VALUE)
 

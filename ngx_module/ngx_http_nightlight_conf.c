@@ -59,6 +59,7 @@ ngx_http_nightlight_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     store->retention_size = NGX_CONF_UNSET;
     store->min_free = NGX_CONF_UNSET;
     store->exemplars = NGX_CONF_UNSET;
+    store->tenants = NGX_CONF_UNSET;
     store->wal_sync = NGX_CONF_UNSET;
     store->file = cf->conf_file->file.name.data;
     store->line = cf->conf_file->line;
@@ -326,8 +327,14 @@ ngx_http_nightlight_store_param(ngx_conf_t *cf,
     }
 
     if (ngx_http_nightlight_param(arg, "tenants=", &v)) {
-        return ngx_http_nightlight_param_error(cf, arg,
-                                           "not supported by this version");
+        store->tenants = ngx_atoi(v.data, v.len);
+
+        return store->tenants < 1
+               || store->tenants > (ngx_int_t) NLT_TENANTS_MAX
+               ? ngx_http_nightlight_param_error(cf, arg,
+                                                 "not a number from 1 to "
+                                                 "100000")
+               : NGX_CONF_OK;
     }
 
     return ngx_http_nightlight_param_error(cf, arg, "unknown parameter");
@@ -469,6 +476,38 @@ ngx_http_nightlight_store_check_keeps(ngx_conf_t *cf,
 
 
 static char *
+ngx_http_nightlight_check_parts(ngx_conf_t *cf,
+    ngx_http_nightlight_store_t *store)
+{
+    if (store->tenants == NGX_CONF_UNSET) {
+        store->tenants = (ngx_int_t) NLT_TENANTS_DEFAULT;
+
+    } else if ((off_t) nlt_tenants_bytes((uint32_t) store->tenants)
+               > store->memory / 8)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "nightlight: store \"%V\": tenants=%i need %uLM, "
+                           "more than an eighth of memory=%OM",
+                           &store->name, store->tenants,
+                           nlt_tenants_bytes((uint32_t) store->tenants) >> 20,
+                           store->memory >> 20);
+        return NGX_CONF_ERROR;
+    }
+
+    if (store->exemplars > store->memory / 4) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "nightlight: store \"%V\": exemplars=%OM is more "
+                           "than a quarter of memory=%OM, which it is part of",
+                           &store->name, store->exemplars >> 20,
+                           store->memory >> 20);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
 ngx_http_nightlight_store_check(ngx_conf_t *cf,
     ngx_http_nightlight_store_t *store)
 {
@@ -532,15 +571,6 @@ ngx_http_nightlight_store_check(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
-    if (store->exemplars > store->memory / 4) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "nightlight: store \"%V\": exemplars=%OM is more "
-                           "than a quarter of memory=%OM, which it is part of",
-                           &store->name, store->exemplars >> 20,
-                           store->memory >> 20);
-        return NGX_CONF_ERROR;
-    }
-
     if (store->retention_size && store->retention_size < store->memory) {
 
         /* the logs of a full head would leave nothing for blocks */
@@ -553,7 +583,9 @@ ngx_http_nightlight_store_check(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_http_nightlight_check_min_free(cf, store) != NGX_CONF_OK) {
+    if (ngx_http_nightlight_check_min_free(cf, store) != NGX_CONF_OK
+        || ngx_http_nightlight_check_parts(cf, store) != NGX_CONF_OK)
+    {
         return NGX_CONF_ERROR;
     }
 

@@ -31,8 +31,6 @@ static char *ngx_http_nightlight_location(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_nightlight_features(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static char *ngx_http_nightlight_unsupported(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
 static ngx_int_t ngx_http_nightlight_init_process(ngx_cycle_t *cycle);
 static void ngx_http_nightlight_exit_process(ngx_cycle_t *cycle);
 
@@ -113,9 +111,16 @@ static ngx_command_t  ngx_http_nightlight_commands[] = {
 
     { ngx_string("nightlight_tenant"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_nightlight_unsupported,
+      ngx_http_set_complex_value_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
-      0,
+      offsetof(ngx_http_nightlight_loc_conf_t, tenant),
+      NULL },
+
+    { ngx_string("nightlight_tenant_create"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_nightlight_loc_conf_t, tenant_create),
       NULL },
 
     { ngx_string("nightlight_query_timeout"),
@@ -372,6 +377,7 @@ ngx_http_nightlight_create_loc_conf(ngx_conf_t *cf)
     nlcf->features = NGX_CONF_UNSET_UINT;
     nlcf->running_max = NGX_CONF_UNSET_UINT;
     nlcf->waiting_max = NGX_HTTP_NIGHTLIGHT_WAITING;
+    nlcf->tenant_create = NGX_CONF_UNSET;
     nlcf->slow = NGX_CONF_UNSET_MSEC;
     nlcf->decoded_max = NGX_CONF_UNSET_SIZE;
     nlcf->labels_max = NGX_CONF_UNSET_UINT;
@@ -483,10 +489,6 @@ ngx_http_nightlight_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->features, prev->features,
                               NLT_PQL_F_DEFAULT);
 
-    if (conf->cors == NULL) {
-        conf->cors = prev->cors;
-    }
-
     ngx_http_nightlight_merge_sets(prev, conf);
 
     ngx_conf_merge_size_value(conf->decoded_max, prev->decoded_max,
@@ -575,6 +577,19 @@ ngx_http_nightlight_inherit(ngx_conf_t *cf,
     ngx_http_nightlight_loc_conf_t *prev, ngx_http_nightlight_loc_conf_t *conf)
 {
     ngx_http_core_loc_conf_t  *clcf;
+
+    if (conf->cors == NULL) {
+        conf->cors = prev->cors;
+    }
+
+    if (conf->tenant == NULL) {
+        conf->tenant = prev->tenant;
+    }
+
+    if (conf->tenant_create == NGX_CONF_UNSET) {
+        conf->tenant_create = prev->tenant_create == NGX_CONF_UNSET
+                              ? 1 : prev->tenant_create;
+    }
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
@@ -720,13 +735,6 @@ ngx_http_nightlight_features(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_nightlight_unsupported(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    return "is not supported by this version";
 }
 
 

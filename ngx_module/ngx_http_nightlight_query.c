@@ -166,6 +166,8 @@ static ngx_int_t
 ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
 {
     nlt_rc_t                          rc;
+    ngx_int_t                         answered;
+    ngx_str_t                         tenant = ngx_null_string;
     nlt_store_t                      *store;
     nlt_api_conf_t                    conf;
     nlt_self_conn_t                   conn;
@@ -182,6 +184,16 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
 
     if (store == NULL) {
         return ngx_http_nightlight_no_store(r, nlcf);
+    }
+
+    if (nlcf->handler == NGX_HTTP_NIGHTLIGHT_QUERY
+        || nlcf->handler == NGX_HTTP_NIGHTLIGHT_ADMIN)
+    {
+        answered = ngx_http_nightlight_tenant(r, nlcf, &tenant);
+
+        if (answered != NGX_DECLINED) {
+            return answered;
+        }
     }
 
     cln = ngx_http_cleanup_add(r, 0);
@@ -214,7 +226,10 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
     conf.memory_max = nlcf->memory_max;
     conf.lookback_ms = nlcf->lookback;
     conf.features = nlcf->features;
-    conf.tenant = 0;
+    conf.tenant = tenant.data
+                  ? nlt_store_find_tenant(store,
+                                          ngx_http_nightlight_str(&tenant))
+                  : 0;
     conf.store_name = ngx_http_nightlight_str(&nlcf->store->name);
     conf.server = &ngx_http_nightlight_server;
 

@@ -29,6 +29,9 @@ typedef struct {
     ngx_http_nightlight_waiter_t     waiter;     /* for a sync */
     int                              version;    /* of remote_write */
     ngx_http_nightlight_limits_t     limits;
+    ngx_str_t                        tenant;     /* data NULL: default */
+    uint32_t                         number;     /* of it */
+    size_t                           received;
 
     /* of a body that lies in a file */
     ngx_thread_task_t               *task;
@@ -138,7 +141,7 @@ ngx_http_nightlight_write_handler(ngx_http_request_t *r)
     int                               version;
     nlt_err_t                         err;
     ngx_int_t                         rc;
-    ngx_str_t                         type, encoding;
+    ngx_str_t                         type, encoding, tenant;
     ngx_uint_t                        wait;
     nlt_store_t                      *store;
     nlt_ingest_result_t               none;
@@ -157,12 +160,15 @@ ngx_http_nightlight_write_handler(ngx_http_request_t *r)
         return ngx_http_nightlight_write_method(r);
     }
 
-    encoding = ngx_http_nightlight_header(r, "Content-Encoding");
-    ngx_str_null(&type);
+    nlcf = ngx_http_get_module_loc_conf(r, ngx_http_nightlight_module);
 
-    if (r->headers_in.content_type) {
-        type = r->headers_in.content_type->value;
+    rc = ngx_http_nightlight_tenant(r, nlcf, &tenant);
+    if (rc != NGX_DECLINED) {
+        return rc;
     }
+
+    encoding = ngx_http_nightlight_header(r, "Content-Encoding");
+    type = ngx_http_nightlight_header(r, "Content-Type");
 
     if (nlt_rw_negotiate((nlt_str_t) { type.len, (char *) type.data },
                          (nlt_str_t) { encoding.len, (char *) encoding.data },
@@ -187,8 +193,6 @@ ngx_http_nightlight_write_handler(ngx_http_request_t *r)
     if (ctx == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-
-    nlcf = ngx_http_get_module_loc_conf(r, ngx_http_nightlight_module);
 
     if (ngx_http_nightlight_limits_begin(r, &nlcf->limits, &nlcf->store->name,
                                          &ctx->limits)
@@ -226,6 +230,7 @@ ngx_http_nightlight_write_handler(ngx_http_request_t *r)
 
     ctx->version = version;
     ctx->record = rec;
+    ctx->tenant = tenant;
     ngx_http_set_ctx(r, ctx, ngx_http_nightlight_module);
 
     rc = ngx_http_read_client_request_body(r, ngx_http_nightlight_write_body);
@@ -379,6 +384,7 @@ ngx_http_nightlight_write_begin(ngx_http_nightlight_write_ctx_t *ctx,
     nlt_rc_t              rc;
     nlt_err_t             err;
     ngx_uint_t            wait;
+    ngx_uint_t            status_code;
     nlt_store_t          *store;
     nlt_ingest_t         *ingest;
     nlt_ingest_conf_t     conf;
@@ -421,11 +427,26 @@ ngx_http_nightlight_write_begin(ngx_http_nightlight_write_ctx_t *ctx,
         return;
     }
 
+    ctx->received = body->len;
+
+    ngx_memzero(&res, sizeof(nlt_ingest_result_t));
+    status_code = ngx_http_nightlight_tenant_write(store, ctx->conf,
+                                                   &ctx->tenant, &ctx->number,
+                                                   &res.err);
+
+    if (status_code) {
+        res.status = (int) status_code;
+        res.retry_after_s = status_code == NGX_HTTP_SERVICE_UNAVAILABLE;
+
+        ngx_http_nightlight_write_finish(ctx, &res);
+        return;
+    }
+
     conf.labels.labels_max = ctx->conf->labels_max;
     conf.labels.name_bytes_max = ctx->conf->label_name_max;
     conf.labels.value_bytes_max = ctx->conf->label_value_max;
     conf.decoded_max = ctx->conf->decoded_max;
-    conf.tenant = 0;
+    conf.tenant = ctx->number;
     conf.sync = ctx->conf->store->wal_sync == NLT_WAL_SYNC_ALWAYS;
     conf.version = ctx->version;
     conf.retention_ms = (int64_t) ctx->conf->store->retention * 1000;
@@ -680,6 +701,12 @@ ngx_http_nightlight_write_finish(ngx_http_nightlight_write_ctx_t *ctx,
     if (ngx_http_nightlight_limits_headers(r, &ctx->limits) != NGX_OK) {
         ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return;
+    }
+
+    if (ctx->received) {
+        ngx_http_nightlight_tenant_count(
+                             ngx_http_nightlight_store_get(ctx->conf->store),
+                             ctx->number, res, ctx->received);
     }
 
     if (res->skipped_histograms) {

@@ -121,8 +121,10 @@ refused('no such interval', qr/"always", "off" or an interval/,
     "nightlight_store main path=$dir/store wal_sync=5ms;");
 refused('unknown parameter', qr/unknown parameter/,
     "nightlight_store main path=$dir/store colour=blue;");
-refused('unsupported parameter', qr/not supported/,
-    "nightlight_store main path=$dir/store tenants=3;");
+refused("$_ tenants", qr/not a number from 1 to/,
+    "nightlight_store main path=$dir/store tenants=$_;") for '0', 'many', '100001', '';
+refused('more tenants than memory', qr/more than an eighth of memory=/,
+    "nightlight_store main path=$dir/store head=$dir/head memory=32m tenants=10000;");
 refused('duplicate store', qr/duplicate store "main"/, "$store\n$store");
 refused('two stores, one directory', qr/same path name/,
     "$store\nnightlight_store b path=$dir/store head=$dir/head memory=32m;");
@@ -130,8 +132,8 @@ refused('unknown store', qr/unknown store "other"/, $store,
     'location / { nightlight_query other; }');
 refused('own metrics of an unknown store', qr/unknown store/,
     'nightlight_self other;');
-refused('tenants', qr/not supported/, $store,
-    'location / { nightlight_query main; nightlight_tenant $remote_user; }');
+refused('tenants that may be made', qr/it must be "on" or "off"/, $store,
+    'location / { nightlight_query main; nightlight_tenant_create perhaps; }');
 refused('two handlers in one location', qr/cannot stand beside/, $store,
     'location / { nightlight_query main; nightlight_write main; }');
 refused('location by regular expression', qr/regular expression/, $store,

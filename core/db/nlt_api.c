@@ -77,6 +77,9 @@ static const nlt_api_route_t routes[] = {
      nlt_api_run_delete_series, 0},
     {NLT_API_ADMIN, "tsdb/clean_tombstones", POST_PUT, 0,
      nlt_api_run_clean_tombstones, 0},
+    {NLT_API_ADMIN, "tenants", GET, 0, nlt_api_run_tenants, 0},
+    {NLT_API_ADMIN, "tenants/delete", POST_PUT, 0, nlt_api_run_delete_tenant,
+     0},
 };
 
 /* Does the path match, with one * for a part without slashes? */

@@ -19,6 +19,7 @@
  *   nlt_api_flow.c   answers that are made while they are sent
  *   nlt_api_admin.c  tsdb/snapshot
  *   nlt_api_delete.c tsdb/delete_series, tsdb/clean_tombstones
+ *   nlt_api_tenants.c tenants, tenants/delete
  *   nlt_api_text.c   healthy, ready, metrics and other fixed ones
  *   nlt_self.c       the list of own metrics, as text and as samples
  *
@@ -231,6 +232,8 @@ void nlt_api_run_metrics(nlt_api_t *a);
 void nlt_api_run_snapshot(nlt_api_t *a);
 void nlt_api_run_delete_series(nlt_api_t *a);
 void nlt_api_run_clean_tombstones(nlt_api_t *a);
+void nlt_api_run_tenants(nlt_api_t *a);
+void nlt_api_run_delete_tenant(nlt_api_t *a);
 void nlt_api_run_read(nlt_api_t *a);
 void nlt_api_run_federate(nlt_api_t *a);
 

@@ -139,7 +139,8 @@ nlt_api_run_delete_series(nlt_api_t *a)
     if (!parse_delete(a, &d)) {
         return;
     }
-    if (d.t_min_ms > d.t_max_ms) { /* nothing, as in Prometheus */
+    if (d.t_min_ms > d.t_max_ms /* nothing, as in Prometheus */
+        || d.tenant == NLT_TENANT_NOBODY) {
         done(a);
         return;
     }

@@ -365,8 +365,9 @@ nlt_arena_name_no(const nlt_arena_t *a, uint32_t tenant, nlt_str_t name);
 bool nlt_arena_label_nos(const nlt_arena_t *a, uint32_t series,
                          const uint64_t *names, size_t n, uint64_t *out);
 
-/* Tenant of a series, 0 when there is no such series.  [any] */
+/* Tenant of a series, 0 when there is no such series; its series.  [any] */
 uint32_t nlt_arena_tenant(const nlt_arena_t *a, uint32_t series);
+uint64_t nlt_arena_tenant_series(const nlt_arena_t *a, uint32_t tenant);
 
 /*
  * Appends the samples of a series in [t_min_ms, t_max_ms] to out, ascending,

@@ -392,6 +392,15 @@ found_cb(void *ctx, const nlt_arena_pair_t *p)
     return NLT_EOF;
 }
 
+uint64_t
+nlt_arena_tenant_series(const nlt_arena_t *a, uint32_t tenant)
+{
+    const nlt_arena_pair_t *p = nlt_arena_pair(
+        a, nlt_arena_pair_find(a, tenant, NLT_STR(""), NLT_STR("")));
+
+    return p != NULL ? atomic_load_explicit(&p->n, memory_order_relaxed) : 0;
+}
+
 nlt_rc_t
 nlt_arena_label_names(const nlt_arena_t *a, nlt_pool_t *pool, uint32_t tenant,
                       nlt_str_t **out, size_t *n)

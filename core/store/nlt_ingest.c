@@ -306,6 +306,16 @@ reload_batch(nlt_ingest_req_t *r)
     r->phase = NLT_INGEST_LOADING;
 }
 
+/* Was it deleted after the request began? */
+static bool
+is_gone(nlt_ingest_t *in, uint32_t tenant)
+{
+    const nlt_tenants_t *t = nlt_head_tenants(in->head);
+
+    return tenant != 0 && nlt_tenants_slot(t, tenant) != NULL
+           && !nlt_tenants_lives(t, tenant);
+}
+
 /*
  * The arena to work on.  NLT_AGAIN: there is none at the moment, since one
  * is being sealed.
@@ -318,6 +328,10 @@ take_arena(nlt_ingest_req_t *r, nlt_arena_t **a, nlt_arena_t **prev)
 
     if (!head_is_open(in)) {
         return refuse_not_ready(r);
+    }
+    if (nlt_unlikely(is_gone(in, r->conf.tenant))) {
+        return nlt_ingest_refuse(r, 503, NLT_ENOTREADY, NULL,
+                                 "the tenant was deleted just now");
     }
     *a = nlt_head_active(in->head);
     *prev = nlt_head_previous(in->head);

@@ -2,6 +2,7 @@
  * nlt_store.c - a store as a process that reads and writes has it.
  */
 #include "nlt_store_priv.h"
+#include "nlt_store_tenants.h"
 
 #include <stdio.h>
 
@@ -416,19 +417,6 @@ nlt_tenants_t *
 nlt_store_tenants(nlt_store_t *s)
 {
     return nlt_store_ingest(s) != NULL ? nlt_head_tenants(s->head) : NULL;
-}
-
-uint32_t
-nlt_store_find_tenant(nlt_store_t *s, nlt_str_t name)
-{
-    nlt_head_t *head = nlt_store_hold(s);
-    uint32_t number = 0;
-
-    if (head != NULL) {
-        number = nlt_tenants_find(nlt_head_tenants(head), name);
-        nlt_store_let_go(s);
-    }
-    return number != 0 ? number : NLT_TENANT_NOBODY;
 }
 
 nlt_head_ctl_t *

@@ -134,15 +134,6 @@ void nlt_store_note(nlt_store_t *s, char out[NLT_STORE_REASON_MAX]);
 /* NULL while not ready.  The event loop's; not thread-safe. */
 nlt_ingest_t *nlt_store_ingest(nlt_store_t *s);
 
-/* The table of tenants, likewise; for writers, who may make one. */
-nlt_tenants_t *nlt_store_tenants(nlt_store_t *s);
-
-/*
- * Number of a tenant for a reader: NLT_TENANT_NOBODY, of whom there is
- * nothing, when there is no such tenant, or the store is not ready.  [any]
- */
-uint32_t nlt_store_find_tenant(nlt_store_t *s, nlt_str_t name);
-
 /* The control page, or NULL while not ready: counters. */
 nlt_head_ctl_t *nlt_store_ctl(nlt_store_t *s);
 

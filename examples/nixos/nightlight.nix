@@ -40,6 +40,7 @@ let
     + parameter "min_free" s.minFree
     + parameter "wal_sync" s.walSync
     + parameter "exemplars" s.exemplars
+    + parameter "tenants" s.tenants
     + ";\n"
     + lib.optionalString (s.self != null)
         "nightlight_self ${name} ${s.self};\n";
@@ -71,6 +72,7 @@ let
       retentionSize = optional "Bytes of blocks and logs; then the oldest go.";
       minFree = optional "Bytes of the file system that are left free.";
       exemplars = optional "Memory for exemplars, or off; a 64th of memory unless it is set.";
+      tenants = optional "How many tenants there may be; 1000 unless it is set.";
       walSync = optional "always, an interval, or off; 1s unless it is set.";
       self = mkOption {
         type = types.nullOr types.str;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "nlt_store.h"
+#include "nlt_store_tenants.h"
 #include "nlt_store_fault.h"
 
 #define FX_SERIES 64

@@ -3,15 +3,9 @@
  * flushes and damaged files.
  */
 #include "nlt_store_fixture.h"
+#include "nlt_store_tenants.h"
 
 #define FOREVER 1000000u
-
-/* Do blocks have tenants already? */
-#if __has_include("nlt_block_tenant.h")
-#define IN_BLOCKS(check) check
-#else
-#define IN_BLOCKS(check)
-#endif
 
 /* One sample of one series of a tenant, as a writer does it. */
 static uint32_t
@@ -120,15 +114,15 @@ names_come_back_from_the_file(void)
     lose_head(&fx);
     NLT_CHECK_INT(number_of(&fx, "a"), a);
     NLT_CHECK_INT(number_of(&fx, "b"), b);
-    IN_BLOCKS(NLT_CHECK(sum_of(&fx, a) == 1);)
-    IN_BLOCKS(NLT_CHECK(sum_of(&fx, b) == 2);)
+    NLT_CHECK(sum_of(&fx, a) == 1);
+    NLT_CHECK(sum_of(&fx, b) == 2);
     NLT_CHECK(sum_of(&fx, 0) == 0);
     NLT_CHECK_INT(put(&fx, "c", FX_NOW, 1), 3);
     /* File and log together; the log says "a" again. */
     NLT_CHECK_INT(put(&fx, "a", FX_NOW + 1, 4), a);
     lose_head(&fx);
     NLT_CHECK_INT(number_of(&fx, "c"), 3);
-    IN_BLOCKS(NLT_CHECK(sum_of(&fx, a) == 5);)
+    NLT_CHECK(sum_of(&fx, a) == 5);
     NLT_CHECK(sum_of(&fx, 3) == 1);
     fx_deinit(&fx);
 }
@@ -210,7 +204,7 @@ a_damaged_file_is_no_start(void)
     fx_close(&fx);
     NLT_CHECK(fx_start(&fx));
     NLT_CHECK_INT(number_of(&fx, "a"), a);
-    IN_BLOCKS(NLT_CHECK(sum_of(&fx, a) == 1);)
+    NLT_CHECK(sum_of(&fx, a) == 1);
     fx_deinit(&fx);
 }
 

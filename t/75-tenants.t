@@ -1,0 +1,348 @@
+#!/usr/bin/perl
+# nightlight_tenant: two and many tenants in one store.  Nobody reads, changes
+# or counts what is another's, by whatever name, label, path or header;
+# through reload, flush, kill -9 and a lost head.
+use strict;
+use warnings;
+use Test::More;
+use Time::HiRes qw(time);
+use Nightlight::Test;
+use Nightlight::Read qw(request samples);
+
+*snappy = \&Nightlight::Test::snappy;
+
+my $t = Nightlight::Test->new();
+$t->expect_log(qr/exited on signal 9/, qr/open socket #\d+ left/,
+    qr/"nightlight_tenant"/, qr/the head is given up/, qr/new head/);
+
+my $TENANTS = 40;
+
+# X-Scope says who one is: in a test, nothing stands in front.
+sub conf {
+    my ($tenants, $more) = @_;
+    $t->write_conf(store => "memory=48m retention=10y wal_sync=1s tenants=$tenants",
+        server => 'large_client_header_buffers 4 2m;',
+        http => <<'EOH', locations => <<'EOL' . ($more || ''));
+    map $http_x_user $mapped { default ''; ada lovelace; bob 'builder'; }
+EOH
+        location = /api/v1/write { nightlight_write main; nightlight_tenant $http_x_scope; }
+        location /api/v1/        { nightlight_query main; nightlight_tenant $http_x_scope; }
+        location /api/v1/admin/  { nightlight_admin main; nightlight_tenant $http_x_scope; }
+        location = /federate     { nightlight_query main; nightlight_tenant $http_x_scope; }
+        location /plain/         { nightlight_query main; }
+        location = /plain/write  { nightlight_write main; }
+        location /operator/      { nightlight_admin main; }
+        location = /known/write  { nightlight_write main; nightlight_tenant $http_x_scope;
+                                   nightlight_tenant_create off; }
+        location = /mapped/write { nightlight_write main; nightlight_tenant $mapped; }
+        location /mapped/        { nightlight_query main; nightlight_tenant $mapped; }
+        location /-/             { nightlight_status main; }
+EOL
+}
+conf($TENANTS);
+$t->run();
+
+my $now = int(time()) * 1000;
+
+# As a tenant (undef: a header is not sent), a request of any kind.
+sub as {
+    my ($who, $method, $uri, %p) = @_;
+    my %h = %{delete $p{headers} || {}};
+    $h{'X-Scope'} = $who if defined $who;
+    return $t->http($method, $uri, headers => \%h, %p);
+}
+
+sub put {
+    my ($who, $labels, $v, %p) = @_;
+    return as($who, 'POST', $p{uri} || '/api/v1/write',
+        headers => { %Nightlight::Test::WRITE_HEADERS, %{$p{headers} || {}} },
+        body => snappy(Nightlight::Test::series_pb($labels, [$p{t} || $now, $v])));
+}
+
+sub get {
+    my ($who, $path, %p) = @_;
+    return as($who, 'GET', "/api/v1/$path?" . Nightlight::Test::form(%p));
+}
+
+# Sum of what a selector finds, and how many series; "" is nothing.
+sub sum_of {
+    my ($who, $query) = @_;
+    my $r = get($who, 'query', query => "sum($query)", time => $now / 1000 + 1);
+    my $json = eval { JSON::PP->new->decode($r->{body}) };
+    return "$r->{status} $r->{body}" if !$json || $r->{status} != 200;
+    return join ',', map { $_->{value}[1] } @{$json->{data}{result}};
+}
+
+# ---- two tenants ----
+
+is(put('a', { __name__ => 'm', of => 'alpha-secret' }, 1)->{status}, 204, 'a writes');
+is(put('b', { __name__ => 'm', of => 'beta-secret' }, 10)->{status}, 204, 'b writes');
+is(put('a', { __name__ => 'only_a', x => 'alpha-secret' }, 100)->{status}, 204,
+    'a writes what b has not');
+is(put(undef, { __name__ => 'm', of => 'default-secret' }, 1000,
+    uri => '/plain/write')->{status}, 204, 'so does the default tenant');
+
+my $everything = '{__name__=~".+"}';
+is(sum_of('a', 'm'), 1, 'a reads its own');
+is(sum_of('b', 'm'), 10, 'b too');
+is(sum_of('a', $everything), 101, 'all of a');
+is(sum_of('b', $everything), 10, 'all of b');
+is(sum_of('nobody-yet', $everything), '', 'an unknown tenant has nothing');
+
+# the same labels in two tenants are two series
+is(put($_, { __name__ => 'same', x => '1' }, $_ eq 'a' ? 2 : 3)->{status}, 204,
+    "$_: same labels") for qw(a b);
+is(sum_of('a', 'same'), 2, 'a: its own value');
+is(sum_of('b', 'same'), 3, 'b: its own value');
+
+# exemplars and metadata
+sub meta {
+    my ($name, $help) = @_;
+    my $f = \&Nightlight::Test::field;
+    my $m = "\x08\x01" . chr(0x12) . chr(length $name) . $name
+        . chr(0x22) . chr(length $help) . $help;
+    return chr(0x1a) . chr(length $m) . $m;
+}
+for my $who (qw(a b)) {
+    my $r = as($who, 'POST', '/api/v1/write', headers => \%Nightlight::Test::WRITE_HEADERS,
+        body => snappy(meta("family_$who", $who eq 'a' ? 'alpha-secret' : 'beta-secret')));
+    is($r->{status}, 204, "$who: metadata") or diag($r->{body});
+}
+
+# ---- every endpoint that reads, as the other ----
+
+sub leaks_nothing {
+    my ($what) = @_;
+    my @paths = (
+        ['query', query => $everything, time => $now / 1000 + 1],
+        ['query', query => '{of=~".+"}', time => $now / 1000 + 1],
+        ['query', query => '{of!="x"}', time => $now / 1000 + 1],
+        ['query', query => 'only_a', time => $now / 1000 + 1],
+        ['query', query => 'count({__name__!=""})', time => $now / 1000 + 1],
+        ['query_range', query => $everything, start => $now / 1000 - 60,
+            end => $now / 1000 + 60, step => 10],
+        ['series', 'match[]' => $everything], ['labels'], ['label/__name__/values'],
+        ['label/of/values'], ['label/x/values'], ['label/%00t/values'],
+        ['label/U__0__t/values'], ['metadata'], ['targets/metadata'],
+        ['query_exemplars', query => $everything, start => 0, end => $now / 1000 + 60],
+        ['status/tsdb'], ['status/tsdb/blocks'], ['status/runtimeinfo'],
+        ['status/config'], ['status/flags'], ['status/self_metrics'], ['rules'], ['alerts'], ['targets'],
+        ['parse_query', query => 'only_a'], ['features'],
+    );
+    my %saw;
+    for my $p (@paths) {
+        my ($path, %form) = @$p;
+        for my $who (qw(b nobody-yet)) {
+            my $r = get($who, $path, %form);
+            $saw{"$who $path"} = $r->{body}
+                if $r->{body} =~ /alpha-secret|default-secret|family_a/
+                || ($path ne 'parse_query' && $r->{body} =~ /only_a/)
+                || ($who ne 'b' && $r->{body} =~ /beta-secret/);
+        }
+        my $own = get('a', $path, %form);
+        $saw{"a $path"} = $own->{body}
+            if $own->{body} =~ /beta-secret|default-secret|family_b/;
+    }
+    my $r = as('b', 'GET', '/federate?' . Nightlight::Test::form('match[]' => $everything));
+    is($r->{status}, 200, "$what: federate");
+    like($r->{body}, qr/beta-secret/, "$what: b's own is there");
+    $saw{federate} = $r->{body} if $r->{body} =~ /alpha-secret|default-secret|only_a/;
+    for my $types ([0], [1, 0]) {
+        my $rr = as('b', 'POST', '/api/v1/read', body => snappy(request(
+            [[0, $now + 60000, [2, '__name__', '.+']]], types => $types)), headers => {
+            'Content-Type' => 'application/x-protobuf', 'Content-Encoding' => 'snappy',
+            'X-Prometheus-Remote-Read-Version' => '0.1.0' });
+        is($rr->{status}, 200, "$what: remote_read @$types") or diag($rr->{body});
+        like($rr->{body}, qr/beta-secret/, "$what: b's own is read");
+        $saw{"read @$types"} = 'leak' if $rr->{body} =~ /alpha-secret|default-secret|only_a/;
+    }
+    is_deeply(\%saw, {}, "$what: nobody sees what is another's");
+}
+leaks_nothing('fresh');
+like(get('a', 'metadata')->{body}, qr/family_a.*alpha-secret/s, 'a has its metadata');
+like(get('b', 'metadata')->{body}, qr/family_b/, 'b too');
+like(as(undef, 'GET', '/plain/query?query=m&time=' . ($now / 1000 + 1))->{body},
+    qr/default-secret/, 'the default tenant reads its own');
+unlike(as(undef, 'GET', '/plain/series?' . Nightlight::Test::form('match[]' => $everything))
+    ->{body}, qr/alpha|beta/, 'and nobody else\'s');
+my $head = JSON::PP->new->decode(get('b', 'status/tsdb')->{body});
+is($head->{data}{headStats}{numSeries}, 2, 'statistics are of the tenant');
+
+# ---- names ----
+
+my %names = ('..' => 204, '/' => 204, '../../etc/passwd' => 204, '%2e%2e' => 204,
+    'a b' => 204, "caf\xc3\xa9" => 204, 'A' => 204, '*' => 204, '{of=~".+"}' => 204,
+    'x' x 128 => 204, 'x' x 129 => 400, 'x' x (1 << 20) => 400, "\xff" => 400,
+    "\xc0\xae" => 400, "a\x01b" => 400, "a\x7f" => 400, "\xc2\x85" => 400, '' => 403);
+my $i = 0;
+for my $name (sort keys %names) {
+    my $shown = length $name > 40 ? length($name) . ' bytes' : "'" . Nightlight::Test::escape($name) . "'";
+    my $r = put($name, { __name__ => 'named' }, ++$i);
+    is($r->{status}, $names{$name}, "$shown writes: $names{$name}") or diag(substr($r->{body}, 0, 200));
+    if ($names{$name} == 204) {
+        is(sum_of($name, 'named'), $i, "$shown has its own");
+    } else {
+        is(get($name, 'query', query => 'm')->{status}, $names{$name}, "$shown reads: the same");
+    }
+}
+is(put(undef, { __name__ => 'm' }, 5)->{status}, 403, 'no header: no tenant');
+like(get(undef, 'labels')->{body}, qr/nightlight_tenant/, 'the answer names the directive');
+for my $raw ("X-Scope: a\0b", "X-Scope: a\0") {
+    my $s = $t->connect();
+    my $r = $t->http_raw($s, "GET /api/v1/labels HTTP/1.1\r\nHost: x\r\nConnection: close\r\n$raw\r\n\r\n");
+    is($r->{status}, 400, 'NUL in a name: 400');
+}
+is(sum_of('a', $everything), 103, 'a has what it had');
+ok(!-e $t->dir . "/store/$_", "no file $_") for 'a', '..x', 'named';
+
+# ---- attacks ----
+
+# two headers, other spellings, a proxy's favourites: one value counts
+my $s = $t->connect();
+my $r = $t->http_raw($s, "GET /api/v1/series?match[]=m HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    . "X-Scope: b\r\nx-scope: a\r\nX_Scope: a\r\nX-Scope-OrgID: a\r\n\r\n");
+unlike($r->{body}, qr/alpha-secret/, 'a second header does not help');
+for my $path ('/api/v1/../../plain/series', '/api/v1//series', '/api/v1/%2e%2e/plain/series',
+    '/api/v1/a/series', '/api/v1/series/a', '/api/v1/series;tenant=a', '/api/v1/series%00a') {
+    my $x = as('b', 'GET', "$path?match[]=only_a");
+    unlike($x->{body}, qr/alpha-secret/, "$path shows nothing");
+}
+for my $arg ('tenant=a', 'X-Scope=a', 'nightlight_tenant=a', 'match[]=only_a&tenant=1') {
+    unlike(as('b', 'GET', "/api/v1/series?match[]={__name__=~\".%2B\"}&$arg")->{body},
+        qr/alpha-secret/, "$arg does not help");
+}
+# matchers and labels of the private name
+for my $q ('{"\u0000t"="1"}', '{"\u0000t"=~".*",__name__=~".+"}', '{"\u0000t"!="2",__name__=~".+"}',
+    'm or {"\u0000t"="1"}') {
+    my $x = get('b', 'query', query => $q, time => $now / 1000 + 1);
+    unlike($x->{body}, qr/alpha-secret|default-secret/, "$q shows nothing of others");
+}
+for my $labels ({ "\0t" => '1', __name__ => 'inject', of => 'injected' },
+    { __name__ => 'inject', "\0t" => '0', of => 'injected' },
+    { "\0" => '1', __name__ => 'inject', of => 'injected' }) {
+    put('b', $labels, 7);
+}
+is(sum_of('a', 'inject'), '', 'b cannot put labels that make a series a\'s');
+unlike(as(undef, 'GET', '/plain/series?match[]=inject')->{body}, qr/injected/, 'nor the default tenant\'s');
+
+# a map without a line for somebody refuses him
+is(put(undef, { __name__ => 'm' }, 5, uri => '/mapped/write',
+    headers => { 'X-User' => 'ada' })->{status}, 204, 'ada is lovelace');
+is(put(undef, { __name__ => 'm' }, 5, uri => '/mapped/write',
+    headers => { 'X-User' => 'eve' })->{status}, 403, 'eve is nobody');
+is(sum_of('lovelace', 'm'), 5, 'and lovelace has it');
+
+# ---- created, not created, too many ----
+
+is(put('fresh', { __name__ => 'm' }, 1, uri => '/known/write')->{status}, 403,
+    'tenant_create off: an unknown tenant is refused');
+is(put('a', { __name__ => 'known' }, 1, uri => '/known/write')->{status}, 204, 'a known one is not');
+sub tenants {
+    my $r = $t->http('GET', '/operator/tenants');
+    return @{JSON::PP->new->utf8->decode($r->{body})->{data}{tenants}};
+}
+my @list = tenants();
+ok(!grep({ $_->{name} eq 'fresh' || $_->{name} eq 'nobody-yet' } @list), 'reading makes no tenant');
+my ($a) = grep { $_->{name} eq 'a' } @list;
+is($a->{series}, 4, 'the list has series of a');
+is($a->{samples}, 4, 'and samples');
+is($list[0]{number}, 0, 'the default tenant is number 0');
+is(as('a', 'GET', '/api/v1/admin/tenants')->{status}, 403, 'a tenant does not see the list');
+is(as('a', 'POST', '/api/v1/admin/tenants/delete?name=b')->{status}, 403, 'nor deletes one');
+my $full = 0;
+for my $n (1 .. $TENANTS) {
+    my $x = put("many-$n", { __name__ => 'm' }, $n);
+    next if $x->{status} == 204;
+    $full++;
+    next if $full > 1;
+    is($x->{status}, 429, 'one too many: 429');
+    like($x->{body}, qr/tenants=$TENANTS/, 'the answer names the limit');
+}
+ok($full, 'the limit was reached');
+is(scalar(tenants()), $TENANTS + 1, 'as many as configured, and the default one');
+is(put('a', { __name__ => 'still' }, 1)->{status}, 204, 'known tenants go on');
+
+# ---- deletes ----
+
+is(as('b', 'POST', '/api/v1/admin/tsdb/delete_series?match[]=same')->{status}, 204,
+    'b deletes a series');
+is(sum_of('b', 'same'), '', 'it is gone');
+is(sum_of('a', 'same'), 2, "a's is there");
+is(as('b', 'POST', '/api/v1/admin/tsdb/delete_series?match[]={__name__=~".%2B"}')->{status}, 204,
+    'b deletes all');
+is(sum_of('b', $everything), '', 'all is gone');
+is(sum_of('a', 'm'), 1, "a's is there still");
+like(as(undef, 'GET', '/plain/query?query=m')->{body}, qr/default-secret/, "so is the default tenant's");
+is(put('b', { __name__ => 'm', of => 'beta-secret' }, 10, t => $now + 1)->{status}, 204, 'b writes again');
+is(as('never-there', 'POST', '/api/v1/admin/tsdb/delete_series?match[]=m')->{status}, 204,
+    'an unknown tenant deletes nothing');
+
+# ---- reload, kill -9, a lost head ----
+
+sub holds {
+    my ($what) = @_;
+    is(sum_of('a', 'm'), 1, "$what: a");
+    is(sum_of('b', 'm'), 10, "$what: b");
+    is(sum_of('..', 'named'), $names{'..n'}, "$what: ..");
+    leaks_nothing($what);
+}
+$names{'..n'} = sum_of('..', 'named');
+conf(2 * $TENANTS);
+$t->reload();
+holds('reload with more tenants');
+is(put('many-39x', { __name__ => 'm' }, 1)->{status}, 204, 'there is room again');
+conf(2);
+$t->reload();
+holds('reload with less');
+is(put('another', { __name__ => 'm' }, 1)->{status}, 429, 'no new ones');
+is(put('a', { __name__ => 'still' }, 1)->{status}, 204, 'known ones go on');
+conf(2 * $TENANTS);
+$t->kill9_all();
+$t->run();
+holds('kill -9');
+$t->stop();
+unlink glob $t->dir . '/head/*';
+$t->run();
+holds('head lost');
+is(put('many-39x', { __name__ => 'm2' }, 1)->{status}, 204, 'and goes on');
+
+# ---- blocks ----
+
+sub flush {
+    my $blocks = () = glob $t->dir . '/store/blocks/*';
+    $t->http('POST', '/-/flush');
+    $t->wait_for(sub { (() = glob $t->dir . '/store/blocks/*') > $blocks }, 'flushed', 30);
+}
+flush();
+like($t->read_file('store/TENANTS'), qr/^tenant 1 61 /m, 'TENANTS has names in hex');
+holds('flushed');
+$t->stop();
+unlink glob $t->dir . '/head/*';
+$t->run();
+holds('flushed, head lost');
+is(as('b', 'POST', '/api/v1/admin/tsdb/delete_series?match[]=m')->{status}, 204,
+    'b deletes what is in blocks');
+is(sum_of('b', 'm'), '', 'it is gone');
+is(sum_of('a', 'm'), 1, "a's is there");
+is(put('b', { __name__ => 'm', of => 'beta-secret' }, 10, t => $now + 2)->{status}, 204, 'b writes again');
+
+# ---- a tenant is deleted ----
+
+is($t->http('POST', '/operator/tenants/delete?name=nobody-yet')->{status}, 404, 'nobody to delete');
+is($t->http('POST', '/operator/tenants/delete?name=')->{status}, 400, 'nor nameless');
+my $was = (grep { $_->{name} eq 'a' } tenants())[0]{number};
+is($t->http('POST', '/operator/tenants/delete?name=a')->{status}, 204, 'a is deleted');
+is(sum_of('a', $everything), '', 'a has nothing');
+is(sum_of('b', 'm'), 10, 'b has');
+ok(!grep({ $_->{name} eq 'a' } tenants()), 'a is not in the list');
+is(put('a', { __name__ => 'reborn' }, 3)->{status}, 204, 'the name can be used again');
+isnt((grep { $_->{name} eq 'a' } tenants())[0]{number}, $was, 'it has another number');
+is(sum_of('a', $everything), 3, 'it has only what is new');
+for my $round ('kill -9', 'head lost') {
+    $round eq 'kill -9' ? $t->kill9_all() : $t->stop();
+    unlink glob $t->dir . '/head/*' if $round eq 'head lost';
+    $t->run();
+    is(sum_of('a', $everything), 3, "$round: nothing comes back");
+    is(sum_of('b', 'm'), 10, "$round: b is there");
+}
+$t->done();
