@@ -420,15 +420,19 @@ nlt_ingest_side_metadata(nlt_ingest_t *in, const nlt_metadata_t *m)
 
     known.type = m->type < NLT_METADATA_TYPES ? m->type : 0;
     rec.type = known.type;
-    if (s == NULL || !nlt_metadata_valid(m)) {
+    if (!nlt_metadata_valid(m)) {
         nlt_ingest_count(&in->ctl->counters.metadata_refused, 1);
         return;
     }
     if (is_last(side, &known)) {
         return;
     }
-    news =
-        nlt_metadata_look(s, in->ctl->secret, &known, side->now_ms, &known_ms);
+    /* Without the stash, which a process may have failed to attach, nothing is
+     * known; the log is what lasts. */
+    known_ms = INT64_MIN;
+    news = s != NULL ? nlt_metadata_look(s, in->ctl->secret, &known,
+                                         side->now_ms, &known_ms)
+                     : NLT_METADATA_NEW;
     if (news != NLT_METADATA_NEW && !is_gathered(side, bit)) {
         if (news == NLT_METADATA_OLD) {
             nlt_metadata_touch(s, in->ctl->secret, &known, side->now_ms);
