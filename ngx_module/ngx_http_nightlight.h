@@ -20,6 +20,7 @@
  *   queue.c    whose turn it is: jobs before their threads
  *   send.c     answers on their way out
  *   record.c   what logs tell of a request: variables, slow queries
+ *   cert.c     when certificates of clients end
  *   exit.c     ends running queries of a process that leaves at once
  *
  * Configuration structures live in the cycle's pool and are thrown away at
@@ -348,6 +349,10 @@ ngx_http_nightlight_record_t *ngx_http_nightlight_record(
 /* outcome is static; rec may be NULL. */
 void ngx_http_nightlight_record_outcome(ngx_http_nightlight_record_t *rec,
     const char *outcome);
+
+/* Notes when the certificate of the client ends, once a connection. */
+void ngx_http_nightlight_cert(ngx_http_request_t *r, nlt_store_t *store,
+    uint32_t tenant);
 
 ngx_int_t ngx_http_nightlight_add_variables(ngx_conf_t *cf);
 

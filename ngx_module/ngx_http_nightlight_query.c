@@ -233,6 +233,8 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
     conf.store_name = ngx_http_nightlight_str(&nlcf->store->name);
     conf.server = &ngx_http_nightlight_server;
 
+    ngx_http_nightlight_cert(r, store, conf.tenant);
+
     ngx_http_nightlight_request(r, form, nlcf->handler, &req);
 
     job->size = req.args.len + req.form.len;

@@ -462,6 +462,8 @@ ngx_http_nightlight_write_begin(ngx_http_nightlight_write_ctx_t *ctx,
 
     ctx->owner = ingest;
 
+    ngx_http_nightlight_cert(ctx->request, store, conf.tenant);
+
     rc = nlt_ingest_begin(ingest, &conf,
                           (nlt_str_t) { body->len, (char *) body->data },
                           &ctx->ingest);

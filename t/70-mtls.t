@@ -124,6 +124,24 @@ for my $v ('--http1.1', '--http2') {
         "$v: a certificate of another authority");
 }
 
+# when the newest certificate ends that was let in
+{
+    my ($end) = sort { $b <=> $a } map {
+        my ($date) = `$openssl x509 -in $d/$_.crt -noout -enddate`
+            =~ /notAfter=(.*)/;
+        my ($mon, $day, $h, $m, $s, $year) =
+            $date =~ /(\w+) +(\d+) (\d+):(\d+):(\d+) (\d+)/;
+        require Time::Local;
+        Time::Local::timegm($s, $m, $h, $day, index(
+            'JanFebMarAprMayJunJulAugSepOctNovDec', $mon) / 3, $year) }
+        qw(writer reader);
+    my $seen = (as('reader', 'tls', '/api/v1/status/self_metrics'
+        . '?metric_name_pattern=nightlight_client_certificate_expiry_seconds'))
+        [2];
+    my ($value) = $seen =~ /"value":(\d+)/;
+    is($value, $end, 'the metric has the end of the newest certificate');
+}
+
 is(write_as('writer', 'strict', 'd', 10), 204, 'verify on: writer writes');
 like((as('reader', 'strict', '/api/v1/query?query=d'))[2], qr/"10"/,
     'verify on: reader reads');

@@ -264,6 +264,23 @@ count(_Atomic uint64_t *counter, uint64_t n)
     atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
+/* Likewise for its tenant. */
+static void
+count_tenant(nlt_api_t *a)
+{
+    nlt_tenant_counters_t *c = nlt_store_tenant_hold(a->store, a->conf.tenant);
+
+    if (c == NULL) {
+        return;
+    }
+    count(&c->queries, 1);
+    count(&c->query_samples, a->answer.samples_read);
+    count(&c->query_ns, (uint64_t) a->busy_ns);
+    count(&c->query_errors, a->outcome != NLT_OUTCOME_OK);
+    atomic_store(&c->queried_ms, nlt_now_ms(a->env));
+    nlt_store_ctl_release(a->store);
+}
+
 /*
  * Counts a query, once, when it has ended.  `reads` says whether it came to
  * read anything.
@@ -297,6 +314,9 @@ count_query(nlt_api_t *a, bool reads)
         count(&c->query_errors, a->outcome != NLT_OUTCOME_OK);
     }
     nlt_store_ctl_release(a->store);
+    if (reads) {
+        count_tenant(a);
+    }
 }
 
 static void

@@ -4,6 +4,8 @@
  * One list feeds /metrics and nlt_self_write(), so what an operator sees in
  * either has the same names and the same meaning.
  */
+#include <stddef.h>
+
 #include "nlt_api.h"
 #include "nlt_num.h"
 
@@ -525,6 +527,67 @@ add_conn(nlt_self_list_t *l, const nlt_self_conn_t *c)
         "Worker processes configured.");
 }
 
+/* ---- tenants ---- */
+
+/* As many are named; more would be a store of their own. */
+#define SELF_TENANTS_MAX 1000
+
+/* One number of every tenant; what is 0 is left out but for the default. */
+static void
+add_tenants(nlt_self_list_t *l, const nlt_tenants_t *t, bool counter,
+            const char *name, size_t field, double divisor, const char *help)
+{
+    about_t m = {name, help, counter ? NLT_SELF_COUNTER : NLT_SELF_GAUGE, NULL,
+                 NULL};
+    size_t n = 0;
+
+    for (uint32_t no = 0; no < nlt_tenants_end(t) && n < SELF_TENANTS_MAX;
+         no++) {
+        nlt_tenant_t *slot =
+            nlt_tenants_lives(t, no) ? nlt_tenants_slot(t, no) : NULL;
+        nlt_self_metric_t *v;
+        uint64_t value;
+
+        if (slot == NULL) {
+            continue;
+        }
+        value = atomic_load_explicit(
+            (_Atomic uint64_t *) ((uint8_t *) &slot->counters + field),
+            memory_order_relaxed);
+        n++;
+        v = value != 0 || no == 0 ? more(l, &m) : NULL;
+        if (v == NULL) {
+            continue;
+        }
+        v->value = (double) value / divisor;
+        if (nlt_tenant_name(slot).len > 0) {
+            v->label[v->n_labels++] =
+                (nlt_label_t){NLT_STR("tenant"), nlt_tenant_name(slot)};
+        }
+    }
+}
+
+static void
+add_all_tenants(nlt_self_list_t *l, const nlt_tenants_t *t)
+{
+#define FIELD(f) offsetof(nlt_tenant_counters_t, f)
+    add(l, false, "nightlight_tenants", nlt_tenants_count(t),
+        "Tenants that there are, the default one not counted.");
+    add_tenants(l, t, true, "nightlight_tenant_queries_total", FIELD(queries),
+                1, "API requests that read data, by tenant.");
+    add_tenants(l, t, true, "nightlight_tenant_query_errors_total",
+                FIELD(query_errors), 1, "Those that failed.");
+    add_tenants(l, t, true, "nightlight_tenant_query_samples_total",
+                FIELD(query_samples), 1, "Samples that they read.");
+    add_tenants(l, t, true, "nightlight_tenant_query_seconds_total",
+                FIELD(query_ns), 1e9, "Time that threads worked on them.");
+    add_tenants(l, t, false, "nightlight_client_certificate_expiry_seconds",
+                FIELD(cert_not_after_s), 1,
+                "Unix time at which the newest certificate of a client ends, "
+                "by tenant; 0: none was seen.");
+#undef FIELD
+}
+
 /* Of the program around the store. */
 static void
 add_program(nlt_self_list_t *l, const nlt_self_conn_t *c)
@@ -567,6 +630,9 @@ nlt_self_collect(nlt_store_t *s, const nlt_self_conn_t *conn,
             "The server is about to be stopped, and ready says no.");
         add_counters(l, ctl);
         add_gauges(l, s);
+        if (nlt_store_tenants(s) != NULL) {
+            add_all_tenants(l, nlt_store_tenants(s));
+        }
         nlt_store_ctl_release(s);
     }
     add_conn(l, conn);

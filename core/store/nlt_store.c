@@ -439,6 +439,42 @@ nlt_store_ctl_release(nlt_store_t *s)
     nlt_store_let_go(s);
 }
 
+nlt_tenant_counters_t *
+nlt_store_tenant_hold(nlt_store_t *s, uint32_t tenant)
+{
+    nlt_head_t *h = nlt_store_hold(s);
+    nlt_tenant_t *slot = NULL;
+
+    if (h == NULL) {
+        return NULL;
+    }
+    if (nlt_head_tenants(h) != NULL) {
+        slot = nlt_tenants_slot(nlt_head_tenants(h), tenant);
+    }
+    if (slot == NULL) {
+        nlt_store_let_go(s);
+        return NULL;
+    }
+    return &slot->counters;
+}
+
+void
+nlt_store_saw_certificate(nlt_store_t *s, uint32_t tenant, int64_t end_s)
+{
+    nlt_tenant_counters_t *c = nlt_store_tenant_hold(s, tenant);
+
+    if (c != NULL) {
+        int64_t was = atomic_load(&c->cert_not_after_s);
+
+        while (end_s > was
+               && !atomic_compare_exchange_weak(&c->cert_not_after_s, &was,
+                                                end_s)) {
+            /* another process has seen one too */
+        }
+        nlt_store_let_go(s);
+    }
+}
+
 /* ---- gauges ---- */
 
 static void

@@ -137,17 +137,20 @@ nlt_ingest_t *nlt_store_ingest(nlt_store_t *s);
 /* The control page, or NULL while not ready: counters. */
 nlt_head_ctl_t *nlt_store_ctl(nlt_store_t *s);
 
-/*
- * The same for any thread, which gives it back with release(); NULL while not
- * ready.  The head stays mapped meanwhile.  [any]
- */
+/* For any thread, which gives it back; the head stays mapped.  [any] */
 nlt_head_ctl_t *nlt_store_ctl_hold(nlt_store_t *s);
 void nlt_store_ctl_release(nlt_store_t *s);
+
+/* Likewise, counts of a tenant; NULL also when the number was never given. */
+nlt_tenant_counters_t *nlt_store_tenant_hold(nlt_store_t *s, uint32_t tenant);
+
+/* A certificate of the tenant ends at that Unix time; the latest is kept. */
+void nlt_store_saw_certificate(nlt_store_t *s, uint32_t tenant, int64_t end_s);
 
 /* What it was opened with; its strings live as long as the store.  [any] */
 const nlt_store_conf_t *nlt_store_conf(const nlt_store_t *s);
 
-/* Levels of compaction that are told apart; the last has all above it too. */
+/* Levels of compaction told apart; the last has all above it too. */
 #define NLT_STORE_LEVELS 6
 
 /* One arena as its slot in the head has it. */
