@@ -369,10 +369,6 @@ ngx_uint_t ngx_http_nightlight_tenant_write(nlt_store_t *store,
     ngx_http_nightlight_loc_conf_t *nlcf, ngx_str_t *name, uint32_t *number,
     nlt_err_t *err);
 
-/* Counts what a writer's request of so many bytes came to. */
-void ngx_http_nightlight_tenant_count(nlt_store_t *store, uint32_t number,
-    nlt_ingest_result_t *res, size_t received);
-
 #define NGX_HTTP_NIGHTLIGHT_SLOW_OFF  ((ngx_msec_t) NGX_MAX_INT_T_VALUE)
 
 char *ngx_http_nightlight_slow(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

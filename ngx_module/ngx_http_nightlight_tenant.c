@@ -115,33 +115,3 @@ ngx_http_nightlight_tenant_write(nlt_store_t *store,
         return NGX_HTTP_SERVICE_UNAVAILABLE;
     }
 }
-
-
-/* What a writer's request came to; the tenant may be gone meanwhile. */
-
-void
-ngx_http_nightlight_tenant_count(nlt_store_t *store, uint32_t number,
-    nlt_ingest_result_t *res, size_t received)
-{
-    nlt_tenant_t   *slot;
-    nlt_tenants_t  *tenants;
-
-    tenants = store ? nlt_store_tenants(store) : NULL;
-    slot = tenants ? nlt_tenants_slot(tenants, number) : NULL;
-
-    if (slot == NULL) {
-        return;
-    }
-
-    atomic_fetch_add(&slot->counters.samples, res->samples);
-    atomic_fetch_add(&slot->counters.bytes_received, received);
-
-    if (res->status < 400) {
-        atomic_fetch_add(&slot->counters.requests_ok, 1);
-        atomic_store(&slot->counters.written_ms,
-                     nlt_now_ms(&ngx_http_nightlight_env));
-
-    } else {
-        atomic_fetch_add(&slot->counters.requests_refused, 1);
-    }
-}

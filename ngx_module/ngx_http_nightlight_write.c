@@ -31,7 +31,6 @@ typedef struct {
     ngx_http_nightlight_limits_t     limits;
     ngx_str_t                        tenant;     /* data NULL: default */
     uint32_t                         number;     /* of it */
-    size_t                           received;
 
     /* of a body that lies in a file */
     ngx_thread_task_t               *task;
@@ -427,8 +426,6 @@ ngx_http_nightlight_write_begin(ngx_http_nightlight_write_ctx_t *ctx,
         return;
     }
 
-    ctx->received = body->len;
-
     ngx_memzero(&res, sizeof(nlt_ingest_result_t));
     status_code = ngx_http_nightlight_tenant_write(store, ctx->conf,
                                                    &ctx->tenant, &ctx->number,
@@ -703,12 +700,6 @@ ngx_http_nightlight_write_finish(ngx_http_nightlight_write_ctx_t *ctx,
     if (ngx_http_nightlight_limits_headers(r, &ctx->limits) != NGX_OK) {
         ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return;
-    }
-
-    if (ctx->received) {
-        ngx_http_nightlight_tenant_count(
-                             ngx_http_nightlight_store_get(ctx->conf->store),
-                             ctx->number, res, ctx->received);
     }
 
     if (res->skipped_histograms) {

@@ -184,14 +184,14 @@ sub heavy {
     return $s;
 }
 is($t->value('count(m)', time => $ms / 1000), 2000, 'the worker is warm');
-my $idle = smaps('Rss');
+my $warm = smaps('Rss');
 for my $q ('topk(1, sum by (i) (m))', 'bottomk(1, m or m)', 'quantile(0.5, m)') {
     my @s = map { heavy($q) } 1 .. 2;
     is(Nightlight::Test::read_response($_, 60)->{status}, 200, $q) for @s;
 }
-cmp_ok(peak(), '>', $idle + 100_000, 'they took more than 100 MB');
-ok($t->wait_for(sub { smaps('Rss') < $idle + 32_000 }, 'RSS near idle', 30),
+cmp_ok(peak(), '>', $warm + 100_000, 'they took more than 100 MB');
+ok($t->wait_for(sub { smaps('Rss') < $warm + 32_000 }, 'RSS near idle', 30),
     'and gave it back')
-    or diag("RSS $idle kB before, now " . smaps('Rss') . ' kB');
+    or diag("RSS $warm kB before, now " . smaps('Rss') . ' kB');
 
 $t->done();

@@ -33,6 +33,7 @@ let
     types = {
       str = "str"; path = "path"; lines = "lines";
       nullOr = t: t;
+      listOf = t: t;
       attrsOf = t: { _attrsOf = t; };
       submodule = m: { _submodule = m; };
     };

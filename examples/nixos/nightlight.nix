@@ -41,6 +41,7 @@ let
     + parameter "wal_sync" s.walSync
     + parameter "exemplars" s.exemplars
     + parameter "tenants" s.tenants
+    + lib.concatStrings (map (t: " tenant_retention=${t}") s.tenantRetention)
     + ";\n"
     + lib.optionalString (s.self != null)
         "nightlight_self ${name} ${s.self};\n";
@@ -73,6 +74,11 @@ let
       minFree = optional "Bytes of the file system that are left free.";
       exemplars = optional "Memory for exemplars, or off; a 64th of memory unless it is set.";
       tenants = optional "How many tenants there may be; 1000 unless it is set.";
+      tenantRetention = mkOption {
+        type = types.listOf types.str;
+        default = [ ];
+        description = "A shorter retention of tenants: time, or name:time.";
+      };
       walSync = optional "always, an interval, or off; 1s unless it is set.";
       self = mkOption {
         type = types.nullOr types.str;
