@@ -200,6 +200,9 @@ while ($src =~ /ngx_string\("(nightlight_\w+)"\)/g) {
 $t->write_conf();
 $t->run();
 is($t->write({ __name__ => 'm' }, [time() * 1000, 1]), 204, 'a sample');
+# the helper has made the log of the next arena, too
+$t->wait_for(sub { my @wal = glob "$dir/store/wal/*"; @wal == 2 && !grep /\.tmp$/, @wal },
+    'both logs are there', 20);
 my %before = map { $_ => -s $_ } glob "$dir/store/* $dir/store/*/* $dir/head/*";
 my ($code) = $t->config_test();
 is($code, 0, 'test of the running configuration');
