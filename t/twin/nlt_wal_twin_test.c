@@ -248,7 +248,17 @@ make_log(uint64_t arena)
     locate();
 }
 
-/* Reads `damaged`; the records of frames in [from, to) are gone. */
+/* Is frame [off, end) whole at `at`?  What moved up may be as what was there.
+ */
+static bool
+is_whole(size_t size, size_t off, size_t end, size_t at)
+{
+    return at <= size && end - off <= size - at
+           && memcmp(m.damaged + at, m.file + off, end - off) == 0;
+}
+
+/* Reads `damaged`; the records of frames in [from, to) are gone, unless chance
+ * has left one whole. */
 static void
 compare(size_t size, size_t from, size_t to)
 {
@@ -270,7 +280,8 @@ compare(size_t size, size_t from, size_t to)
         size_t end =
             w->off + NLT_WAL_HEADER_LEN + nlt_le32(m.file + w->off + 8);
 
-        if (end > from && w->off < to) {
+        if (end > from && w->off < to && !is_whole(size, w->off, end, w->off)
+            && !is_whole(size, w->off, end, w->off + size - m.size)) {
             continue;
         }
         if (k >= m.n_got || m.got[k].kind != w->kind
