@@ -121,6 +121,18 @@ nlt_put_uvarint(void *p, uint64_t v)
     return n;
 }
 
+/* A length and the text, as nlt_read_uvarint_str() reads them; where it ends.
+ */
+static inline char *
+nlt_put_uvarint_str(char *p, nlt_str_t s)
+{
+    p += nlt_put_uvarint(p, s.len);
+    if (s.len > 0) {
+        memcpy(p, s.data, s.len);
+    }
+    return p + s.len;
+}
+
 /* How many bytes nlt_put_uvarint() writes. */
 static inline size_t
 nlt_uvarint_len(uint64_t v)

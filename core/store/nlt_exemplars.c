@@ -22,16 +22,6 @@ runes_of(nlt_str_t s)
     return n;
 }
 
-static char *
-put_text(char *p, nlt_str_t s)
-{
-    p += nlt_put_uvarint(p, s.len);
-    if (s.len > 0) {
-        memcpy(p, s.data, s.len);
-    }
-    return p + s.len;
-}
-
 nlt_exemplar_result_t
 nlt_exemplar_encode(nlt_labels_t labels, char *out, size_t *len)
 {
@@ -66,7 +56,7 @@ nlt_exemplar_encode(nlt_labels_t labels, char *out, size_t *len)
         if (i > 0 && nlt_str_eq(v[i - 1].name, v[i].name)) {
             return NLT_EXEMPLAR_INVALID;
         }
-        p = put_text(put_text(p, v[i].name), v[i].value);
+        p = nlt_put_uvarint_str(nlt_put_uvarint_str(p, v[i].name), v[i].value);
     }
     *len = (size_t) (p - out);
     return NLT_EXEMPLAR_OK;

@@ -78,23 +78,13 @@ key_of(const uint8_t *secret, const nlt_metadata_t *m)
     return key;
 }
 
-static char *
-put_text(char *p, nlt_str_t s)
-{
-    p += nlt_put_uvarint(p, s.len);
-    if (s.len > 0) {
-        memcpy(p, s.data, s.len);
-    }
-    return p + s.len;
-}
-
 static size_t
 encode(const nlt_metadata_t *m, char *out)
 {
     char *p = out;
 
     *p++ = (char) (m->type < NLT_METADATA_TYPES ? m->type : 0);
-    p = put_text(put_text(p, m->help), m->unit);
+    p = nlt_put_uvarint_str(nlt_put_uvarint_str(p, m->help), m->unit);
     return (size_t) (p - out);
 }
 

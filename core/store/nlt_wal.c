@@ -355,11 +355,7 @@ nlt_wal_add_series(nlt_wal_t *w, uint32_t series, uint32_t tenant,
     p = start;
     p += nlt_put_uvarint(p, series);
     p += nlt_put_uvarint(p, tenant);
-    p += nlt_put_uvarint(p, canonical.len);
-    if (canonical.len) {
-        memcpy(p, canonical.data, canonical.len);
-    }
-    p += canonical.len;
+    p = nlt_put_uvarint_str(p, canonical);
     nlt_buf_advance(&w->buf, (size_t) (p - start));
     w->records++;
 }
@@ -376,17 +372,6 @@ nlt_wal_add_sample(nlt_wal_t *w, uint32_t series, int64_t t_ms,
     nlt_buf_advance(&w->buf, nlt_wal_sample_put(&w->prev, (uint8_t *) p,
                                                 series, t_ms, v_bits));
     w->records++;
-}
-
-/* A length and the text; where it ends. */
-static char *
-put_text(char *p, nlt_str_t s)
-{
-    p += nlt_put_uvarint(p, s.len);
-    if (s.len > 0) {
-        memcpy(p, s.data, s.len);
-    }
-    return p + s.len;
 }
 
 void
@@ -407,7 +392,7 @@ nlt_wal_add_exemplar(nlt_wal_t *w, const nlt_wal_exemplar_t *x)
     p += nlt_put_uvarint(p, x->series);
     p += nlt_put_varint(p, x->t_ms);
     nlt_put_le64(p, x->v_bits);
-    p = put_text(p + 8, x->labels);
+    p = nlt_put_uvarint_str(p + 8, x->labels);
     nlt_buf_advance(&w->buf, (size_t) (p - start));
     w->records++;
 }
@@ -430,7 +415,9 @@ nlt_wal_add_metadata(nlt_wal_t *w, const nlt_wal_metadata_t *m)
     p += nlt_put_uvarint(p, m->tenant);
     *p++ = (char) m->type;
     p += nlt_put_varint(p, m->t_ms);
-    p = put_text(put_text(put_text(p, m->name), m->help), m->unit);
+    p = nlt_put_uvarint_str(
+        nlt_put_uvarint_str(nlt_put_uvarint_str(p, m->name), m->help),
+        m->unit);
     nlt_buf_advance(&w->buf, (size_t) (p - start));
     w->records++;
 }
@@ -450,7 +437,7 @@ nlt_wal_add_tenant(nlt_wal_t *w, uint32_t tenant, nlt_str_t name)
     }
     p = start;
     p += nlt_put_uvarint(p, tenant);
-    p = put_text(p, name);
+    p = nlt_put_uvarint_str(p, name);
     nlt_buf_advance(&w->buf, (size_t) (p - start));
     w->records++;
 }
