@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "nlt_xhash.h"
+#include "nlt_mutex.h"
 
 /* Of an arena, for requests that have begun when it is nearly full. */
 #define KEPT_BYTES (64u << 10)
@@ -238,19 +239,11 @@ nlt_arena_map(nlt_head_t *h, size_t i, uint64_t no, nlt_err_t *err)
 static bool
 init_mutexes(nlt_arena_header_t *hdr)
 {
-    pthread_mutexattr_t attr;
-    bool ok;
+    bool ok = nlt_mutex_init_robust(&hdr->registration);
 
-    if (pthread_mutexattr_init(&attr) != 0) {
-        return false;
-    }
-    ok = pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED) == 0
-         && pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST) == 0
-         && pthread_mutex_init(&hdr->registration, &attr) == 0;
     for (size_t i = 0; ok && i < NLT_STRIPES; i++) {
-        ok = pthread_mutex_init(&hdr->stripes[i].mutex, &attr) == 0;
+        ok = nlt_mutex_init_robust(&hdr->stripes[i].mutex);
     }
-    (void) pthread_mutexattr_destroy(&attr);
     return ok;
 }
 

@@ -2,6 +2,7 @@
  * nlt_stash_open.c - layout, lock and memory of a stash.
  */
 #include "nlt_stash_priv.h"
+#include "nlt_mutex.h"
 
 #include <errno.h>
 
@@ -89,8 +90,6 @@ nlt_stash_format(void *base, uint64_t bytes, nlt_err_t *err)
 {
     nlt_stash_header_t *hdr = base;
     shape_t sh = shape_of(bytes);
-    pthread_mutexattr_t attr;
-    bool ok;
 
     hdr->magic = NLT_STASH_MAGIC;
     hdr->version = NLT_STASH_VERSION;
@@ -100,14 +99,9 @@ nlt_stash_format(void *base, uint64_t bytes, nlt_err_t *err)
     hdr->n_cells = sh.n_cells;
     hdr->fixed_crc = fixed_crc(hdr);
     atomic_store(&hdr->n_backed, cells_in(nlt_stash_first_bytes(bytes), &sh));
-    if (pthread_mutexattr_init(&attr) != 0) {
-        return nlt_err_set(err, NLT_EBUG, "no robust mutexes here");
-    }
-    ok = pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED) == 0
-         && pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST) == 0
-         && pthread_mutex_init(&hdr->lock, &attr) == 0;
-    (void) pthread_mutexattr_destroy(&attr);
-    return ok ? NLT_OK : nlt_err_set(err, NLT_EBUG, "no robust mutexes here");
+    return nlt_mutex_init_robust(&hdr->lock)
+               ? NLT_OK
+               : nlt_err_set(err, NLT_EBUG, "no robust mutexes here");
 }
 
 nlt_rc_t

@@ -21,6 +21,7 @@
 
 #include "nlt_io.h"
 #include "nlt_utf8.h"
+#include "nlt_mutex.h"
 
 #define MAGIC UINT64_C(0x31544e4e4554544c) /* "LTTENNT1" */
 
@@ -530,22 +531,6 @@ nlt_tenants_remove(nlt_tenants_t *t, nlt_str_t name, uint32_t *number,
 
 /* ---- the file ---- */
 
-static bool
-init_lock(pthread_mutex_t *m)
-{
-    pthread_mutexattr_t attr;
-    bool ok;
-
-    if (pthread_mutexattr_init(&attr) != 0) {
-        return false;
-    }
-    ok = pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED) == 0
-         && pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST) == 0
-         && pthread_mutex_init(m, &attr) == 0;
-    (void) pthread_mutexattr_destroy(&attr);
-    return ok;
-}
-
 static nlt_rc_t
 map(nlt_tenants_t *t, const nlt_env_t *env, const uint8_t *secret,
     nlt_err_t *err)
@@ -570,7 +555,7 @@ format(nlt_tenants_t *t, const uint8_t *store_id, nlt_err_t *err)
 
     memcpy(hdr->store_id, store_id, sizeof(hdr->store_id));
     hdr->size_bytes = FILE_BYTES;
-    if (!init_lock(&hdr->lock)) {
+    if (!nlt_mutex_init_robust(&hdr->lock)) {
         return nlt_err_set(err, NLT_EBUG, "no robust mutexes here");
     }
     atomic_store(&hdr->reserved_bytes, SLOTS + STEP_BYTES);
