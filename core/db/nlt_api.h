@@ -141,6 +141,10 @@ void nlt_api_end_text(nlt_api_t *a);
 typedef nlt_rc_t (*nlt_api_eval_t)(nlt_api_t *a, void *ctx, nlt_err_t *err);
 void nlt_api_over_view(nlt_api_t *a, nlt_api_eval_t eval, void *ctx);
 
+/* How a request waits for the helper: in a thread, until it is canceled
+ * (NLT_ECANCELED) or its time is up (NLT_ETIMEOUT).  As long as a lives. */
+nlt_store_wait_t nlt_api_wait(nlt_api_t *a);
+
 /* ---- parameters ---- */
 
 /*

@@ -37,6 +37,12 @@ pause_cb(void *ctx)
     return poll_cb(ctx);
 }
 
+nlt_store_wait_t
+nlt_api_wait(nlt_api_t *a)
+{
+    return (nlt_store_wait_t){pause_cb, poll_cb, a};
+}
+
 /*
  * What went wrong.  `late` says what holds after a timeout.  All that passes
  * by itself is 503, so that the client tries again.
@@ -132,7 +138,7 @@ parse_delete(nlt_api_t *a, nlt_delete_t *d)
 void
 nlt_api_run_delete_series(nlt_api_t *a)
 {
-    const nlt_store_wait_t wait = {pause_cb, poll_cb, a};
+    const nlt_store_wait_t wait = nlt_api_wait(a);
     nlt_delete_t d;
     nlt_err_t err;
 
@@ -157,7 +163,7 @@ nlt_api_run_delete_series(nlt_api_t *a)
 void
 nlt_api_run_clean_tombstones(nlt_api_t *a)
 {
-    const nlt_store_wait_t wait = {pause_cb, poll_cb, a};
+    const nlt_store_wait_t wait = nlt_api_wait(a);
     nlt_err_t err;
 
     err.rc = nlt_store_clean(a->store, &wait, &err);

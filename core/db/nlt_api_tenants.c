@@ -1,11 +1,7 @@
 /*
  * nlt_api_tenants.c - tenants: who there is, and deleting one.
  */
-#include <poll.h>
-
 #include "nlt_api.h"
-
-#define PAUSE_MS 20
 
 /* Of the store's operator: a location with nightlight_tenant has neither. */
 static bool
@@ -62,32 +58,10 @@ nlt_api_run_tenants(nlt_api_t *a)
 
 /* ---- delete ---- */
 
-static nlt_rc_t
-poll_cb(void *ctx)
-{
-    nlt_api_t *a = ctx;
-
-    switch (__atomic_load_n(&a->cancel, __ATOMIC_RELAXED)) {
-    case 0:
-        return NLT_OK;
-    case NLT_API_EXPIRED:
-        return NLT_ETIMEOUT;
-    default:
-        return NLT_ECANCELED;
-    }
-}
-
-static nlt_rc_t
-pause_cb(void *ctx)
-{
-    (void) poll(NULL, 0, PAUSE_MS);
-    return poll_cb(ctx);
-}
-
 void
 nlt_api_run_delete_tenant(nlt_api_t *a)
 {
-    const nlt_store_wait_t wait = {pause_cb, poll_cb, a};
+    const nlt_store_wait_t wait = nlt_api_wait(a);
     nlt_str_t name = nlt_api_param(a, "name");
     nlt_err_t err;
 
