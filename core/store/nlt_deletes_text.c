@@ -32,12 +32,7 @@ nlt_deletes_print(const nlt_delete_list_t *l, const uint8_t *store_id,
 {
     nlt_lines_out_t lines;
 
-    nlt_lines_begin(&lines, out);
-    nlt_buf_addf(out, "nightlight-deletes %d", FORMAT);
-    nlt_lines_end_line(&lines);
-    nlt_buf_add_c(out, "store ");
-    nlt_lines_add_hex(out, store_id, NLT_STORE_ID_BYTES);
-    nlt_lines_end_line(&lines);
+    nlt_lines_begin_file(&lines, out, "deletes", FORMAT, store_id);
     nlt_buf_addf(out, "next %llu", (unsigned long long) l->last + 1);
     nlt_lines_end_line(&lines);
     for (size_t i = 0; i < l->n; i++) {
@@ -79,32 +74,10 @@ static nlt_rc_t
 parse_head(parse_t *p)
 {
     nlt_lines_in_t *in = &p->in;
-    uint8_t id[NLT_STORE_ID_BYTES];
     uint64_t v = 0;
 
-    if (in->n == 1) {
-        if (!nlt_lines_is(in, "nightlight-deletes", 2)
-            || !nlt_lines_count(in->word[1], &v)) {
-            return nlt_lines_bad(in, "not a file of deletes");
-        }
-        return v == FORMAT ? NLT_OK
-                           : nlt_err_set(in->err, NLT_EVERSION,
-                                         "DELETES has format %llu, this "
-                                         "program knows format %d",
-                                         (unsigned long long) v, FORMAT);
-    }
-    if (in->n == 2) {
-        if (!nlt_lines_is(in, "store", 2)
-            || nlt_lines_hex_len(in->word[1]) != sizeof(id)) {
-            return nlt_lines_bad(in, "not a store id");
-        }
-        nlt_lines_hex(in->word[1], id);
-        if (p->store_id != NULL && memcmp(id, p->store_id, sizeof(id)) != 0) {
-            return nlt_err_set(in->err, NLT_EDATA,
-                               "DELETES belongs to another store than "
-                               "store.id");
-        }
-        return NLT_OK;
+    if (in->n < 3) {
+        return nlt_lines_head(in, "deletes", FORMAT, p->store_id);
     }
     if (!nlt_lines_is(in, "next", 2) || !nlt_lines_count(in->word[1], &v)
         || v == 0) {

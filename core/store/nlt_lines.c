@@ -5,6 +5,7 @@
 
 #include "nlt_bytes.h"
 #include "nlt_hash.h"
+#include "nlt_head_layout.h"
 #include "nlt_num.h"
 
 /* " " and eight digits. */
@@ -58,6 +59,18 @@ void
 nlt_lines_finish(nlt_lines_out_t *l)
 {
     nlt_buf_addf(l->out, "end %zu", l->n);
+    nlt_lines_end_line(l);
+}
+
+void
+nlt_lines_begin_file(nlt_lines_out_t *l, nlt_buf_t *out, const char *kind,
+                     unsigned format, const uint8_t *store_id)
+{
+    nlt_lines_begin(l, out);
+    nlt_buf_addf(out, "nightlight-%s %u", kind, format);
+    nlt_lines_end_line(l);
+    nlt_buf_add_c(out, "store ");
+    nlt_lines_add_hex(out, store_id, NLT_STORE_ID_BYTES);
     nlt_lines_end_line(l);
 }
 
@@ -193,4 +206,47 @@ nlt_lines_next(nlt_lines_in_t *l)
     return l->at == l->text.len
                ? NLT_EOF
                : nlt_lines_bad(l, "something follows the end");
+}
+
+static nlt_rc_t
+head_format(nlt_lines_in_t *l, const char *kind, unsigned format)
+{
+    static const nlt_str_t begin = {sizeof("nightlight-") - 1, "nightlight-"};
+    nlt_str_t key = l->word[0];
+    uint64_t v;
+
+    if (l->n_words != 2 || key.len != begin.len + strlen(kind)
+        || memcmp(key.data, begin.data, begin.len) != 0
+        || memcmp(key.data + begin.len, kind, strlen(kind)) != 0
+        || !nlt_lines_count(l->word[1], &v)) {
+        return nlt_err_set(l->err, NLT_EDATA, "%s line %zu: not a file of %s",
+                           l->name, l->n, kind);
+    }
+    return v == format
+               ? NLT_OK
+               : nlt_err_set(l->err, NLT_EVERSION,
+                             "%s has format %llu, this program knows format "
+                             "%u",
+                             l->name, (unsigned long long) v, format);
+}
+
+nlt_rc_t
+nlt_lines_head(nlt_lines_in_t *l, const char *kind, unsigned format,
+               const uint8_t *store_id)
+{
+    uint8_t id[NLT_STORE_ID_BYTES];
+
+    if (l->n == 1) {
+        return head_format(l, kind, format);
+    }
+    if (!nlt_lines_is(l, "store", 2)
+        || nlt_lines_hex_len(l->word[1]) != sizeof(id)) {
+        return nlt_lines_bad(l, "not a store id");
+    }
+    nlt_lines_hex(l->word[1], id);
+    return store_id == NULL || memcmp(id, store_id, sizeof(id)) == 0
+               ? NLT_OK
+               : nlt_err_set(l->err, NLT_EDATA,
+                             "%s belongs to another store than store.id",
+                             l->name);
 }

@@ -33,6 +33,13 @@ typedef struct {
 /* Begins a text at the end of out, which is borrowed until the last line. */
 void nlt_lines_begin(nlt_lines_out_t *l, nlt_buf_t *out);
 
+/*
+ * The same, with the two lines that files of a store begin with:
+ * "nightlight-KIND FORMAT" and "store ID", NLT_STORE_ID_BYTES in hex.
+ */
+void nlt_lines_begin_file(nlt_lines_out_t *l, nlt_buf_t *out, const char *kind,
+                          unsigned format, const uint8_t *store_id);
+
 /* Ends the line that was added to out: checksum and line end. */
 void nlt_lines_end_line(nlt_lines_out_t *l);
 
@@ -69,6 +76,13 @@ nlt_rc_t nlt_lines_bad(nlt_lines_in_t *l, const char *what);
 
 /* Is the line `key` and n - 1 further words? */
 bool nlt_lines_is(const nlt_lines_in_t *l, const char *key, size_t n);
+
+/*
+ * Line 1 or 2 of a file that nlt_lines_begin_file() began.  store_id may be
+ * NULL: of any store.  NLT_EDATA, NLT_EVERSION: another format.
+ */
+NLT_CHECKED nlt_rc_t nlt_lines_head(nlt_lines_in_t *l, const char *kind,
+                                    unsigned format, const uint8_t *store_id);
 
 /* A decimal number below 2^63. */
 bool nlt_lines_count(nlt_str_t word, uint64_t *out);

@@ -20,12 +20,7 @@ nlt_metadata_print(const nlt_metadata_list_t *l, const uint8_t *store_id,
 {
     nlt_lines_out_t lines;
 
-    nlt_lines_begin(&lines, out);
-    nlt_buf_addf(out, "nightlight-metadata %d", FORMAT);
-    nlt_lines_end_line(&lines);
-    nlt_buf_add_c(out, "store ");
-    nlt_lines_add_hex(out, store_id, NLT_STORE_ID_BYTES);
-    nlt_lines_end_line(&lines);
+    nlt_lines_begin_file(&lines, out, "metadata", FORMAT, store_id);
     for (size_t i = 0; i < l->n; i++) {
         const nlt_metadata_t *m = &l->v[i];
         const nlt_str_t *texts[] = {&m->name, &m->help, &m->unit};
@@ -46,7 +41,6 @@ nlt_metadata_print(const nlt_metadata_list_t *l, const uint8_t *store_id,
 
 typedef struct {
     nlt_lines_in_t in;
-    const uint8_t *store_id; /* NULL: any */
     nlt_pool_t *pool;
     nlt_metadata_list_t *l;
     size_t cap;
@@ -56,37 +50,6 @@ static nlt_rc_t
 no_memory(parse_t *p)
 {
     return nlt_err_set(p->in.err, NLT_ENOMEM, "METADATA: out of memory");
-}
-
-/* The first two lines have fixed places. */
-static nlt_rc_t
-parse_head(parse_t *p)
-{
-    nlt_lines_in_t *in = &p->in;
-    uint8_t id[NLT_STORE_ID_BYTES];
-    uint64_t v;
-
-    if (in->n == 1) {
-        if (!nlt_lines_is(in, "nightlight-metadata", 2)
-            || !nlt_lines_count(in->word[1], &v)) {
-            return nlt_lines_bad(in, "not a file of metadata");
-        }
-        return v == FORMAT ? NLT_OK
-                           : nlt_err_set(in->err, NLT_EVERSION,
-                                         "METADATA has format %llu, this "
-                                         "program knows format %d",
-                                         (unsigned long long) v, FORMAT);
-    }
-    if (!nlt_lines_is(in, "store", 2)
-        || nlt_lines_hex_len(in->word[1]) != sizeof(id)) {
-        return nlt_lines_bad(in, "not a store id");
-    }
-    nlt_lines_hex(in->word[1], id);
-    return p->store_id == NULL || memcmp(id, p->store_id, sizeof(id)) == 0
-               ? NLT_OK
-               : nlt_err_set(in->err, NLT_EDATA,
-                             "METADATA belongs to another store than "
-                             "store.id");
 }
 
 static bool
@@ -193,14 +156,14 @@ nlt_metadata_parse(nlt_str_t text, const uint8_t *store_id, nlt_pool_t *pool,
                    nlt_metadata_list_t *out, nlt_err_t *err)
 {
     parse_t p = {.in = {.name = NLT_FILE_METADATA, .text = text, .err = err},
-                 .store_id = store_id,
                  .pool = pool,
                  .l = out};
     nlt_rc_t rc;
 
     *out = (nlt_metadata_list_t){.n = 0};
     while ((rc = nlt_lines_next(&p.in)) == NLT_OK) {
-        rc = p.in.n <= 2 ? parse_head(&p) : parse_family(&p);
+        rc = p.in.n <= 2 ? nlt_lines_head(&p.in, "metadata", FORMAT, store_id)
+                         : parse_family(&p);
         if (rc != NLT_OK) {
             return rc;
         }

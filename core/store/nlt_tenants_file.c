@@ -10,8 +10,6 @@
 /* Of a name in hex and all that is beside it. */
 #define POOL_BYTES (2 * (size_t) NLT_TENANTS_FILE_MAX)
 
-#define ID_BYTES 16
-
 /* ---- writing ---- */
 
 void
@@ -20,12 +18,7 @@ nlt_tenants_print(const nlt_tenants_t *t, uint32_t next,
 {
     nlt_lines_out_t lines;
 
-    nlt_lines_begin(&lines, out);
-    nlt_buf_addf(out, "nightlight-tenants %d", FORMAT);
-    nlt_lines_end_line(&lines);
-    nlt_buf_add_c(out, "store ");
-    nlt_lines_add_hex(out, store_id, ID_BYTES);
-    nlt_lines_end_line(&lines);
+    nlt_lines_begin_file(&lines, out, "tenants", FORMAT, store_id);
     nlt_buf_addf(out, "next %u", next);
     nlt_lines_end_line(&lines);
     for (uint32_t no = 1; no < next; no++) {
@@ -81,37 +74,17 @@ static nlt_rc_t
 parse_head(parse_t *p)
 {
     nlt_lines_in_t *in = &p->in;
-    uint8_t id[ID_BYTES];
     uint64_t v;
 
-    if (in->n == 1) {
-        if (!nlt_lines_is(in, "nightlight-tenants", 2)
-            || !nlt_lines_count(in->word[1], &v)) {
-            return nlt_lines_bad(in, "not a file of tenants");
-        }
-        return v == FORMAT ? NLT_OK
-                           : nlt_err_set(in->err, NLT_EVERSION,
-                                         "TENANTS has format %llu, this "
-                                         "program knows format %d",
-                                         (unsigned long long) v, FORMAT);
+    if (in->n < 3) {
+        return nlt_lines_head(in, "tenants", FORMAT, p->store_id);
     }
-    if (in->n == 3) {
-        if (!nlt_lines_is(in, "next", 2) || !nlt_lines_count(in->word[1], &v)
-            || v == 0 || v > NLT_TENANTS_NUMBERS) {
-            return nlt_lines_bad(in, "not the next number");
-        }
-        p->l->next = (uint32_t) v;
-        return NLT_OK;
+    if (!nlt_lines_is(in, "next", 2) || !nlt_lines_count(in->word[1], &v)
+        || v == 0 || v > NLT_TENANTS_NUMBERS) {
+        return nlt_lines_bad(in, "not the next number");
     }
-    if (!nlt_lines_is(in, "store", 2)
-        || nlt_lines_hex_len(in->word[1]) != sizeof(id)) {
-        return nlt_lines_bad(in, "not a store id");
-    }
-    nlt_lines_hex(in->word[1], id);
-    return p->store_id == NULL || memcmp(id, p->store_id, sizeof(id)) == 0
-               ? NLT_OK
-               : nlt_err_set(in->err, NLT_EDATA,
-                             "TENANTS belongs to another store than store.id");
+    p->l->next = (uint32_t) v;
+    return NLT_OK;
 }
 
 static bool
