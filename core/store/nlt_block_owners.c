@@ -10,7 +10,6 @@ static nlt_rc_t
 add_owner(const nlt_block_t *b, nlt_pool_t *pool, const nlt_index_values_t *it,
           nlt_block_owner_t *out, nlt_err_t *err)
 {
-    nlt_label_t label = {NLT_TENANT_NAME, it->value};
     nlt_pool_mark_t mark = nlt_pool_mark(pool);
     nlt_postings_t list;
     nlt_rc_t rc = nlt_index_file_postings_at(b->index, pool, it->postings_off,
@@ -21,7 +20,7 @@ add_owner(const nlt_block_t *b, nlt_pool_t *pool, const nlt_index_values_t *it,
     }
     if (rc == NLT_OK) {
         *out = (nlt_block_owner_t){
-            .tenant = nlt_tenant_of_labels((nlt_labels_t){&label, 1}),
+            .tenant = nlt_tenant_of_text(it->value),
             .last = list.v[list.n - 1],
             .n_series = list.n,
         };

@@ -18,15 +18,12 @@ nlt_tenant_text(uint32_t tenant, char buf[NLT_TENANT_TEXT_BYTES])
 }
 
 uint32_t
-nlt_tenant_of_labels(nlt_labels_t labels)
+nlt_tenant_of_text(nlt_str_t text)
 {
     uint64_t no = 0;
 
-    if (labels.n == 0 || !nlt_str_eq(labels.v[0].name, NLT_TENANT_NAME)) {
-        return 0;
-    }
-    for (size_t i = 0; i < labels.v[0].value.len && no < UINT32_MAX; i++) {
-        char c = labels.v[0].value.data[i];
+    for (size_t i = 0; i < text.len && no < UINT32_MAX; i++) {
+        char c = text.data[i];
 
         no =
             c >= '0' && c <= '9' ? 10 * no + (uint64_t) (c - '0') : UINT32_MAX;
@@ -88,29 +85,6 @@ nlt_block_find_tenants(nlt_block_t *b, nlt_err_t *err)
     }
     nlt_pool_deinit(&pool);
     return rc;
-}
-
-nlt_rc_t
-nlt_block_tenant_span(const nlt_block_t *b, uint32_t tenant, uint32_t *first,
-                      uint32_t *end, nlt_err_t *err)
-{
-    char text[NLT_TENANT_TEXT_BYTES];
-    nlt_postings_t list;
-    nlt_pool_t pool;
-    nlt_rc_t rc;
-
-    *first = b->tenants_end + (b->tenants_end > 0);
-    *end = UINT32_MAX;
-    if (tenant == 0) {
-        return NLT_OK;
-    }
-    nlt_pool_init(&pool, b->env->mem, b->index_map.len + (1u << 20));
-    rc = nlt_index_file_postings(b->index, &pool, NLT_TENANT_NAME,
-                                 nlt_tenant_text(tenant, text), &list, err);
-    *first = rc == NLT_OK && list.n > 0 ? list.v[0] : 0;
-    *end = rc == NLT_OK && list.n > 0 ? list.v[list.n - 1] + 1 : 0;
-    nlt_pool_deinit(&pool);
-    return nlt_block_done(b, rc, err);
 }
 
 /* Copies matchers but for those of the private name; *none: one of them does

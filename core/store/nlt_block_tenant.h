@@ -30,9 +30,8 @@
 /* The number as text into buf; the string lies there. */
 nlt_str_t nlt_tenant_text(uint32_t tenant, char buf[NLT_TENANT_TEXT_BYTES]);
 
-/* The tenant of a series, from its labels in a block. O(1).  What is no
- * number gives UINT32_MAX, which no tenant has. */
-uint32_t nlt_tenant_of_labels(nlt_labels_t labels);
+/* The number of a text; UINT32_MAX, which no tenant has, of what is none. */
+uint32_t nlt_tenant_of_text(nlt_str_t text);
 
 /* The labels without the tenant's. */
 nlt_labels_t nlt_tenant_strip(nlt_labels_t labels);
@@ -42,14 +41,6 @@ bool nlt_block_has_private(const nlt_block_t *b);
 
 /* Has the block series of other tenants than 0? */
 bool nlt_block_has_tenants(const nlt_block_t *b);
-
-/*
- * Numbers of the tenant's series are those in [*first, *end); none when both
- * are equal.  NLT_EDATA, NLT_ENOMEM.
- */
-NLT_CHECKED nlt_rc_t nlt_block_tenant_span(const nlt_block_t *b,
-                                           uint32_t tenant, uint32_t *first,
-                                           uint32_t *end, nlt_err_t *err);
 
 /*
  * As nlt_block_select(), of the tenant's series alone.  A matcher of the label

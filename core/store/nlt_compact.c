@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#include "nlt_block_tenant.h"
 #include "nlt_compact_priv.h"
 #include "nlt_flush.h"
 #include "nlt_limits.h"
@@ -28,8 +27,6 @@ typedef struct {
     const nlt_manifest_block_t *info;
     nlt_compact_rules_t rules;
     nlt_index_span_t span;
-    uint32_t first; /* [first, end): series that are wanted at all */
-    uint32_t end;
     uint8_t *gone;  /* bit by number - span.first: nothing stays; NULL: none */
     uint32_t *rank; /* of each symbol: UNUSED, or its ordinal in the result */
 
@@ -224,7 +221,7 @@ scan_series(compact_t *c, source_t *s)
     uint32_t id = s->next;
     nlt_rc_t rc = nlt_index_series_open(s->block->index, id, &s->s, c->err);
     nlt_index_series_t labels = s->s;
-    bool stays = false, wanted = id >= s->first && id < s->end;
+    bool stays = false, wanted = nlt_compact_rules_want(&s->rules, id);
     uint64_t work = 1;
 
     if (rc == NLT_OK) {
@@ -257,13 +254,8 @@ scan_source(compact_t *c, source_t *s, const nlt_compact_source_t *given)
     s->block = given->block;
     s->info = &given->info;
     s->span = nlt_index_file_span(s->block->index);
-    s->end = UINT32_MAX;
     rc = nlt_compact_rules_init(&s->rules, &c->cutter, given, c->conf,
                                 &c->keep, c->err);
-    if (rc == NLT_OK && c->conf->tenant != NULL) {
-        rc = nlt_block_tenant_span(s->block, *c->conf->tenant, &s->first,
-                                   &s->end, c->err);
-    }
     if (rc != NLT_OK) {
         return failed(c, s, rc);
     }

@@ -32,9 +32,10 @@ size_t nlt_compact_budget(const nlt_compact_source_t *sources, size_t n,
 
 typedef struct {
     const nlt_block_t *block;
-    int64_t t_oldest_ms;       /* of tenant 0 */
-    nlt_block_owner_t *owners; /* where others differ, */
-    int64_t *owner_oldest;     /* and theirs */
+    const uint32_t *tenant;    /* NULL: all are wanted */
+    int64_t t_oldest_ms;       /* of tenant 0, or all */
+    nlt_block_owner_t *owners; /* where others differ, or one is wanted */
+    int64_t *owner_oldest;     /* theirs; NULL: as all */
     size_t n_owners;
     nlt_cuts_t cuts;
     nlt_interval_t *v; /* of the series in hand, joined */
@@ -50,6 +51,9 @@ NLT_CHECKED nlt_rc_t nlt_compact_rules_init(nlt_compact_rules_t *r,
                                             const nlt_compact_source_t *source,
                                             const nlt_compact_conf_t *conf,
                                             nlt_pool_t *keep, nlt_err_t *err);
+
+/* Is the series of the tenant whose alone are wanted, if one is? */
+bool nlt_compact_rules_want(const nlt_compact_rules_t *r, uint32_t id);
 
 /* Puts what is cut out of a series into r->v. */
 void nlt_compact_rules_series(nlt_compact_rules_t *r, uint32_t id);

@@ -40,7 +40,7 @@ find_owners(nlt_compact_rules_t *r, const nlt_compact_conf_t *conf,
     nlt_rc_t rc =
         nlt_block_owners(r->block, keep, &r->owners, &r->n_owners, err);
 
-    if (rc != NLT_OK || r->n_owners == 0) {
+    if (rc != NLT_OK || r->n_owners == 0 || conf->tenant_oldest == NULL) {
         return rc;
     }
     r->owner_oldest =
@@ -65,6 +65,7 @@ nlt_compact_rules_init(nlt_compact_rules_t *r, nlt_cutter_t *cutter,
     nlt_rc_t rc;
 
     *r = (nlt_compact_rules_t){.block = source->block,
+                               .tenant = conf->tenant,
                                .t_oldest_ms = conf->t_oldest_ms};
     rc = nlt_cutter_block(cutter, keep, source->block, source->info.arena,
                           source->info.deletes, NULL, &r->cuts, err);
@@ -76,7 +77,8 @@ nlt_compact_rules_init(nlt_compact_rules_t *r, nlt_cutter_t *cutter,
                   : nlt_err_set(err, NLT_ENOMEM,
                                 "compaction: no memory for deletes");
     }
-    return rc == NLT_OK && conf->tenant_oldest != NULL
+    return rc == NLT_OK
+                   && (conf->tenant_oldest != NULL || conf->tenant != NULL)
                ? find_owners(r, conf, keep, err)
                : rc;
 }
@@ -87,7 +89,20 @@ oldest_of(const nlt_compact_rules_t *r, uint32_t id)
 {
     size_t i = nlt_block_owner_of(r->owners, r->n_owners, id);
 
-    return i < r->n_owners ? r->owner_oldest[i] : r->t_oldest_ms;
+    return i < r->n_owners && r->owner_oldest != NULL ? r->owner_oldest[i]
+                                                      : r->t_oldest_ms;
+}
+
+bool
+nlt_compact_rules_want(const nlt_compact_rules_t *r, uint32_t id)
+{
+    size_t i;
+
+    if (r->tenant == NULL) {
+        return true;
+    }
+    i = nlt_block_owner_of(r->owners, r->n_owners, id);
+    return (i < r->n_owners ? r->owners[i].tenant : 0) == *r->tenant;
 }
 
 void
