@@ -15,15 +15,6 @@
 #define EXCEPTION_BITS 80.0
 #define DIGIT_BITS     1.66
 
-static inline uint64_t
-bits_of(double v)
-{
-    uint64_t u;
-
-    memcpy(&u, &v, sizeof(u));
-    return u;
-}
-
 /* The nearest X; false where there is none in 62 bits. */
 static inline bool
 nearest(double v, unsigned e, int64_t *x)
@@ -41,13 +32,13 @@ static inline bool
 is_decimal(double v, unsigned e, int64_t *x)
 {
     return nearest(v, e, x)
-           && bits_of((double) *x / nlt_dense_pow10[e]) == bits_of(v);
+           && nlt_bits_of((double) *x / nlt_dense_pow10[e]) == nlt_bits_of(v);
 }
 
 static inline bool
 is_special(double v)
 {
-    uint64_t u = bits_of(v);
+    uint64_t u = nlt_bits_of(v);
 
     for (size_t i = 0; i < NLT_DENSE_RAW; i++) {
         if (u == nlt_dense_special[i]) {
@@ -133,7 +124,7 @@ cost_of(const double *v, size_t n, bool ulp, unsigned e)
     double bits = 0;
 
     for (size_t i = 0; i < n; i++) {
-        uint64_t x = bits_of(v[i]), y = 0;
+        uint64_t x = nlt_bits_of(v[i]), y = 0;
         int64_t near;
 
         if (ulp) {
@@ -141,7 +132,7 @@ cost_of(const double *v, size_t n, bool ulp, unsigned e)
                 bits += EXCEPTION_BITS;
                 continue;
             }
-            y = x - bits_of((double) near / nlt_dense_pow10[e]);
+            y = x - nlt_bits_of((double) near / nlt_dense_pow10[e]);
             x = (uint64_t) near;
         }
         bits += nlt_dense_bits(nlt_zigzag((int64_t) (x - last)));
@@ -166,7 +157,8 @@ scale_ulp(nlt_dense_work_t *w, const double *v, size_t n, unsigned e)
 
         if (nearest(v[i], e, &near) && !is_special(v[i])) {
             x = (uint64_t) near;
-            y = bits_of(v[i]) - bits_of((double) near / nlt_dense_pow10[e]);
+            y = nlt_bits_of(v[i])
+                - nlt_bits_of((double) near / nlt_dense_pow10[e]);
         } else {
             w->odd[n_odd++] = (uint16_t) i;
         }
@@ -256,11 +248,11 @@ put_runs(nlt_dense_out_t *o, const uint16_t *odd, size_t n_odd,
             nlt_dense_put_uv(o, n_runs);
         }
         for (size_t i = 0, k; i < n_odd; i = k) {
-            uint64_t bits = bits_of(v[odd[i]]);
+            uint64_t bits = nlt_bits_of(v[odd[i]]);
             uint8_t class = 0;
 
             for (k = i + 1; k < n_odd && odd[k] == odd[k - 1] + 1
-                            && bits_of(v[odd[k]]) == bits;
+                            && nlt_bits_of(v[odd[k]]) == bits;
                  k++) {
             }
             if (!write) {
