@@ -177,6 +177,9 @@ extern ngx_module_t  ngx_nightlight_exit_module;
 char *ngx_http_nightlight_store(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_nightlight_self(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+/* The value of a "name=value" parameter, if it is this one ("name="). */
+ngx_int_t ngx_http_nightlight_param(ngx_str_t *arg, const char *name,
+    ngx_str_t *value);
 char *ngx_http_nightlight_param_error(ngx_conf_t *cf, ngx_str_t *arg,
     const char *what);
 
@@ -272,8 +275,8 @@ void ngx_http_nightlight_request(ngx_http_request_t *r, ngx_str_t *form,
 ngx_int_t ngx_http_nightlight_no_store(ngx_http_request_t *r,
     ngx_http_nightlight_loc_conf_t *nlcf);
 
-/* The Accept header, or nothing. */
-nlt_str_t ngx_http_nightlight_accept(ngx_http_request_t *r);
+/* The first header of the request of this name; len 0: there is none. */
+ngx_str_t ngx_http_nightlight_header(ngx_http_request_t *r, const char *name);
 
 static ngx_inline nlt_str_t
 ngx_http_nightlight_str(ngx_str_t *s)
@@ -370,13 +373,11 @@ ngx_uint_t ngx_http_nightlight_tenant_write(nlt_store_t *store,
     nlt_err_t *err);
 
 #define NGX_HTTP_NIGHTLIGHT_SLOW_OFF  ((ngx_msec_t) NGX_MAX_INT_T_VALUE)
-
 char *ngx_http_nightlight_slow(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* Logs and counts it, if it is a query that took that long. */
 void ngx_http_nightlight_slow_query(ngx_http_request_t *r, nlt_api_t *api,
     const nlt_api_cost_t *cost);
-
 
 /* A short text/plain answer; returns what the handler has to return. */
 ngx_int_t ngx_http_nightlight_send_text(ngx_http_request_t *r,

@@ -92,9 +92,7 @@ ngx_http_nightlight_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* The value of a "name=value" parameter, if it is this one. */
-
-static ngx_int_t
+ngx_int_t
 ngx_http_nightlight_param(ngx_str_t *arg, const char *name, ngx_str_t *value)
 {
     size_t  len;

@@ -13,40 +13,6 @@
 #include "ngx_http_nightlight.h"
 
 
-static ngx_str_t
-ngx_http_nightlight_cors_origin(ngx_http_request_t *r)
-{
-    ngx_uint_t        i;
-    ngx_str_t         none = ngx_null_string;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    part = &r->headers_in.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return none;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len == sizeof("Origin") - 1
-            && ngx_strncasecmp(h[i].key.data, (u_char *) "Origin",
-                               sizeof("Origin") - 1)
-               == 0)
-        {
-            return h[i].value;
-        }
-    }
-}
-
-
 ngx_int_t
 ngx_http_nightlight_cors(ngx_http_request_t *r)
 {
@@ -64,7 +30,7 @@ ngx_http_nightlight_cors(ngx_http_request_t *r)
 
     nlcf = ngx_http_get_module_loc_conf(r, ngx_http_nightlight_module);
 
-    origin = ngx_http_nightlight_cors_origin(r);
+    origin = ngx_http_nightlight_header(r, "Origin");
     value = origin;
 
     if (nlcf->cors) {

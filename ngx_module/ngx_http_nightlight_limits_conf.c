@@ -20,26 +20,6 @@ static ngx_int_t ngx_http_nightlight_zone_init(ngx_shm_zone_t *shm_zone,
 static void ngx_http_nightlight_drop_cleanup(void *data);
 
 
-/* The value of "name=", if arg is that. */
-
-static ngx_uint_t
-ngx_http_nightlight_arg(ngx_str_t *arg, const char *name, ngx_str_t *value)
-{
-    size_t  len;
-
-    len = ngx_strlen(name);
-
-    if (arg->len < len || ngx_strncmp(arg->data, name, len) != 0) {
-        return 0;
-    }
-
-    value->data = arg->data + len;
-    value->len = arg->len - len;
-
-    return 1;
-}
-
-
 /* ---- directives ---- */
 
 /* nightlight_limit_zone key zone=name:size */
@@ -70,7 +50,7 @@ ngx_http_nightlight_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (!ngx_http_nightlight_arg(&value[2], "zone=", &name)) {
+    if (!ngx_http_nightlight_param(&value[2], "zone=", &name)) {
         return ngx_http_nightlight_param_error(cf, &value[2],
                                                "not zone=name:size");
     }
@@ -217,7 +197,7 @@ ngx_http_nightlight_limit_samples(ngx_conf_t *cf, ngx_command_t *cmd,
 
     for (i = 1; i < cf->args->nelts; i++) {
 
-        if (ngx_http_nightlight_arg(&value[i], "zone=", &v)) {
+        if (ngx_http_nightlight_param(&value[i], "zone=", &v)) {
             rate->zone = ngx_http_nightlight_zone_ref(cf, &value[i], &v);
             if (rate->zone == NULL) {
                 return NGX_CONF_ERROR;
@@ -226,7 +206,7 @@ ngx_http_nightlight_limit_samples(ngx_conf_t *cf, ngx_command_t *cmd,
             continue;
         }
 
-        if (ngx_http_nightlight_arg(&value[i], "rate=", &v)) {
+        if (ngx_http_nightlight_param(&value[i], "rate=", &v)) {
 
             if (v.len > 2 && ngx_strncmp(v.data + v.len - 2, "/s", 2) == 0) {
                 v.len -= 2;
@@ -242,7 +222,7 @@ ngx_http_nightlight_limit_samples(ngx_conf_t *cf, ngx_command_t *cmd,
             continue;
         }
 
-        if (ngx_http_nightlight_arg(&value[i], "window=", &v)) {
+        if (ngx_http_nightlight_param(&value[i], "window=", &v)) {
             n = ngx_parse_time(&v, 0);
 
             if (n == NGX_ERROR || n < 1000
@@ -302,7 +282,7 @@ ngx_http_nightlight_limit_series(ngx_conf_t *cf, ngx_command_t *cmd,
 
     for (i = 1; i < cf->args->nelts; i++) {
 
-        if (ngx_http_nightlight_arg(&value[i], "zone=", &v)) {
+        if (ngx_http_nightlight_param(&value[i], "zone=", &v)) {
             series->zone = ngx_http_nightlight_zone_ref(cf, &value[i], &v);
             if (series->zone == NULL) {
                 return NGX_CONF_ERROR;
@@ -311,9 +291,9 @@ ngx_http_nightlight_limit_series(ngx_conf_t *cf, ngx_command_t *cmd,
             continue;
         }
 
-        created = ngx_http_nightlight_arg(&value[i], "created=", &v);
+        created = ngx_http_nightlight_param(&value[i], "created=", &v);
 
-        if (!created && !ngx_http_nightlight_arg(&value[i], "active=", &v)) {
+        if (!created && !ngx_http_nightlight_param(&value[i], "active=", &v)) {
             return ngx_http_nightlight_param_error(cf, &value[i],
                                                    "unknown parameter");
         }

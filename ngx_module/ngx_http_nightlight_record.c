@@ -148,6 +148,20 @@ ngx_http_nightlight_record_outcome(ngx_http_nightlight_record_t *rec,
 /* ---- variables ---- */
 
 static ngx_int_t
+ngx_http_nightlight_variable_set(ngx_http_variable_value_t *v, u_char *data,
+    size_t len)
+{
+    v->len = (unsigned) len;
+    v->data = data;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
 ngx_http_nightlight_variable_text(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
@@ -162,13 +176,7 @@ ngx_http_nightlight_variable_text(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    v->len = (unsigned) s->len;
-    v->data = s->data;
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
-
-    return NGX_OK;
+    return ngx_http_nightlight_variable_set(v, s->data, s->len);
 }
 
 
@@ -194,13 +202,8 @@ ngx_http_nightlight_variable_count(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    v->len = (unsigned) (ngx_sprintf(p, "%uL", n) - p);
-    v->data = p;
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
-
-    return NGX_OK;
+    return ngx_http_nightlight_variable_set(v, p,
+                                            ngx_sprintf(p, "%uL", n) - p);
 }
 
 
@@ -210,7 +213,7 @@ static ngx_int_t
 ngx_http_nightlight_variable_ms(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    u_char                        *p;
+    u_char                        *p, *last;
     uint64_t                       ns;
     ngx_http_nightlight_record_t  *rec;
 
@@ -228,15 +231,9 @@ ngx_http_nightlight_variable_ms(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    v->len = (unsigned) (ngx_sprintf(p, "%uL.%03uL", ns / 1000000,
-                                     ns / 1000 % 1000)
-                         - p);
-    v->data = p;
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
+    last = ngx_sprintf(p, "%uL.%03uL", ns / 1000000, ns / 1000 % 1000);
 
-    return NGX_OK;
+    return ngx_http_nightlight_variable_set(v, p, last - p);
 }
 
 

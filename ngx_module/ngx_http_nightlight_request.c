@@ -67,13 +67,16 @@ ngx_http_nightlight_suffix(ngx_http_request_t *r)
 }
 
 
-nlt_str_t
-ngx_http_nightlight_accept(ngx_http_request_t *r)
+ngx_str_t
+ngx_http_nightlight_header(ngx_http_request_t *r, const char *name)
 {
+    size_t            len;
+    ngx_str_t         none = ngx_null_string;
     ngx_uint_t        i;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
 
+    len = ngx_strlen(name);
     part = &r->headers_in.headers.part;
     h = part->elts;
 
@@ -81,7 +84,7 @@ ngx_http_nightlight_accept(ngx_http_request_t *r)
 
         if (i >= part->nelts) {
             if (part->next == NULL) {
-                break;
+                return none;
             }
 
             part = part->next;
@@ -89,15 +92,12 @@ ngx_http_nightlight_accept(ngx_http_request_t *r)
             i = 0;
         }
 
-        if (h[i].key.len == sizeof("Accept") - 1
-            && ngx_strncasecmp(h[i].key.data, (u_char *) "Accept",
-                               sizeof("Accept") - 1) == 0)
+        if (h[i].key.len == len
+            && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
         {
-            return ngx_http_nightlight_str(&h[i].value);
+            return h[i].value;
         }
     }
-
-    return (nlt_str_t) { 0, NULL };
 }
 
 
@@ -115,7 +115,8 @@ ngx_http_nightlight_wants_json(ngx_http_request_t *r)
         return 1;
     }
 
-    accept = ngx_http_nightlight_accept(r);
+    value = ngx_http_nightlight_header(r, "Accept");
+    accept = ngx_http_nightlight_str(&value);
 
     return accept.len
            && ngx_strlcasestrn((u_char *) accept.data,
@@ -170,7 +171,7 @@ void
 ngx_http_nightlight_request(ngx_http_request_t *r, ngx_str_t *form,
     ngx_http_nightlight_handler_e handler, nlt_api_request_t *req)
 {
-    ngx_str_t  suffix;
+    ngx_str_t  suffix, accept;
 
     ngx_memzero(req, sizeof(nlt_api_request_t));
 
@@ -227,7 +228,9 @@ ngx_http_nightlight_request(ngx_http_request_t *r, ngx_str_t *form,
     req->suffix = ngx_http_nightlight_str(&suffix);
     req->args = ngx_http_nightlight_str(&r->args);
     req->form = ngx_http_nightlight_str(form);
-    req->accept = ngx_http_nightlight_accept(r);
+
+    accept = ngx_http_nightlight_header(r, "Accept");
+    req->accept = ngx_http_nightlight_str(&accept);
 
     if (r->headers_in.content_type) {
         req->content_type =

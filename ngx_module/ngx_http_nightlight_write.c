@@ -61,40 +61,6 @@ static void ngx_http_nightlight_write_finish(
 static void ngx_http_nightlight_write_cleanup(void *data);
 
 
-static ngx_str_t
-ngx_http_nightlight_header(ngx_http_request_t *r, const char *name)
-{
-    size_t            len;
-    ngx_str_t         none = ngx_null_string;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    len = ngx_strlen(name);
-    part = &r->headers_in.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return none;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len == len
-            && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
-        {
-            return h[i].value;
-        }
-    }
-}
-
-
 /* Another method than POST: as the rest of the API answers it. */
 
 static ngx_int_t
