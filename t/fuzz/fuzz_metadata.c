@@ -7,28 +7,12 @@
  */
 #include <stdlib.h>
 
-#include "nlt_lines.h"
+#include "fuzz_lines.h"
 #include "nlt_metadata.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const uint8_t id[NLT_STORE_ID_BYTES] = "0123456789abcdef";
-
-static void
-add_checksums(nlt_str_t s, nlt_buf_t *out)
-{
-    nlt_lines_out_t l;
-
-    nlt_lines_begin(&l, out);
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.data[i] == '\n') {
-            nlt_lines_end_line(&l);
-        } else {
-            nlt_buf_add_byte(out, (uint8_t) s.data[i]);
-        }
-    }
-    nlt_lines_finish(&l);
-}
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -43,7 +27,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     nlt_buf_init(&out, &nlt_mem_libc, 1 << 20);
     nlt_pool_init(&pool, &nlt_mem_libc, 16 << 20);
     if (size > 0 && data[0] == '!') {
-        add_checksums((nlt_str_t){size - 1, text.data + 1}, &fixed);
+        fuzz_add_checksums((nlt_str_t){size - 1, text.data + 1}, &fixed);
         text = nlt_buf_str(&fixed);
     }
     if (nlt_metadata_parse(text, NULL, &pool, &l, &err) == NLT_OK) {

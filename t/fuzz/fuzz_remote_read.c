@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "fuzz_pb.h"
 #include "nlt_remote_read.h"
 #include "remote_read.pb-c.h"
 
@@ -27,40 +28,15 @@ same(nlt_str_t got, ProtobufCBinaryData want)
     return nlt_str_eq(got, (nlt_str_t){want.len, (char *) want.data});
 }
 
-/* Is there a number at pos that nlt_pb.h is stricter about? */
+/* Is there something at pos that nlt_pb.h is stricter about? */
 static bool
 strict_about(const uint8_t *data, size_t size, const nlt_err_t *err)
 {
-    const uint8_t *p = data + err->pos;
-    size_t left = size - (size_t) err->pos, n;
-
-    if (err->pos < 0 || (size_t) err->pos >= size) {
-        return false;
-    }
-    if (strstr(err->text, "illegal tag 0") != NULL) {
-        return (p[0] & 0x78) == 0;
-    }
     /* protobuf-c takes a bool of any wire type */
-    if (strstr(err->text, "for field By") != NULL) {
-        return true;
-    }
-    if (strcmp(err->text, "proto: integer overflow") != 0) {
-        return false;
-    }
-    /* The tag or, behind it, the length has a fifth byte above 0x0f. */
-    for (unsigned number = 0; number < 2; number++) {
-        for (n = 0; n < left && p[n] >= 0x80; n++) {
-        }
-        if (n >= 4 && n < left && (n > 4 || p[4] > 0x0f)) {
-            return true;
-        }
-        if (n + 1 >= left) {
-            return false;
-        }
-        p += n + 1;
-        left -= n + 1;
-    }
-    return false;
+    return (err->pos >= 0 && (size_t) err->pos < size
+            && strstr(err->text, "illegal tag 0") == NULL
+            && strstr(err->text, "for field By") != NULL)
+           || fuzz_pb_strict(data, size, err);
 }
 
 /* true: a matcher is of no type that there is */

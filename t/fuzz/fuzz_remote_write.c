@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "fuzz_pb.h"
 #include "nlt_limits.h"
 #include "nlt_rw_histogram.h"
 #include "nlt_rw_side.h"
@@ -31,39 +32,6 @@ must(bool ok, const char *what, size_t at)
     if (!ok) {
         fail(what, at);
     }
-}
-
-/* Is there a number at pos that the walker is stricter about? */
-static bool
-strict_about(const uint8_t *data, size_t size, const nlt_err_t *err)
-{
-    if (err->pos < 0 || (size_t) err->pos >= size) {
-        return false;
-    }
-    const uint8_t *p = data + err->pos;
-    size_t left = size - (size_t) err->pos, n = 0;
-
-    /* A field number of 0: its tag has no bits above the type. */
-    if (strstr(err->text, "illegal tag 0") != NULL) {
-        return (p[0] & 0x78) == 0;
-    }
-    if (strcmp(err->text, "proto: integer overflow") != 0) {
-        return false;
-    }
-    /* The tag or, behind it, the length has a fifth byte above 0x0f. */
-    for (unsigned number = 0; number < 2; number++) {
-        for (n = 0; n < left && p[n] >= 0x80; n++) {
-        }
-        if (n >= 4 && n < left && (n > 4 || p[4] > 0x0f)) {
-            return true;
-        }
-        if (n + 1 >= left) {
-            return false;
-        }
-        p += n + 1;
-        left -= n + 1;
-    }
-    return false;
 }
 
 static void
@@ -268,7 +236,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         must(err.text[0] != '\0', "a refusal has a reason", n);
         /* Scattered labels lie in scratch: there is no position. */
         must(want == NULL || (rejected && s.gathered)
-                 || strict_about(data, size, &err),
+                 || fuzz_pb_strict(data, size, &err),
              "refused what protobuf-c takes", n);
     } else if (rc == NLT_EOF) {
         must(want != NULL, "took what protobuf-c refuses", n);

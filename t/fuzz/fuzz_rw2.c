@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "fuzz_pb.h"
 #include "nlt_rw_histogram.h"
 #include "nlt_rw_side.h"
 #include "write_v2.pb-c.h"
@@ -29,37 +30,6 @@ must(bool ok, const char *what, size_t at)
         fprintf(stderr, "# fuzz_rw2: %s (number %zu)\n", what, at);
         abort();
     }
-}
-
-/* Is there a number at pos that the walker is stricter about? */
-static bool
-strict_about(const uint8_t *data, size_t size, const nlt_err_t *err)
-{
-    if (err->pos < 0 || (size_t) err->pos >= size) {
-        return false;
-    }
-    const uint8_t *p = data + err->pos;
-    size_t left = size - (size_t) err->pos, n = 0;
-
-    if (strstr(err->text, "illegal tag 0") != NULL) {
-        return (p[0] & 0x78) == 0;
-    }
-    if (strcmp(err->text, "proto: integer overflow") != 0) {
-        return false;
-    }
-    for (unsigned number = 0; number < 2; number++) {
-        for (n = 0; n < left && p[n] >= 0x80; n++) {
-        }
-        if (n >= 4 && n < left && (n > 4 || p[4] > 0x0f)) {
-            return true;
-        }
-        if (n + 1 >= left) {
-            return false;
-        }
-        p += n + 1;
-        left -= n + 1;
-    }
-    return false;
 }
 
 static bool
@@ -266,7 +236,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         must(n == want->n_timeseries, "all series", n);
     } else {
         must(rc == NLT_EINVAL && err.text[0] != '\0', "a reason", n);
-        must(want == NULL || strict_about(data, size, &err),
+        must(want == NULL || fuzz_pb_strict(data, size, &err),
              "refused what protobuf-c takes", n);
     }
     free(sc.v);
