@@ -363,9 +363,11 @@ nlt_block_label_nos(const nlt_block_t *b, nlt_block_series_t id,
     return !nlt_guard_hit(&b->hit);
 }
 
-nlt_rc_t
-nlt_block_get_chunk(const nlt_block_t *b, const nlt_index_chunk_t *c,
-                    nlt_chunk_view_t *out, nlt_err_t *err)
+/* The chunk that the index names, of an encoding that has a meaning; `times`:
+ * a dense one with its column of times. */
+static nlt_rc_t
+get_chunk(const nlt_block_t *b, const nlt_index_chunk_t *c, bool times,
+          nlt_chunk_view_t *out, nlt_err_t *err)
 {
     uint64_t seg = c->ref >> 32;
     nlt_rc_t rc;
@@ -378,7 +380,7 @@ nlt_block_get_chunk(const nlt_block_t *b, const nlt_index_chunk_t *c,
     }
     rc = nlt_chunk_file_get(b->segments[seg]->p, b->segments[seg]->len,
                             c->ref & UINT32_MAX, out, NULL, &inner);
-    if (rc == NLT_OK && out->encoding == NLT_CHUNK_DENSE) {
+    if (rc == NLT_OK && times && out->encoding == NLT_CHUNK_DENSE) {
         rc = nlt_block_dense_times(b, c, out, &inner);
     }
     if (rc == NLT_OK && !nlt_chunk_known(out->encoding)) {
@@ -392,6 +394,13 @@ nlt_block_get_chunk(const nlt_block_t *b, const nlt_index_chunk_t *c,
                ? NLT_OK
                : nlt_err_set_at(err, rc, inner.pos, "chunk file %06llu: %s",
                                 (unsigned long long) seg + 1, inner.text);
+}
+
+nlt_rc_t
+nlt_block_get_chunk(const nlt_block_t *b, const nlt_index_chunk_t *c,
+                    nlt_chunk_view_t *out, nlt_err_t *err)
+{
+    return get_chunk(b, c, true, out, err);
 }
 
 nlt_rc_t
@@ -463,14 +472,19 @@ trim(nlt_samples_t *s, size_t from, int64_t t_min_ms, int64_t t_max_ms)
 
 static nlt_rc_t
 read_chunk(const nlt_block_t *b, const nlt_index_chunk_t *c, int64_t t_min_ms,
-           int64_t t_max_ms, nlt_samples_t *out, nlt_err_t *err)
+           int64_t t_max_ms, nlt_times_t *shared, nlt_samples_t *out,
+           nlt_err_t *err)
 {
     nlt_chunk_view_t view;
     size_t from = out->n;
-    nlt_rc_t rc = nlt_block_get_chunk(b, c, &view, err);
+    nlt_rc_t rc = get_chunk(b, c, false, &view, err);
 
     if (rc != NLT_OK) {
         return rc;
+    }
+    if (view.encoding == NLT_CHUNK_DENSE) {
+        return nlt_block_dense_read(b, c, &view, t_min_ms, t_max_ms, shared,
+                                    out, err);
     }
     if (!nlt_chunk_is_float(view.encoding)) {
         return NLT_OK; /* a histogram */
@@ -483,8 +497,9 @@ read_chunk(const nlt_block_t *b, const nlt_index_chunk_t *c, int64_t t_min_ms,
 }
 
 nlt_rc_t
-nlt_block_read(const nlt_block_t *b, nlt_block_series_t id, int64_t t_min_ms,
-               int64_t t_max_ms, nlt_samples_t *out, nlt_err_t *err)
+nlt_block_read_shared(const nlt_block_t *b, nlt_block_series_t id,
+                      int64_t t_min_ms, int64_t t_max_ms, nlt_times_t *shared,
+                      nlt_samples_t *out, nlt_err_t *err)
 {
     const nlt_interval_t *gone;
     size_t n_gone, from = out->n;
@@ -503,13 +518,20 @@ nlt_block_read(const nlt_block_t *b, nlt_block_series_t id, int64_t t_min_ms,
             break;
         }
         if (rc == NLT_OK && c.t_max_ms >= t_min_ms) {
-            rc = read_chunk(b, &c, t_min_ms, t_max_ms, out, err);
+            rc = read_chunk(b, &c, t_min_ms, t_max_ms, shared, out, err);
         }
     }
     if (n_gone > 0) {
         nlt_intervals_cut(gone, n_gone, out, from);
     }
     return nlt_block_done(b, rc, err);
+}
+
+nlt_rc_t
+nlt_block_read(const nlt_block_t *b, nlt_block_series_t id, int64_t t_min_ms,
+               int64_t t_max_ms, nlt_samples_t *out, nlt_err_t *err)
+{
+    return nlt_block_read_shared(b, id, t_min_ms, t_max_ms, NULL, out, err);
 }
 
 nlt_rc_t
@@ -587,7 +609,7 @@ nlt_block_has_histograms(const nlt_block_t *b, nlt_block_series_t id,
         }
         if (rc == NLT_OK && shows(&c, t_min_ms, t_max_ms, own, n_own)
             && shows(&c, t_min_ms, t_max_ms, gone, n_gone)) {
-            rc = nlt_block_get_chunk(b, &c, &view, err);
+            rc = get_chunk(b, &c, false, &view, err);
             *out = rc == NLT_OK && !nlt_chunk_is_float(view.encoding);
         }
     }
@@ -619,7 +641,7 @@ nlt_block_has_floats(const nlt_block_t *b, nlt_block_series_t id,
         if (rc == NLT_OK
             && ((c.t_min_ms >= t_min_ms && c.t_min_ms <= t_max_ms)
                 || (c.t_max_ms >= t_min_ms && c.t_max_ms <= t_max_ms))) {
-            rc = nlt_block_get_chunk(b, &c, &view, err);
+            rc = get_chunk(b, &c, false, &view, err);
             *out = rc == NLT_OK && nlt_chunk_is_float(view.encoding);
         }
     }

@@ -23,6 +23,7 @@
 #include "nlt_block_meta.h"
 #include "nlt_matcher.h"
 #include "nlt_source.h"
+#include "nlt_times.h"
 #include "nlt_tombstones.h"
 
 typedef struct nlt_block_s nlt_block_t;
@@ -115,6 +116,17 @@ NLT_CHECKED nlt_rc_t nlt_block_read(const nlt_block_t *b,
                                     nlt_block_series_t id, int64_t t_min_ms,
                                     int64_t t_max_ms, nlt_samples_t *out,
                                     nlt_err_t *err);
+
+/*
+ * The same.  Times of dense chunks that were decoded are kept in `shared`, and
+ * taken from it; it belongs to one query, and the block stays open until it is
+ * no more.  NULL: nothing is kept.
+ */
+NLT_CHECKED nlt_rc_t nlt_block_read_shared(const nlt_block_t *b,
+                                           nlt_block_series_t id,
+                                           int64_t t_min_ms, int64_t t_max_ms,
+                                           nlt_times_t *shared,
+                                           nlt_samples_t *out, nlt_err_t *err);
 
 /*
  * Does any chunk of the series overlap the range, and is not wholly under a

@@ -1,5 +1,5 @@
 /*
- * nlt_block_dense.c - dense chunks in a block, written and read.
+ * nlt_block_dense.c - dense chunks in a block, written.
  */
 #include "nlt_block_dense.h"
 
@@ -133,76 +133,4 @@ nlt_block_dense_add(nlt_block_dense_t **dense, const nlt_mem_t *mem,
     }
     return nlt_chunk_writer_add(w, NLT_CHUNK_DENSE, nlt_buf_str(&d->out), ref,
                                 err);
-}
-
-/* ---- reading ---- */
-
-/* What follows the count and the reference in a dense chunk. */
-static nlt_reader_t
-open_chunk(const nlt_chunk_view_t *view, uint32_t *n, uint64_t *times)
-{
-    nlt_reader_t r = nlt_reader(view->data.data, view->data.len);
-
-    *n = nlt_read_be16(&r);
-    *times = nlt_read_uvarint(&r);
-    return r;
-}
-
-nlt_rc_t
-nlt_block_dense_times(const nlt_block_t *b, const nlt_index_chunk_t *c,
-                      nlt_chunk_view_t *view, nlt_err_t *err)
-{
-    nlt_chunk_view_t times = {.encoding = 0};
-    uint64_t ref, seg;
-    uint32_t n;
-    nlt_reader_t r = open_chunk(view, &n, &ref);
-    nlt_rc_t rc;
-
-    seg = ref >> 32;
-    if (r.failed || n == 0 || n > NLT_DENSE_SAMPLES_MAX || ref >= c->ref
-        || seg >= b->n_segments) {
-        return nlt_err_set(err, NLT_EDATA,
-                           "dense chunk at offset %llu is none",
-                           (unsigned long long) (c->ref & UINT32_MAX));
-    }
-    rc = nlt_chunk_file_get(b->segments[seg]->p, b->segments[seg]->len,
-                            ref & UINT32_MAX, &times, NULL, err);
-    if (rc == NLT_OK
-        && (times.encoding != NLT_CHUNK_TIMES || times.data.len < 3
-            || nlt_be16(times.data.data) != n)) {
-        rc = nlt_err_set(err, NLT_EDATA,
-                         "dense chunk at offset %llu has no times",
-                         (unsigned long long) (c->ref & UINT32_MAX));
-    }
-    if (rc == NLT_OK) {
-        view->times = (nlt_str_t){times.data.len - 2, times.data.data + 2};
-    }
-    return rc;
-}
-
-const char *
-nlt_block_dense_decode(const nlt_index_chunk_t *c,
-                       const nlt_chunk_view_t *view, uint32_t n, int64_t *t_ms,
-                       double *v)
-{
-    uint64_t ref;
-    uint32_t count;
-    nlt_reader_t r = open_chunk(view, &count, &ref);
-
-    if (view->times.data == NULL
-        || nlt_dense_decode_times((const uint8_t *) view->times.data,
-                                  view->times.len, n, 0, n, t_ms)
-               != NLT_OK
-        || nlt_dense_decode_values(r.p, nlt_reader_left(&r), n, 0, n, v)
-               != NLT_OK) {
-        return "cannot be decoded";
-    }
-    for (uint32_t i = 1; i < n; i++) {
-        if (t_ms[i] <= t_ms[i - 1]) {
-            return "has samples where the index has none";
-        }
-    }
-    return t_ms[0] < c->t_min_ms || t_ms[n - 1] > c->t_max_ms
-               ? "has samples where the index has none"
-               : NULL;
 }

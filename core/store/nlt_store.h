@@ -51,6 +51,7 @@
 #include "nlt_metadata.h"
 #include "nlt_source.h"
 #include "nlt_tenant_keep.h"
+#include "nlt_times.h"
 
 typedef struct nlt_store_s nlt_store_t;
 typedef struct nlt_helper_s nlt_helper_t;
@@ -274,6 +275,7 @@ typedef struct {
     uint8_t *marks;     /* of its blocks, then of those in quarantine */
     _Atomic bool again; /* a block turned out damaged */
     int64_t t_oldest_ms;
+    nlt_times_t times; /* decoded ones of dense blocks */
 } nlt_view_t;
 
 /*

@@ -347,7 +347,8 @@ read_all(const nlt_part_t *p, uint32_t id, nlt_read_t what, int64_t t_min,
     nlt_rc_t rc =
         p->arena != NULL
             ? nlt_arena_read(p->arena, id, what, t_min, t_max, out, err)
-            : nlt_block_read(p->block, id, t_min, t_max, out, err);
+            : nlt_block_read_shared(p->block, id, t_min, t_max,
+                                    &p->view->times, out, err);
 
     return met(p, rc, err);
 }

@@ -83,6 +83,7 @@ nlt_view_open(nlt_store_t *s, uint32_t tenant, const int *cancel,
                            status.reason);
     }
     *out = (nlt_view_t){.store = s, .tenant = tenant};
+    nlt_times_init(&out->times, s->env->mem);
     rc = take(out, head, err);
     if (rc != NLT_OK) {
         nlt_store_let_go(s);
@@ -103,6 +104,7 @@ void
 nlt_view_close(nlt_view_t *v)
 {
     nlt_mem_free(v->store->env->mem, v->marks, marks_of(list_of(v)));
+    nlt_times_deinit(&v->times);
     nlt_cutter_deinit(&v->cutter);
     nlt_block_set_release(v->store->blocks, v->blocks);
     nlt_head_unpin(v->store->head, &v->head);
