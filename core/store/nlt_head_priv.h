@@ -36,6 +36,9 @@ struct nlt_arena_s {
     uint64_t no;
     int fd;        /* for reservations */
     unsigned pins; /* under the lock of the head */
+    /* The series that this process registered last: the next one is likely
+     * to share pairs with it.  Under the registration lock. */
+    uint32_t registered;
 };
 
 struct nlt_head_s {

@@ -232,6 +232,46 @@ end(nlt_arena_t *a, uint32_t series, nlt_xhash_key_t canonical,
     return NLT_OK;
 }
 
+/* Is p this pair? */
+static bool
+is_pair(const nlt_arena_t *a, const nlt_arena_pair_t *p, uint32_t tenant,
+        const nlt_label_t *label)
+{
+    return p != NULL && p->tenant == tenant
+           && nlt_str_eq(nlt_arena_pair_value(a, p), label->value)
+           && nlt_str_eq(nlt_arena_pair_name(a, p), label->name);
+}
+
+/*
+ * Pairs of the labels into l; false: no room.  Series of one target come one
+ * after the other and share most of their pairs, at the same places: to
+ * compare with those of the series before costs a third of a lookup.
+ */
+static bool
+intern_pairs(nlt_arena_t *a, uint32_t tenant, nlt_labels_t labels,
+             nlt_arena_labels_t *l)
+{
+    const nlt_arena_series_t *e =
+        a->registered ? nlt_arena_series(a, a->registered) : NULL;
+    const nlt_arena_labels_t *before = e ? nlt_arena_labels_of(a, e) : NULL;
+    uint32_t n = before ? before->n : 0;
+
+    for (uint32_t i = 0; i < labels.n; i++) {
+        if (i < n
+            && is_pair(a, nlt_arena_pair(a, before->pair[i]), tenant,
+                       &labels.v[i])) {
+            l->pair[i] = before->pair[i];
+            continue;
+        }
+        l->pair[i] = nlt_arena_pair_intern(a, tenant, labels.v[i].name,
+                                           labels.v[i].value);
+        if (l->pair[i] == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 nlt_rc_t
 nlt_arena_register(nlt_arena_t *a, uint32_t tenant, nlt_labels_t labels,
                    nlt_hash128_t canonical, nlt_hash128_t raw,
@@ -254,15 +294,9 @@ nlt_arena_register(nlt_arena_t *a, uint32_t tenant, nlt_labels_t labels,
     }
     root = nlt_arena_pair_intern(a, tenant, NLT_STR(""), NLT_STR(""));
     l = root ? new_labels(a, tenant, labels.n, key, &off) : NULL;
-    for (size_t i = 0; l && i < labels.n; i++) {
-        l->pair[i] = nlt_arena_pair_intern(a, tenant, labels.v[i].name,
-                                           labels.v[i].value);
-        if (l->pair[i] == 0) {
-            l = NULL;
-        }
-    }
-    if (l) {
+    if (l && intern_pairs(a, tenant, labels, l)) {
         *series = publish(a, l, off, root, key);
+        a->registered = *series;
     }
     return end(a, *series, key, alias, &a->ctl->counters.series_created);
 }

@@ -802,7 +802,7 @@ nlt_ingest_own(nlt_ingest_t *in, uint32_t tenant, const nlt_ingest_own_t *s,
     }
     if (rc == NLT_OK && n) {
         rc = nlt_arena_append(a, scratch->samples, n, &done);
-        logged = done ? nlt_ingest_log(in, a, scratch->samples, done,
+        logged = done ? nlt_ingest_log(in, a, scratch->samples, done, NULL, 0,
                                        &accepted, err)
                       : NLT_OK;
         if (logged != NLT_OK) {

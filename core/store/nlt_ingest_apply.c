@@ -90,7 +90,7 @@ register_one(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev,
             leave_out(e);
             return NLT_OK;
         }
-        rc = nlt_ingest_labels(r, e, &labels);
+        rc = nlt_ingest_labels(r, e, &labels, &canonical);
         if (rc == NLT_EINVAL || rc == NLT_EEXIST) {
             leave_out(e);
             r->at.found.n_skipped += rc == NLT_EINVAL;
@@ -99,8 +99,6 @@ register_one(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev,
         if (rc != NLT_OK) {
             return rc;
         }
-        canonical = nlt_head_key(r->in->ctl, r->conf.tenant,
-                                 r->s->canonical.data, r->s->canonical.len);
         r->budget -= NLT_INGEST_PARSE_COST;
         if (nlt_arena_stage(a) >= NLT_MEMORY_NO_SERIES
             && nlt_ingest_await_room(r, a)) {
@@ -268,8 +266,8 @@ nlt_ingest_append(nlt_ingest_req_t *r, nlt_arena_t *a)
     r->budget -= (int) n;
     rc = n ? nlt_arena_append(a, samples, n, &done) : NLT_OK;
     if (done) {
-        nlt_rc_t logged =
-            nlt_ingest_log(r->in, a, samples, done, &accepted, &err);
+        nlt_rc_t logged = nlt_ingest_log(r->in, a, samples, done, r->s->series,
+                                         r->s->n_series, &accepted, &err);
 
         if (logged != NLT_OK) {
             err.rc = logged;

@@ -151,10 +151,12 @@ load_group(nlt_ingest_req_t *r, const nlt_arena_t *a)
 
 /* ---- labels ---- */
 
-/* 1.0: labels of a series into s->labels. */
+/*
+ * 1.0: labels of a series into s->labels.  Those that lie there as they will
+ * be logged are noted in e.
+ */
 static nlt_rw_labels_t
-labels1(nlt_ingest_req_t *r, const nlt_ingest_series_t *e, size_t *n,
-        nlt_err_t *err)
+labels1(nlt_ingest_req_t *r, nlt_ingest_series_t *e, size_t *n, nlt_err_t *err)
 {
     nlt_ingest_scratch_t *s = r->s;
     nlt_rw_series_t series;
@@ -163,6 +165,13 @@ labels1(nlt_ingest_req_t *r, const nlt_ingest_series_t *e, size_t *n,
                             sizeof(s->gather), &series, err)
         != NLT_OK) {
         return NLT_RW_LABELS_BROKEN;
+    }
+    e->canonical_len = 0;
+    if (nlt_rw_labels_usual(&series, &r->conf.labels, s->labels, n)) {
+        if (series.labels.data == e->body) {
+            e->canonical_len = (uint32_t) series.labels.len;
+        }
+        return NLT_RW_LABELS_OK;
     }
     return nlt_rw_labels(&series, &r->conf.labels, s->labels, n, err);
 }
@@ -198,9 +207,18 @@ fault_labels(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
     return rc == NLT_OK ? NLT_EINVAL : rc;
 }
 
+/* Does the screen leave labels as they are, and has no rule about them? */
+static bool
+keeps_labels(const nlt_ingest_req_t *r)
+{
+    const nlt_ingest_screen_t *sc = r->conf.screen;
+
+    return sc == NULL || (sc->n_stamps == 0 && sc->n_drops == 0);
+}
+
 nlt_rc_t
-nlt_ingest_labels(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
-                  nlt_labels_t *out)
+nlt_ingest_labels(nlt_ingest_req_t *r, nlt_ingest_series_t *e,
+                  nlt_labels_t *out, nlt_hash128_t *key)
 {
     nlt_ingest_scratch_t *s = r->s;
     size_t n = 0;
@@ -237,12 +255,20 @@ nlt_ingest_labels(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
         }
     }
     *out = (nlt_labels_t){s->labels, n};
+    if (nlt_likely(e->canonical_len != 0 && keeps_labels(r))) {
+        r->budget -= (int) (e->canonical_len / NLT_INGEST_LABEL_BYTES);
+        *key = e->key; /* the hash of these bytes, and no seed */
+        return NLT_OK;
+    }
+    e->canonical_len = 0;
     nlt_buf_reset(&s->canonical);
     nlt_rw_canonical(&s->canonical, *out);
     r->budget -= (int) (s->canonical.len / NLT_INGEST_LABEL_BYTES);
     if (s->canonical.rc != NLT_OK) {
         return nlt_ingest_refuse(r, 503, NLT_ENOMEM, NULL, "out of memory");
     }
+    *key = nlt_head_key(r->in->ctl, r->conf.tenant, s->canonical.data,
+                        s->canonical.len);
     return NLT_OK;
 }
 
@@ -407,7 +433,7 @@ check_miss(nlt_ingest_req_t *r, const nlt_arena_t *a, const nlt_arena_t *prev,
         drop_series(r, e);
         return NLT_EINVAL;
     }
-    rc = nlt_ingest_labels(r, e, &labels);
+    rc = nlt_ingest_labels(r, e, &labels, &key);
     if (rc == NLT_EINVAL || rc == NLT_EEXIST) {
         drop_series(r, e);
         r->at.found.n_skipped += rc == NLT_EINVAL;
@@ -416,8 +442,6 @@ check_miss(nlt_ingest_req_t *r, const nlt_arena_t *a, const nlt_arena_t *prev,
     if (rc != NLT_OK) {
         return rc;
     }
-    key = nlt_head_key(r->in->ctl, r->conf.tenant, r->s->canonical.data,
-                       r->s->canonical.len);
     no = nlt_arena_find(a, key);
     if (no) {
         /* What has no samples gets no alias, and is not looked up again. */

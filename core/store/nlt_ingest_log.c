@@ -149,6 +149,14 @@ nlt_ingest_log_named(nlt_ingest_t *in)
     in->naming = 0;
 }
 
+static void
+log_labels(nlt_ingest_t *in, uint32_t series, uint32_t tenant,
+           nlt_str_t canonical)
+{
+    nlt_ingest_log_tenant(in, tenant);
+    nlt_wal_add_series(in->log->wal, series, tenant, canonical);
+}
+
 nlt_rc_t
 nlt_ingest_log_series(nlt_ingest_t *in, const nlt_arena_t *a, uint32_t series,
                       nlt_pool_t *pool, nlt_buf_t *canonical, nlt_err_t *err)
@@ -169,11 +177,8 @@ nlt_ingest_log_series(nlt_ingest_t *in, const nlt_arena_t *a, uint32_t series,
         rc = canonical->rc;
     }
     if (rc == NLT_OK) {
-        uint32_t tenant = nlt_arena_tenant(a, series);
-
-        nlt_ingest_log_tenant(in, tenant);
-        nlt_wal_add_series(in->log->wal, series, tenant,
-                           nlt_buf_str(canonical));
+        log_labels(in, series, nlt_arena_tenant(a, series),
+                   nlt_buf_str(canonical));
     }
     nlt_pool_rewind(pool, mark);
     return rc == NLT_OK ? rc
@@ -181,28 +186,53 @@ nlt_ingest_log_series(nlt_ingest_t *in, const nlt_arena_t *a, uint32_t series,
                                       nlt_rc_text(rc));
 }
 
-/* Series records first; *n counts them. */
+/* The labels of a series where a request has them ready; empty: nowhere. */
+static nlt_str_t
+labels_at_hand(const nlt_ingest_series_t *of, size_t n_of, size_t *at,
+               uint32_t series)
+{
+    /* Samples come in the order of their series. */
+    while (*at < n_of && of[*at].no != series) {
+        ++*at;
+    }
+    if (*at == n_of || of[*at].canonical_len == 0) {
+        return (nlt_str_t){0, NULL};
+    }
+    return (nlt_str_t){of[*at].canonical_len, of[*at].body};
+}
+
+/* Series records first; *n_series counts them. */
 static nlt_rc_t
 log_new_series(nlt_ingest_t *in, const nlt_arena_t *a,
-               const nlt_head_sample_t *s, size_t n, uint64_t *n_series,
+               const nlt_head_sample_t *s, size_t n,
+               const nlt_ingest_series_t *of, size_t n_of, uint64_t *n_series,
                nlt_err_t *err)
 {
     uint32_t before = 0;
     nlt_rc_t rc = NLT_OK;
     nlt_buf_t canonical;
     nlt_pool_t pool;
+    size_t at = 0;
 
     *n_series = 0;
     nlt_pool_init(&pool, in->env->mem, 4u << 20);
     nlt_buf_init(&canonical, in->env->mem, NLT_SERIES_BYTES_MAX);
     for (size_t i = 0; i < n && rc == NLT_OK; i++) {
+        nlt_str_t labels;
+
         if (s[i].series == before) {
             continue;
         }
         before = s[i].series;
-        if (nlt_unlikely(!nlt_arena_series_logged(a, before))) {
+        if (nlt_likely(nlt_arena_series_logged(a, before))) {
+            continue;
+        }
+        ++*n_series;
+        labels = labels_at_hand(of, n_of, &at, before);
+        if (nlt_likely(labels.len != 0)) {
+            log_labels(in, before, nlt_arena_tenant(a, before), labels);
+        } else {
             rc = nlt_ingest_log_series(in, a, before, &pool, &canonical, err);
-            ++*n_series;
         }
     }
     nlt_buf_deinit(&canonical);
@@ -212,7 +242,8 @@ log_new_series(nlt_ingest_t *in, const nlt_arena_t *a,
 
 nlt_rc_t
 nlt_ingest_log(nlt_ingest_t *in, nlt_arena_t *a, const nlt_head_sample_t *s,
-               size_t n, uint64_t *accepted, nlt_err_t *err)
+               size_t n, const nlt_ingest_series_t *of, size_t n_of,
+               uint64_t *accepted, nlt_err_t *err)
 {
     nlt_head_counters_t *c = &in->ctl->counters;
     uint64_t n_series;
@@ -229,7 +260,7 @@ nlt_ingest_log(nlt_ingest_t *in, nlt_arena_t *a, const nlt_head_sample_t *s,
     }
     wal = in->log->wal;
     nlt_ingest_log_begin(in);
-    rc = log_new_series(in, a, s, n, &n_series, err);
+    rc = log_new_series(in, a, s, n, of, n_of, &n_series, err);
     if (rc != NLT_OK) {
         return rc;
     }

@@ -74,6 +74,8 @@ typedef struct nlt_ingest_series_s {
     uint32_t no;    /* number in the arena; 0: not known there */
     uint32_t prev;  /* number in the arena before, if not known here */
     uint32_t side;  /* see above; in the first entry of a series only */
+    uint32_t canonical_len; /* of the labels that the body begins with, if
+                               they are canonical as they are; or 0 */
 } nlt_ingest_series_t;
 
 /* Buffers of one request; kept by the ingester when it is over. */
@@ -221,11 +223,10 @@ struct nlt_ingest_req_s {
 static inline bool
 nlt_ingest_only_exemplars(const nlt_ingest_series_t *e)
 {
+    uint32_t bad = NLT_INGEST_BAD_REFS | NLT_INGEST_HAS_BAD;
+
     return e->n == 0
-           && (e->side
-               & (NLT_INGEST_EXEMPLARS | NLT_INGEST_BAD_REFS
-                  | NLT_INGEST_HAS_BAD))
-                  == NLT_INGEST_EXEMPLARS;
+           && (e->side & (NLT_INGEST_EXEMPLARS | bad)) == NLT_INGEST_EXEMPLARS;
 }
 
 /* ---- nlt_ingest.c ---- */
@@ -288,10 +289,7 @@ nlt_rc_t nlt_ingest_refuse_log(nlt_ingest_req_t *r, const nlt_err_t *err);
 
 /* ---- nlt_ingest_v2.c ---- */
 
-/*
- * Notes and hashes the symbols.  NLT_OK: all; NLT_AGAIN: the budget is used;
- * NLT_ECANCELED: refused.
- */
+/* Notes and hashes the symbols.  NLT_OK: all; NLT_AGAIN; NLT_ECANCELED. */
 NLT_CHECKED nlt_rc_t nlt_ingest_scan(nlt_ingest_req_t *r);
 
 /* The next series becomes the current one, as nlt_rw_walk_next(): its key and
@@ -326,13 +324,13 @@ NLT_CHECKED nlt_rc_t nlt_ingest_load(nlt_ingest_req_t *r, nlt_arena_t *a,
                                      nlt_arena_t *prev);
 
 /*
- * Parses the labels of a series of the batch into r->s->labels and their
- * canonical bytes into r->s->canonical.  NLT_OK; NLT_EINVAL: invalid, to be
+ * Parses the labels of a series of the batch into r->s->labels; *key is that
+ * of its canonical bytes.  NLT_OK; NLT_EINVAL: invalid, to be
  * dropped (2.0: noted); NLT_EEXIST: a rule drops it; NLT_ECANCELED: refused.
  */
 NLT_CHECKED nlt_rc_t nlt_ingest_labels(nlt_ingest_req_t *r,
-                                       const nlt_ingest_series_t *e,
-                                       nlt_labels_t *out);
+                                       nlt_ingest_series_t *e,
+                                       nlt_labels_t *out, nlt_hash128_t *key);
 
 /* ---- nlt_ingest_apply.c ---- */
 
@@ -373,6 +371,7 @@ NLT_CHECKED nlt_rc_t nlt_ingest_beside(nlt_ingest_req_t *r, nlt_arena_t *a,
  */
 NLT_CHECKED nlt_rc_t nlt_ingest_log(nlt_ingest_t *in, nlt_arena_t *a,
                                     const nlt_head_sample_t *s, size_t n,
+                                    const nlt_ingest_series_t *of, size_t n_of,
                                     uint64_t *accepted, nlt_err_t *err);
 
 /*

@@ -122,6 +122,16 @@ nlt_rw_labels(const nlt_rw_series_t *s, const nlt_rw_limits_t *limits,
               nlt_label_t *out, size_t *n, nlt_err_t *err);
 
 /*
+ * The same for the usual label set only, in a third of the time: one whose
+ * label fields are what nlt_rw_canonical() would make of it.  True: all is
+ * well, out and *n are as nlt_rw_labels() has them, and s->labels are the
+ * canonical bytes.  False: nothing is said about it; ask nlt_rw_labels().
+ */
+bool
+nlt_rw_labels_usual(const nlt_rw_series_t *s, const nlt_rw_limits_t *limits,
+                    nlt_label_t *out, size_t *n);
+
+/*
  * Checks and sorts *n labels that lie in v already, as nlt_rw_labels() does,
  * but for the limit of their number; never BROKEN.
  */

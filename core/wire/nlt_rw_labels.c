@@ -232,6 +232,99 @@ nlt_rw_labels(const nlt_rw_series_t *s, const nlt_rw_limits_t *limits,
     return check_set(out, count, sorted, n, err);
 }
 
+/* ---- the usual set ---- */
+
+/* Is there no byte of 128 or more? */
+static bool
+is_ascii(const uint8_t *p, size_t n)
+{
+    uint64_t all = 0, word;
+
+    for (; n >= sizeof(word); p += sizeof(word), n -= sizeof(word)) {
+        memcpy(&word, p, sizeof(word));
+        all |= word;
+    }
+    for (; n; n--) {
+        all |= *p++;
+    }
+    return (all & UINT64_C(0x8080808080808080)) == 0;
+}
+
+/* tag, length of one or two bytes, string; false: another form. */
+static inline bool
+take_str(const uint8_t **p, const uint8_t *end, uint8_t tag, nlt_str_t *out)
+{
+    const uint8_t *q = *p;
+    size_t len;
+
+    if (nlt_unlikely(end - q < 2 || q[0] != tag)) {
+        return false;
+    }
+    len = q[1];
+    q += 2;
+    if (nlt_unlikely(len >= 0x80)) {
+        if (q == end || *q == 0 || *q >= 0x80) {
+            return false;
+        }
+        len = (len & 0x7f) | (size_t) *q++ << 7;
+    }
+    if (nlt_unlikely((size_t) (end - q) < len)) {
+        return false;
+    }
+    *out = (nlt_str_t){len, (const char *) q};
+    *p = q + len;
+    return true;
+}
+
+/* Does b come behind a? Mostly their first bytes say so. */
+static inline bool
+is_behind(nlt_str_t a, nlt_str_t b)
+{
+    return a.data[0] != b.data[0] ? (uint8_t) a.data[0] < (uint8_t) b.data[0]
+                                  : nlt_str_cmp(a, b) < 0;
+}
+
+bool
+nlt_rw_labels_usual(const nlt_rw_series_t *s, const nlt_rw_limits_t *limits,
+                    nlt_label_t *out, size_t *n)
+{
+    const uint8_t *p = (const uint8_t *) s->labels.data;
+    const uint8_t *end = s->labels.len ? p + s->labels.len : p;
+    bool ascii, named = false;
+    size_t count = 0;
+
+    *n = 0;
+    if (s->n_labels > limits->labels_max
+        || s->labels.len > NLT_SERIES_BYTES_MAX) {
+        return false;
+    }
+    ascii = is_ascii(p, s->labels.len);
+    while (p < end) {
+        nlt_label_t *l = &out[count];
+        nlt_str_t field;
+        const uint8_t *q;
+
+        if (count == s->n_labels || !take_str(&p, end, TAG_LABEL, &field)) {
+            return false;
+        }
+        q = (const uint8_t *) field.data;
+        if (!take_str(&q, p, TAG_NAME, &l->name)
+            || !take_str(&q, p, TAG_VALUE, &l->value) || q != p
+            || l->name.len == 0 || l->value.len == 0 || l->name.data[0] == '\0'
+            || l->name.len > limits->name_bytes_max
+            || l->value.len > limits->value_bytes_max
+            || (count && !is_behind(out[count - 1].name, l->name))
+            || (!ascii
+                && (!nlt_utf8_valid(l->name) || !nlt_utf8_valid(l->value)))) {
+            return false;
+        }
+        named |= nlt_str_eq(l->name, NLT_METRIC_NAME);
+        count++;
+    }
+    *n = count;
+    return named;
+}
+
 size_t
 nlt_rw_labels_peek(const nlt_rw_series_t *s, nlt_label_t *out, size_t max)
 {

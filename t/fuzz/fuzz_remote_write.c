@@ -43,8 +43,15 @@ compare_labels(const nlt_rw_series_t *s, const Prometheus__TimeSeries *want,
     nlt_rw_labels_t verdict;
     size_t n, n_again, kept = 0;
     nlt_buf_t canon;
+    bool usual;
 
+    usual = nlt_rw_labels_usual(s, &limits, again, &n_again);
     verdict = nlt_rw_labels(s, &limits, got, &n, err);
+    must(!usual
+             || (verdict == NLT_RW_LABELS_OK
+                 && nlt_labels_eq((nlt_labels_t){got, n},
+                                  (nlt_labels_t){again, n_again})),
+         "usual labels", s->idx);
     if (verdict == NLT_RW_LABELS_BROKEN) {
         *rejected = true;
         return;
@@ -74,6 +81,8 @@ compare_labels(const nlt_rw_series_t *s, const Prometheus__TimeSeries *want,
     must(canon.rc == NLT_OK, "memory", s->idx);
     must(canon.len == nlt_rw_canonical_len((nlt_labels_t){got, n}),
          "canonical length", s->idx);
+    must(!usual || nlt_str_eq(nlt_buf_str(&canon), s->labels),
+         "usual labels are canonical", s->idx);
     must(nlt_rw_canonical_parse(nlt_buf_str(&canon), again, LABELS_MAX,
                                 &n_again)
              == NLT_OK,

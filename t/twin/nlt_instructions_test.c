@@ -46,7 +46,7 @@ static const struct {
     unsigned n;        /* samples, or series, that are measured */
     unsigned recorded; /* instructions for each */
 } paths[] = {
-    {"measured_new_1", N_SERIES, 23500},
+    {"measured_new_1", N_SERIES, 12000},
     {"measured_write_1", N_SERIES *(ROUNDS - 1), 2140},
     {"measured_write_2", N_SERIES *(ROUNDS - 1), 2725},
     {"measured_append", N_SERIES *(ROUNDS - 1), 359},

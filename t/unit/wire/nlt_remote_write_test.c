@@ -179,17 +179,85 @@ faults_say_what_and_where(void)
     }
 }
 
+/*
+ * The quick way must agree with the general one, of which out, n and verdict
+ * are, and take every set that lies there in canonical form.
+ */
+static void
+compare_usual(const nlt_rw_series_t *s, const nlt_rw_limits_t *lim,
+              nlt_rw_labels_t verdict, const nlt_label_t *out, size_t n)
+{
+    static nlt_label_t usual[1024];
+    nlt_buf_t *canonical = fresh();
+    size_t n_usual;
+    bool is_usual = nlt_rw_labels_usual(s, lim, usual, &n_usual);
+
+    if (verdict != NLT_RW_LABELS_OK) {
+        NLT_CHECK(!is_usual);
+        return;
+    }
+    nlt_rw_canonical(canonical, (nlt_labels_t){out, n});
+    NLT_CHECK_INT(is_usual, nlt_str_eq(nlt_buf_str(canonical), s->labels));
+    if (is_usual) {
+        NLT_CHECK(nlt_labels_eq((nlt_labels_t){out, n},
+                                (nlt_labels_t){usual, n_usual}));
+    }
+}
+
 static nlt_rw_labels_t
 parse_labels(nlt_buf_t *ts, const nlt_rw_limits_t *lim, nlt_label_t *out,
              size_t *n, nlt_err_t *err)
 {
     static char scratch[1 << 16];
     nlt_rw_series_t s;
+    nlt_rw_labels_t verdict;
 
     NLT_CHECK_INT(nlt_rw_series_parse(nlt_buf_str(ts), scratch,
                                       sizeof(scratch), &s, err),
                   NLT_OK);
-    return nlt_rw_labels(&s, lim, out, n, err);
+    verdict = nlt_rw_labels(&s, lim, out, n, err);
+    compare_usual(&s, lim, verdict, out, *n);
+    return verdict;
+}
+
+static void
+sorted_labels_are_canonical_as_they_are(void)
+{
+    char text[300];
+    nlt_label_t v[64];
+    nlt_buf_t *ts;
+    size_t n;
+
+    /* Lengths around those that need another byte, and UTF-8. */
+    for (size_t len = 100; len < sizeof(text); len++) {
+        memset(text, 'x', sizeof(text));
+        ts = fresh();
+        LABEL(ts, "__name__", "m");
+        add_label(ts, NLT_STR("a"), (nlt_str_t){len, text});
+        LABEL(ts, "ab", "\xc3\xa4");
+        add_sample(ts, T0, 1);
+        NLT_CHECK_INT(parse_labels(ts, &limits, v, &n, NULL),
+                      NLT_RW_LABELS_OK);
+        NLT_CHECK_INT(n, 3);
+        text[len / 2] = '\x80';
+        NLT_CHECK_INT(parse_labels(ts, &limits, v, &n, NULL),
+                      NLT_RW_LABELS_OK);
+        add_label(ts, NLT_STR("b"), (nlt_str_t){len, text});
+        NLT_CHECK_INT(parse_labels(ts, &limits, v, &n, NULL),
+                      NLT_RW_LABELS_INVALID);
+    }
+    /* The same with lengths that are not minimal, and scattered. */
+    ts = fresh();
+    LABEL(ts, "__name__", "m");
+    nlt_buf_add_str(ts, NLT_STR("\x0a\x87\0\x0a\x01"
+                                "a\x12\x02xy"));
+    NLT_CHECK_INT(parse_labels(ts, &limits, v, &n, NULL), NLT_RW_LABELS_OK);
+    ts = fresh();
+    LABEL(ts, "__name__", "m");
+    add_sample(ts, T0, 1);
+    LABEL(ts, "a", "b");
+    NLT_CHECK_INT(parse_labels(ts, &limits, v, &n, NULL), NLT_RW_LABELS_OK);
+    NLT_CHECK_INT(n, 2);
 }
 
 static void
@@ -541,6 +609,7 @@ main(void)
     NLT_TEST(faults_say_what_and_where);
     NLT_TEST(labels_are_sorted_and_empty_ones_dropped);
     NLT_TEST(many_labels_are_sorted);
+    NLT_TEST(sorted_labels_are_canonical_as_they_are);
     NLT_TEST(bad_label_sets_are_told_apart);
     NLT_TEST(limits_name_what_is_over);
     NLT_TEST(canonical_is_what_a_sorting_sender_writes);
