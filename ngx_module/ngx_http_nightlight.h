@@ -40,6 +40,7 @@
 
 #include <nightlight.h>
 
+#include "ngx_http_nightlight_env.h"
 #include "ngx_http_nightlight_limits.h"
 
 
@@ -155,6 +156,7 @@ typedef struct {
 struct ngx_http_nightlight_runtime_s {
     ngx_http_nightlight_runtime_t   *next;
     nlt_store_conf_t                 conf;      /* own copies of the paths */
+    nlt_env_t                        env;       /* logs conf.path */
     nlt_store_t                     *store;     /* NULL: could not be opened */
     nlt_err_t                        err;       /* why */
     ngx_event_t                      timer;
@@ -195,13 +197,6 @@ extern nlt_api_server_t  ngx_http_nightlight_server;
 
 /* Queries that a worker evaluates at once. */
 #define ngx_http_nightlight_queries_max()  ((ngx_uint_t) ngx_ncpu + 1)
-
-
-/* The environment of core in an nginx process: logs to the cycle's log. */
-extern const nlt_env_t  ngx_http_nightlight_env;
-
-/* Gives about size bytes back that nobody needed for a second. */
-void ngx_http_nightlight_mem_trim(size_t size);
 
 
 /*

@@ -45,6 +45,7 @@ typedef struct ngx_http_nightlight_thread_s  ngx_http_nightlight_thread_t;
 struct ngx_http_nightlight_thread_s {
     ngx_http_nightlight_thread_t    *next;
     nlt_store_conf_t                 conf;
+    nlt_env_t                        env;        /* logs conf.path */
     pthread_t                        tid;
     pthread_cond_t                   wakeup;
     int                              waits;      /* fd: for the lease, or -1 */
@@ -116,6 +117,8 @@ ngx_http_nightlight_helper_start(ngx_http_nightlight_store_t *store)
         goto failed;
     }
 
+    ngx_http_nightlight_env_init(&t->env, t->conf.path);
+
     (void) pthread_mutex_init(&t->mutex, NULL);
     (void) pthread_condattr_init(&attr);
     (void) pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -146,7 +149,8 @@ failed:
 
     ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, err,
                   "nightlight: cannot start the helper thread of store "
-                  "\"%V\"", &store->name);
+                  "\"%V\", which is tried again; raise the limits of threads "
+                  "and memory of nginx", &store->name);
 
     free((void *) t->conf.path);
     free((void *) t->conf.head_path);
@@ -281,7 +285,7 @@ ngx_http_nightlight_thread(void *data)
     (void) pthread_mutex_unlock(&t->mutex);
 
     nlt_helper_close(helper);
-    nlt_helper_withdraw(&ngx_http_nightlight_env, t->waits);
+    nlt_helper_withdraw(&t->env, t->waits);
 
     (void) pthread_mutex_lock(&t->mutex);
     t->ended = 1;
@@ -304,15 +308,14 @@ ngx_http_nightlight_thread_open(ngx_http_nightlight_thread_t *t, int64_t *wait)
 
     helper = NULL;
 
-    rc = nlt_store_prepare_dir(&ngx_http_nightlight_env, &t->conf, &err);
+    rc = nlt_store_prepare_dir(&t->env, &t->conf, &err);
 
     if (rc == NLT_OK) {
-        rc = nlt_helper_open(&ngx_http_nightlight_env, &t->conf, &helper,
-                             &err);
+        rc = nlt_helper_open(&t->env, &t->conf, &helper, &err);
     }
 
     if (rc == NLT_OK) {
-        nlt_helper_withdraw(&ngx_http_nightlight_env, t->waits);
+        nlt_helper_withdraw(&t->env, t->waits);
         t->waits = -1;
         *wait = 0;
         return helper;
@@ -325,8 +328,7 @@ ngx_http_nightlight_thread_open(ngx_http_nightlight_thread_t *t, int64_t *wait)
             return NULL;
         }
 
-        rc = nlt_helper_announce(&ngx_http_nightlight_env, &t->conf, &t->waits,
-                                 &err);
+        rc = nlt_helper_announce(&t->env, &t->conf, &t->waits, &err);
 
         if (rc == NLT_OK || rc == NLT_AGAIN) {
             return NULL;
@@ -341,8 +343,8 @@ ngx_http_nightlight_thread_open(ngx_http_nightlight_thread_t *t, int64_t *wait)
         level = (rc == NLT_ENOTREADY) ? NGX_LOG_WARN : NGX_LOG_CRIT;
 
         ngx_log_error(level, ngx_cycle->log, 0,
-                      "nightlight: helper of store \"%s\": %s",
-                      t->conf.path, err.text);
+                      "nightlight: helper of store \"%s\": %s; %s",
+                      t->conf.path, err.text, nlt_rc_todo(rc));
     }
 
     return NULL;

@@ -255,7 +255,7 @@ ngx_http_nightlight_limits_over(ngx_http_request_t *r,
     if (nlt_quota_tell(full->quota, ngx_current_msec, &n)) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "nightlight: remote_write of \"%V\" %s: more than %ui "
-                      "samples/s by zone \"%V\", %uL requests so far: have "
+                      "samples/s by zone \"%V\", %uL requests so far; have "
                       "it send less, or raise \"rate=\" of "
                       "\"nightlight_limit_samples\"",
                       &key, lim->dry_run ? "would be refused, dry run"

@@ -137,7 +137,7 @@ ngx_http_nightlight_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 
     if (zone->table == NULL) {
         ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
-                      "nightlight: zone \"%V\" is too small",
+                      "nightlight: zone \"%V\" is too small; raise its size",
                       &shm_zone->shm.name);
         return NGX_ERROR;
     }

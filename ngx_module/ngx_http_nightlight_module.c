@@ -781,7 +781,7 @@ ngx_http_nightlight_init_process(ngx_cycle_t *cycle)
     if (!nlt_guard_install()) {
         ngx_log_error(NGX_LOG_WARN, cycle->log, ngx_errno,
                       "nightlight: no handler of SIGBUS: a block file that is "
-                      "cut short ends the process");
+                      "cut short ends the process; restart nginx");
     }
 
     if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)

@@ -61,7 +61,8 @@ ngx_http_nightlight_subrequest(ngx_http_request_t *r)
 {
     ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                   "nightlight: location \"%V\" cannot answer subrequests of "
-                  "other modules", &r->uri);
+                  "other modules; have them ask a proxy_pass to it",
+                  &r->uri);
 
     return NGX_HTTP_NOT_FOUND;
 }
@@ -239,7 +240,7 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
 
     job->size = req.args.len + req.form.len;
 
-    rc = nlt_api_create(&ngx_http_nightlight_env, store, &conf, &req,
+    rc = nlt_api_create(&job->runtime->env, store, &conf, &req,
                         &job->out.api);
 
     if (rc != NLT_OK) {
@@ -407,7 +408,9 @@ ngx_http_nightlight_api_hold(ngx_http_nightlight_job_t *job)
 
         ngx_log_error(NGX_LOG_ERR, c->log, 0,
                       "nightlight: an answer of %uz bytes is broken off, "
-                      "because it is read too slowly", slow->size);
+                      "because it is read too slowly; have the client ask "
+                      "for less, or raise nightlight_query_memory",
+                      slow->size);
 
         c->error = 1;
         ngx_post_event(c->write, &ngx_posted_events);
@@ -554,7 +557,8 @@ ngx_http_nightlight_api_timeout(ngx_event_t *ev)
     ngx_http_set_log_request(c->log, r);
 
     ngx_log_error(NGX_LOG_ERR, c->log, 0,
-                  "nightlight: query waited for a thread until its timeout");
+                  "nightlight: query waited for a thread until its timeout; "
+                  "nightlight_slow_query tells which are dear");
 
     if (job->more) {
 

@@ -321,7 +321,8 @@ ngx_http_nightlight_queue_post(ngx_http_nightlight_job_t *job,
         nlt_api_count_dry_run(job->out.api);
         ngx_log_error(NGX_LOG_WARN, log, 0,
                       "nightlight: query would be refused with 503, but for "
-                      "dry_run: %s", why);
+                      "dry_run: %s; nightlight_slow_query tells which are "
+                      "dear", why);
     }
 
     ngx_http_nightlight_queue_wait(job);

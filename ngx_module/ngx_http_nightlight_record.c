@@ -423,6 +423,7 @@ ngx_http_nightlight_slow_query(ngx_http_request_t *r, nlt_api_t *api,
     p = ngx_http_nightlight_slow_params(p, last, api, max);
 
     if (nlcf->slow_file == NULL) {
+        /* tidy: allow logs, a record: what to do is up to who reads it */
         ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                       "nightlight: slow query: %*s", p - line, line);
         return;
@@ -433,7 +434,7 @@ ngx_http_nightlight_slow_query(ngx_http_request_t *r, nlt_api_t *api,
     if (ngx_write_fd(nlcf->slow_file->fd, line, p - line) != p - line) {
         ngx_log_error(NGX_LOG_ALERT, r->connection->log, ngx_errno,
                       "nightlight: cannot write to the log of slow queries "
-                      "\"%V\": make room, or see to its permissions",
+                      "\"%V\"; make room, or see to its permissions",
                       &nlcf->slow_file->name);
     }
 }

@@ -319,7 +319,8 @@ ngx_http_nightlight_send_render(ngx_http_nightlight_out_t *out,
 
     if (rv != NLT_OK && rv != NLT_AGAIN) {
         ngx_log_error(NGX_LOG_ERR, out->request->connection->log, 0,
-                      "nightlight: answer broken off: %s", nlt_rc_text(rv));
+                      "nightlight: answer broken off: %s; %s",
+                      nlt_rc_text(rv), nlt_rc_todo(rv));
         return NGX_ERROR;
     }
 

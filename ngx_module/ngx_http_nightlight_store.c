@@ -87,8 +87,18 @@ ngx_http_nightlight_env_log(void *ctx, nlt_log_level_t level, const char *text,
         return;
     }
 
-    ngx_log_error(levels[level], ngx_cycle->log, 0, "nightlight: %*s", len,
-                  text);
+    /* tidy: allow logs, nlt_log_todo() has been asked */
+    ngx_log_error(levels[level], ngx_cycle->log, 0,
+                  "nightlight: store \"%s\": %*s", ctx ? (char *) ctx : "-",
+                  len, text);
+}
+
+
+void
+ngx_http_nightlight_env_init(nlt_env_t *env, const char *path)
+{
+    *env = ngx_http_nightlight_env;
+    env->ctx = (void *) path;
 }
 
 
@@ -233,6 +243,8 @@ ngx_http_nightlight_runtime_find(ngx_http_nightlight_store_t *store)
         return NULL;
     }
 
+    ngx_http_nightlight_env_init(&rt->env, rt->conf.path);
+
     rt->timer.handler = ngx_http_nightlight_store_tick;
     rt->timer.data = rt;
     rt->timer.log = ngx_cycle->log;
@@ -257,10 +269,9 @@ ngx_http_nightlight_runtime_open(ngx_http_nightlight_runtime_t *rt)
 {
     nlt_err_t  err;
 
-    if (nlt_store_prepare_dir(&ngx_http_nightlight_env, &rt->conf, &err)
-            != NLT_OK
-        || nlt_store_open(&ngx_http_nightlight_env, &rt->conf,
-                          NLT_ROLE_WORKER, &rt->store, &err)
+    if (nlt_store_prepare_dir(&rt->env, &rt->conf, &err) != NLT_OK
+        || nlt_store_open(&rt->env, &rt->conf, NLT_ROLE_WORKER, &rt->store,
+                          &err)
             != NLT_OK)
     {
         rt->store = NULL;
@@ -270,8 +281,8 @@ ngx_http_nightlight_runtime_open(ngx_http_nightlight_runtime_t *rt)
         if (ngx_strcmp(rt->err.text, err.text) != 0) {
             rt->err = err;
             ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
-                          "nightlight: cannot open store \"%s\": %s",
-                          rt->conf.path, err.text);
+                          "nightlight: cannot open store \"%s\": %s; %s",
+                          rt->conf.path, err.text, nlt_rc_todo(err.rc));
         }
     }
 }
@@ -469,7 +480,7 @@ ngx_http_nightlight_self_tick(ngx_event_t *ev)
     if (rt->store) {
         ngx_http_nightlight_conn(&conn);
 
-        rc = nlt_self_write(rt->store, &ngx_http_nightlight_env,
+        rc = nlt_self_write(rt->store, &rt->env,
                             (nlt_str_t) { rt->instance.len,
                                           (char *) rt->instance.data },
                             0, &conn, &err);
@@ -484,7 +495,7 @@ ngx_http_nightlight_self_tick(ngx_event_t *ev)
         rt->self_warned = ngx_current_msec;
         ngx_log_error(NGX_LOG_ERR, ev->log, 0,
                       "nightlight: own metrics not written to store \"%s\": "
-                      "%s", rt->conf.path, err.text);
+                      "%s; %s", rt->conf.path, err.text, nlt_rc_todo(rc));
     }
 
     ngx_add_timer(ev, next);

@@ -32,7 +32,7 @@ ngx_http_nightlight_tenant(ngx_http_request_t *r,
     if (name->len == 0) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "nightlight: \"nightlight_tenant\" is empty for this "
-                      "request, it is refused: see what its value is made of "
+                      "request, it is refused; see what its value is made of "
                       "(a map without a line for it, no certificate, no "
                       "user)");
 
@@ -46,7 +46,7 @@ ngx_http_nightlight_tenant(ngx_http_request_t *r,
     {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "nightlight: \"nightlight_tenant\": %s, the request is "
-                      "refused", err.text);
+                      "refused; see what its value is made of", err.text);
 
         return ngx_http_nightlight_send_text(r, NGX_HTTP_BAD_REQUEST,
                                     (nlt_str_t) { err.len, err.text }, 0);

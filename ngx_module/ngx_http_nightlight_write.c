@@ -329,7 +329,7 @@ ngx_http_nightlight_write_read_done(ngx_event_t *ev)
     if (ctx->err) {
         ngx_log_error(NGX_LOG_ALERT, c->log, ctx->err,
                       "nightlight: cannot read the body from its temporary "
-                      "file");
+                      "file; see to the disk of client_body_temp_path");
         ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
 
     } else {
@@ -695,12 +695,13 @@ ngx_http_nightlight_write_finish(ngx_http_nightlight_write_ctx_t *ctx,
     if (res->written_samples) {
         ngx_log_error(level, r->connection->log, 0,
                       "nightlight: remote_write refused in part, %uL samples "
-                      "were taken: %s", res->written_samples, res->err.text);
+                      "were taken: %s; %s", res->written_samples,
+                      res->err.text, nlt_rc_todo(res->err.rc));
 
     } else {
         ngx_log_error(level, r->connection->log, 0,
-                      "nightlight: remote_write refused with %d: %s",
-                      res->status, res->err.text);
+                      "nightlight: remote_write refused with %d: %s; %s",
+                      res->status, res->err.text, nlt_rc_todo(res->err.rc));
     }
 
     text.len = res->err.len;

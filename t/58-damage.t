@@ -134,7 +134,7 @@ for my $how ('chunks cut short', 'index emptied', 'chunk changed') {
     is(@lines, 1, "$how: one line in the log") or diag(join "\n", @lines);
     like($lines[0], qr/\[crit\].* block $ulid is damaged: .*; its 18000/,
         "$how: what");
-    like($lines[0], qr/ from 2\S+ to 2\S+ are missing now.* quarantine\/: copy/,
+    like($lines[0], qr/ from 2\S+ to 2\S+ are missing now.* quarantine\/; copy/,
         "$how: where, and what to do");
     is($t->metric('nightlight_blocks_quarantined_total'), $damaged,
         "$how: counted");

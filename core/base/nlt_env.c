@@ -5,10 +5,13 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "nlt_rc.h"
+
+#define LOG_TODO_MAX (NLT_ERR_TEXT_MAX / 2)
 
 static int64_t
 posix_now_ms(void *ctx)
@@ -64,6 +67,34 @@ const nlt_env_t nlt_env_posix = {
     .ctx = NULL,
 };
 
+/* The text, cut to max bytes; its length. */
+__attribute__((format(printf, 3, 0))) static size_t
+log_format(char *text, size_t max, const char *fmt, va_list args)
+{
+    int n = vsnprintf(text, max, fmt, args);
+
+    if (n < 0) {
+        return 0;
+    }
+    if ((size_t) n >= max) {
+        memcpy(text + max - 4, "...", 3);
+        return max - 1;
+    }
+    return (size_t) n;
+}
+
+static void
+log_line(const nlt_env_t *env, nlt_log_level_t level, char *text, size_t len)
+{
+    /* Names and values of clients end up here: one record, one line. */
+    for (size_t i = 0; i < len; i++) {
+        if ((unsigned char) text[i] < 0x20 || text[i] == 0x7f) {
+            text[i] = ' ';
+        }
+    }
+    env->log(env->ctx, level, text, len);
+}
+
 void
 nlt_log(const nlt_env_t *env, nlt_log_level_t level, const char *fmt, ...)
 {
@@ -72,21 +103,24 @@ nlt_log(const nlt_env_t *env, nlt_log_level_t level, const char *fmt, ...)
     size_t len;
 
     va_start(args, fmt);
-    int n = vsnprintf(text, sizeof(text), fmt, args);
+    len = log_format(text, sizeof(text), fmt, args);
     va_end(args);
-    if (n < 0) {
-        return;
-    }
-    len = (size_t) n;
-    if (len >= sizeof(text)) {
-        len = sizeof(text) - 1;
-        memcpy(text + len - 3, "...", 3);
-    }
-    /* Names and values of clients end up here: one record, one line. */
-    for (size_t i = 0; i < len; i++) {
-        if ((unsigned char) text[i] < 0x20 || text[i] == 0x7f) {
-            text[i] = ' ';
-        }
-    }
-    env->log(env->ctx, level, text, len);
+    log_line(env, level, text, len);
+}
+
+void
+nlt_log_todo(const nlt_env_t *env, nlt_log_level_t level, const char *todo,
+             const char *fmt, ...)
+{
+    char text[NLT_ERR_TEXT_MAX];
+    size_t len, n = strlen(todo);
+    va_list args;
+
+    n = n > LOG_TODO_MAX ? LOG_TODO_MAX : n;
+    va_start(args, fmt);
+    len = log_format(text, sizeof(text) - n - 2, fmt, args);
+    va_end(args);
+    memcpy(text + len, "; ", 2);
+    memcpy(text + len + 2, todo, n);
+    log_line(env, level, text, len + 2 + n);
 }

@@ -41,9 +41,21 @@ typedef struct {
 /* The real world: libc memory, POSIX files, system clocks, log to stderr. */
 extern const nlt_env_t nlt_env_posix;
 
-/* Formats one log line and hands it to env->log. */
+/*
+ * Formats one log line and hands it to env->log, which adds whose store it is.
+ * For NOTICE and below: what has happened, to what.
+ */
 void nlt_log(const nlt_env_t *env, nlt_log_level_t level, const char *fmt, ...)
     NLT_PRINTF(3, 4);
+
+/*
+ * The same for WARN and worse, which somebody has to act on: the text says
+ * what, where and why, and "; todo" follows it.  A text that is too long is
+ * cut before that.  tools/tidy sees to it that these levels are logged in this
+ * way alone.
+ */
+void nlt_log_todo(const nlt_env_t *env, nlt_log_level_t level,
+                  const char *todo, const char *fmt, ...) NLT_PRINTF(4, 5);
 
 static inline int64_t
 nlt_now_ms(const nlt_env_t *env)

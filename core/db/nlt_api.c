@@ -702,7 +702,8 @@ nlt_api_fail_rc(nlt_api_t *a, const nlt_err_t *err)
             return;
         }
     }
-    nlt_log(a->env, NLT_LOG_ERROR, "query failed: %s", err->text);
+    nlt_log_todo(a->env, NLT_LOG_ERROR, nlt_rc_todo(err->rc),
+                 "query failed: %s", err->text);
     nlt_api_fail(a, "internal", 500, "%s", err->text);
 }
 

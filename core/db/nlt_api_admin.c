@@ -46,7 +46,8 @@ nlt_api_run_snapshot(nlt_api_t *a)
         nlt_api_fail_rc(a, &err);
         break;
     default:
-        nlt_log(a->env, NLT_LOG_ERROR, "snapshot failed: %s", err.text);
+        nlt_log_todo(a->env, NLT_LOG_ERROR, nlt_rc_todo(err.rc),
+                     "snapshot failed: %s", err.text);
         nlt_api_fail(a, "internal", 500, "create snapshot: %s", err.text);
     }
 }

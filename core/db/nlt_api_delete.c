@@ -73,7 +73,8 @@ fail(nlt_api_t *a, const nlt_err_t *err, const char *late)
         a->answer.retry_after_s = RETRY_LATER_S;
         break;
     default:
-        nlt_log(a->env, NLT_LOG_ERROR, "delete failed: %s", err->text);
+        nlt_log_todo(a->env, NLT_LOG_ERROR, nlt_rc_todo(err->rc),
+                     "delete failed: %s", err->text);
         nlt_api_fail(a, "internal", 500, "%s", err->text);
     }
 }

@@ -156,8 +156,9 @@ nlt_api_flow_more(nlt_api_t *a)
                      : rc == NLT_ETIMEOUT ? NLT_OUTCOME_TIMEOUT
                                           : NLT_OUTCOME_ERROR;
         if (rc != NLT_ECANCELED) {
-            nlt_log(a->env, NLT_LOG_ERROR, "answer of \"%.*s\" broken off: %s",
-                    NLT_FMT(a->req.suffix), err.text);
+            nlt_log_todo(a->env, NLT_LOG_ERROR, nlt_rc_todo(err.rc),
+                         "answer of \"%.*s\" broken off: %s",
+                         NLT_FMT(a->req.suffix), err.text);
         }
     }
     if (rc != NLT_OK) {

@@ -87,8 +87,8 @@ nlt_api_run_delete_tenant(nlt_api_t *a)
     case NLT_EDATA:
     case NLT_EIO:
     case NLT_EVERSION:
-        nlt_log(a->env, NLT_LOG_ERROR, "deleting a tenant failed: %s",
-                err.text);
+        nlt_log_todo(a->env, NLT_LOG_ERROR, nlt_rc_todo(err.rc),
+                     "deleting a tenant failed: %s", err.text);
         nlt_api_fail(a, "internal", 500, "%s", err.text);
         break;
     case NLT_ECANCELED:

@@ -116,9 +116,9 @@ set_drained(nlt_api_t *a, int64_t drained_ms)
     atomic_store(&ctl->drained_ms, drained_ms);
     nlt_store_ctl_release(a->store);
     nlt_log(a->env, NLT_LOG_NOTICE,
-            drained_ms != 0 ? "store \"%.*s\" is drained: ready says no, "
+            drained_ms != 0 ? "\"%.*s\" is drained: ready says no, "
                               "until resume or the next start"
-                            : "store \"%.*s\" is not drained any more",
+                            : "\"%.*s\" is not drained any more",
             NLT_FMT(a->conf.store_name));
     a->answer.status = 204;
 }

@@ -74,8 +74,9 @@ nlt_block_writer_abort(nlt_block_writer_t *w)
     if (w->created
         && nlt_io_remove_tree(w->env->io, w->parent_fd, w->tmp_name, &err)
                != NLT_OK) {
-        nlt_log(w->env, NLT_LOG_WARN, "cannot remove %s: %s", w->tmp_name,
-                err.text);
+        nlt_log_todo(w->env, NLT_LOG_WARN, "the next start removes it",
+                     "cannot remove unfinished block %s: %s", w->tmp_name,
+                     err.text);
     }
     destroy(w);
 }
@@ -393,8 +394,9 @@ publish(nlt_block_writer_t *w, nlt_err_t *err)
     if (rc != NLT_OK
         && nlt_block_dir_remove(w->env, w->parent_fd, w->meta.ulid.c, NULL)
                != NLT_OK) {
-        nlt_log(w->env, NLT_LOG_ERROR, "cannot remove block %s",
-                w->meta.ulid.c);
+        nlt_log_todo(w->env, NLT_LOG_ERROR, "the next start removes it",
+                     "cannot remove block %s that was not finished",
+                     w->meta.ulid.c);
     }
     return rc;
 }

@@ -591,9 +591,10 @@ undo(const nlt_flush_conf_t *conf, const nlt_manifest_t *before,
         if (nlt_manifest_find(before, name) == before->n_blocks
             && nlt_block_dir_remove(conf->env, conf->blocks_fd, name, &err)
                    != NLT_OK) {
-            nlt_log(conf->env, NLT_LOG_WARN,
-                    "unfinished block %s stays until the next start: %s", name,
-                    err.text);
+            nlt_log_todo(conf->env, NLT_LOG_WARN,
+                         "see to the rights in its directory",
+                         "unfinished block %s stays until the next start: %s",
+                         name, err.text);
         }
     }
 }

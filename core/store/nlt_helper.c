@@ -52,8 +52,8 @@ nlt_helper_complain(nlt_helper_t *h, const char *what, const nlt_err_t *err)
     h->said[h->n_said % NLT_HELPER_SAID] = *err;
     h->said_ns[h->n_said % NLT_HELPER_SAID] = nlt_mono_ns(h->env);
     h->n_said++;
-    nlt_log(h->env, NLT_LOG_CRIT, "store \"%s\": %s: %s", h->path, what,
-            err->text);
+    nlt_log_todo(h->env, NLT_LOG_CRIT, nlt_rc_todo(err->rc), "%s: %s", what,
+                 err->text);
 }
 
 /* ---- opening ---- */

@@ -421,10 +421,9 @@ nlt_helper_quarantine(nlt_helper_t *h, const char *why)
     nlt_head_set_state(h->head, NLT_HEAD_DEAD);
     h->drain_ns = 0;
     h->stage = NLT_HELPER_DRAIN;
-    nlt_log(h->env, NLT_LOG_CRIT,
-            "store \"%s\": the head is given up and rebuilt from the logs: "
-            "%s",
-            h->path, why);
+    nlt_log_todo(h->env, NLT_LOG_CRIT,
+                 "nothing is lost, but report what made the processes die",
+                 "the head is given up and rebuilt from the logs: %s", why);
 }
 
 static nlt_rc_t

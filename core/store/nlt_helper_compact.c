@@ -138,10 +138,10 @@ static void
 say_starved(nlt_helper_t *h, bool starved)
 {
     if (starved && !h->starved) {
-        nlt_log(h->env, NLT_LOG_WARN,
-                "store \"%s\": blocks are not merged: there is not enough "
-                "room on the disk for a copy of them",
-                h->path);
+        nlt_log_todo(h->env, NLT_LOG_WARN,
+                     "make room, or lower retention= or retention_size=",
+                     "blocks are not merged: there is not enough room on the "
+                     "disk for a copy of them");
     }
     h->starved = starved;
 }

@@ -79,21 +79,21 @@ nlt_helper_load(nlt_helper_t *h, nlt_err_t *err)
         return rc;
     }
     if (dirs.removed > 0) {
-        nlt_log(h->env, NLT_LOG_NOTICE,
-                "store \"%s\": %zu unfinished blocks removed", h->path,
+        nlt_log(h->env, NLT_LOG_NOTICE, "%zu unfinished blocks removed",
                 dirs.removed);
     }
     if (n_snapshots > 0) {
-        nlt_log(h->env, NLT_LOG_NOTICE,
-                "store \"%s\": %zu unfinished snapshots removed", h->path,
+        nlt_log(h->env, NLT_LOG_NOTICE, "%zu unfinished snapshots removed",
                 n_snapshots);
     }
     if (dirs.foreign > 0 && !h->warned_foreign) {
         h->warned_foreign = true;
-        nlt_log(h->env, NLT_LOG_WARN,
-                "store \"%s\": %zu blocks are not of this store and are left "
-                "alone, not served (%s, ...)",
-                h->path, dirs.foreign, dirs.first_foreign.c);
+        nlt_log_todo(h->env, NLT_LOG_WARN,
+                     "move them to " NLT_DIR_IMPORT
+                     "/ to have them served, or away",
+                     "%zu blocks are not of this store and are left alone, "
+                     "not served (%s, ...)",
+                     dirs.foreign, dirs.first_foreign.c);
     }
     if (h->head != NULL) {
         atomic_fetch_add(&nlt_helper_ctl(h)->manifest_gen, 1);
@@ -213,8 +213,13 @@ nlt_helper_attach(nlt_helper_t *h, nlt_err_t *err)
 
     if (rc == NLT_ENOENT || rc == NLT_EDATA) {
         h->head = NULL;
-        nlt_log(h->env, rc == NLT_ENOENT ? NLT_LOG_NOTICE : NLT_LOG_CRIT,
-                "store \"%s\": new head: %s", h->path, err->text);
+        if (rc == NLT_ENOENT) {
+            nlt_log(h->env, NLT_LOG_NOTICE, "new head: %s", err->text);
+        } else {
+            nlt_log_todo(h->env, NLT_LOG_CRIT,
+                         "nothing is lost, but look for what damaged it",
+                         "new head: %s", err->text);
+        }
         h->stage = NLT_HELPER_CREATE;
         return NLT_OK;
     }
@@ -424,9 +429,10 @@ set_log_aside(nlt_helper_t *h, uint64_t no, nlt_err_t *err)
     nlt_wal_name(name, no);
     (void) snprintf(from, sizeof(from), NLT_DIR_WAL "/%s", name);
     (void) snprintf(to, sizeof(to), NLT_DIR_QUARANTINE "/%s", name);
-    nlt_log(h->env, NLT_LOG_CRIT,
-            "store \"%s\": log %s is set aside in " NLT_DIR_QUARANTINE "/: %s",
-            h->path, name, err ? err->text : "damaged");
+    nlt_log_todo(h->env, NLT_LOG_CRIT,
+                 "bring it to the store that it is of, or remove it",
+                 "log %s is set aside in " NLT_DIR_QUARANTINE "/: %s", name,
+                 err ? err->text : "damaged");
     sys = h->env->io->rename(h->env->io->ctx, h->dir.dir_fd, from, to);
     return sys < 0
                ? nlt_err_set_errno(err, NLT_EIO, -sys, "rename log %s", name)
@@ -468,9 +474,7 @@ begin_again(nlt_helper_t *h)
 static void
 log_replay(nlt_helper_t *h, uint64_t no, const nlt_replay_stats_t *stats)
 {
-    bool loss = stats->dropped_samples + stats->dropped_series > 0;
-
-    nlt_log(h->env, loss ? NLT_LOG_WARN : NLT_LOG_NOTICE,
+    nlt_log(h->env, NLT_LOG_NOTICE,
             "log %llu: %llu samples of %llu bytes replayed; %llu samples and "
             "%llu series were unreadable, %llu bytes torn, %llu samples "
             "deleted",
@@ -480,11 +484,22 @@ log_replay(nlt_helper_t *h, uint64_t no, const nlt_replay_stats_t *stats)
             (unsigned long long) stats->dropped_series,
             (unsigned long long) stats->skipped_bytes,
             (unsigned long long) stats->deleted_samples);
+    if (stats->dropped_samples + stats->dropped_series > 0) {
+        nlt_log_todo(h->env, NLT_LOG_WARN,
+                     "look for trouble of the disk, and send them again if "
+                     "somebody has them",
+                     "log %llu: %llu samples and %llu series are lost: they "
+                     "could not be read",
+                     (unsigned long long) no,
+                     (unsigned long long) stats->dropped_samples,
+                     (unsigned long long) stats->dropped_series);
+    }
     if (stats->deletes_left) {
-        nlt_log(h->env, NLT_LOG_WARN,
-                "log %llu: an expression of a delete took too long on some "
-                "series; what it deletes of them is there again",
-                (unsigned long long) no);
+        nlt_log_todo(h->env, NLT_LOG_WARN,
+                     "delete it again, without nested repetitions",
+                     "log %llu: an expression of a delete took too long on "
+                     "some series; what it deletes of them is there again",
+                     (unsigned long long) no);
     }
 }
 

@@ -169,14 +169,13 @@ set_disk_low(nlt_helper_t *h, bool low)
         return;
     }
     if (low) {
-        nlt_log(h->env, NLT_LOG_CRIT,
-                "store \"%s\": less than min_free=%llu bytes is free, and no "
-                "more old blocks can go: writes are refused",
-                h->path, (unsigned long long) h->conf.min_free_bytes);
+        nlt_log_todo(h->env, NLT_LOG_CRIT, "make room on the file system",
+                     "less than min_free=%llu bytes is free, and no more old "
+                     "blocks can go: writes are refused",
+                     (unsigned long long) h->conf.min_free_bytes);
     } else {
         nlt_log(h->env, NLT_LOG_NOTICE,
-                "store \"%s\": min_free= is free again: writes are taken",
-                h->path);
+                "min_free= is free again: writes are taken");
     }
 }
 

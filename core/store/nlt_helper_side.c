@@ -42,10 +42,10 @@ set_aside(nlt_helper_t *h, const nlt_err_t *why)
     static const char to[] = NLT_DIR_QUARANTINE "/" NLT_FILE_METADATA;
     int sys;
 
-    nlt_log(h->env, NLT_LOG_CRIT,
-            "store \"%s\": %s; it is set aside in " NLT_DIR_QUARANTINE
-            "/, and senders will say again what it had",
-            h->path, why->text);
+    nlt_log_todo(h->env, NLT_LOG_CRIT, "nothing, but look for what damaged it",
+                 "%s; it is set aside in " NLT_DIR_QUARANTINE
+                 "/, and senders will say again what it had",
+                 why->text);
     sys = h->env->io->rename(h->env->io->ctx, h->dir.dir_fd, NLT_FILE_METADATA,
                              to);
     if (sys < 0) {

@@ -179,13 +179,14 @@ log_quarantined(nlt_helper_t *h, const nlt_manifest_block_t *b,
 
     (void) nlt_time_print_rfc3339(from, b->t_min_ms);
     (void) nlt_time_print_rfc3339(to, b->t_end_ms);
-    nlt_log(h->env, NLT_LOG_CRIT,
-            "store \"%s\": block %s is damaged: %s; its %llu samples from %s "
-            "to %s are missing now, and it lies in " NLT_DIR_QUARANTINE
-            "/: copy a good one into " NLT_DIR_IMPORT
-            "/, or remove it from " NLT_DIR_QUARANTINE "/ to accept the loss",
-            h->path, b->ulid.c, nlt_block_reason(b->ulid.c, why),
-            (unsigned long long) b->n_samples, from, to);
+    nlt_log_todo(
+        h->env, NLT_LOG_CRIT,
+        "copy a good one into " NLT_DIR_IMPORT
+        "/, or remove it from " NLT_DIR_QUARANTINE "/ to accept the loss",
+        "block %s is damaged: %s; its %llu samples from %s to %s are missing "
+        "now, and it lies in " NLT_DIR_QUARANTINE "/",
+        b->ulid.c, nlt_block_reason(b->ulid.c, why),
+        (unsigned long long) b->n_samples, from, to);
 }
 
 static nlt_rc_t
@@ -226,20 +227,22 @@ log_verdict(nlt_helper_t *h, const char *ulid, nlt_rc_t rc,
             const nlt_err_t *why)
 {
     if (rc == NLT_OK) {
-        nlt_log(h->env, NLT_LOG_WARN,
-                "store \"%s\": block %s was found damaged by a query, but is "
-                "sound: it is served again",
-                h->path, ulid);
+        nlt_log_todo(h->env, NLT_LOG_WARN,
+                     "look for trouble of the memory or the disk",
+                     "block %s was found damaged by a query, but is sound: it "
+                     "is served again",
+                     ulid);
     } else if (rc == NLT_EVERSION) {
-        nlt_log(h->env, NLT_LOG_ERROR,
-                "store \"%s\": a block of a newer format stays where it is, "
-                "but is not served: %s",
-                h->path, why->text);
+        nlt_log_todo(h->env, NLT_LOG_ERROR,
+                     "install the version that wrote it",
+                     "a block of a newer format stays where it is, but is not "
+                     "served: %s",
+                     why->text);
     } else {
-        nlt_log(h->env, NLT_LOG_ERROR,
-                "store \"%s\": a block is not served as long as it cannot be "
-                "opened: %s",
-                h->path, why->text);
+        nlt_log_todo(
+            h->env, NLT_LOG_ERROR, nlt_rc_todo(why->rc),
+            "a block is not served as long as it cannot be opened: %s",
+            why->text);
     }
 }
 
@@ -326,10 +329,9 @@ nlt_helper_tend_quarantine(nlt_helper_t *h, nlt_err_t *err)
         rc = nlt_helper_commit(h, &next, err);
         if (rc == NLT_OK) {
             nlt_log(h->env, NLT_LOG_NOTICE,
-                    "store \"%s\": %zu damaged blocks were removed "
-                    "from " NLT_DIR_QUARANTINE
+                    "%zu damaged blocks were removed from " NLT_DIR_QUARANTINE
                     "/: queries do not miss them any more",
-                    h->path, n);
+                    n);
         }
     }
     nlt_manifest_deinit(&next);

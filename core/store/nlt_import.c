@@ -283,8 +283,8 @@ void
 nlt_import_refuse(nlt_import_t *im, nlt_import_entry_t *e, int dir_fd,
                   const char *c_why)
 {
-    nlt_log(im->conf.env, NLT_LOG_ERROR, NLT_DIR_IMPORT "/%s is refused: %s",
-            e->ulid.c, c_why);
+    nlt_log_todo(im->conf.env, NLT_LOG_ERROR, "mend it, or remove it",
+                 NLT_DIR_IMPORT "/%s is refused: %s", e->ulid.c, c_why);
     write_note(im, e, dir_fd, c_why);
     e->state = NLT_IMPORT_REFUSED;
     im->n_refused++;
@@ -459,11 +459,11 @@ static void
 say_strange(nlt_import_t *im, const names_t *l)
 {
     if (l->strange != im->strange && l->strange != 0) {
-        nlt_log(im->conf.env, NLT_LOG_WARN,
-                NLT_DIR_IMPORT "/%s is not called like a block and is left "
-                               "alone: directories of blocks are expected "
-                               "here, named by their ULIDs",
-                l->example);
+        nlt_log_todo(
+            im->conf.env, NLT_LOG_WARN,
+            "name directories of blocks by their ULIDs, or move it away",
+            NLT_DIR_IMPORT "/%s is not called like a block and is left alone",
+            l->example);
     }
     im->strange = l->strange;
 }

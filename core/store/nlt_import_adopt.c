@@ -377,10 +377,11 @@ nlt_import_done(nlt_import_t *im, const char *ulid, nlt_err_t *err)
             rc = nlt_err_set_errno(err, NLT_EIO, -sys,
                                    "rename " NLT_DIR_IMPORT "/%s", from);
         } else {
-            nlt_log(im->conf.env, NLT_LOG_WARN,
-                    NLT_DIR_IMPORT "/%s is not needed any more, but cannot "
-                                   "be removed: %s",
-                    to, why.text);
+            nlt_log_todo(
+                im->conf.env, NLT_LOG_WARN, "remove it by hand",
+                NLT_DIR_IMPORT
+                "/%s is not needed any more, but cannot be removed: %s",
+                to, why.text);
         }
     }
     nlt_import_name(from, ulid, NLT_IMPORT_SUFFIX_REFUSED);
@@ -480,7 +481,8 @@ recover_one(nlt_import_t *im, const nlt_manifest_t *m, const marked_t *mark,
              ? nlt_import_done(im, ulid, &why)
              : undo(im, ulid, dir_fd, &why);
     if (rc != NLT_OK) {
-        nlt_log(env, NLT_LOG_ERROR, NLT_DIR_IMPORT "/%s: %s", ulid, why.text);
+        nlt_log_todo(env, NLT_LOG_ERROR, nlt_rc_todo(why.rc),
+                     NLT_DIR_IMPORT "/%s: %s", ulid, why.text);
     }
 }
 

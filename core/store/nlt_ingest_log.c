@@ -376,7 +376,8 @@ nlt_ingest_sync_end(nlt_ingest_t *in)
 
         j->log->in_sync = false;
         if (j->rc != NLT_OK) {
-            nlt_log(in->env, NLT_LOG_CRIT, "%s", j->err.text);
+            nlt_log_todo(in->env, NLT_LOG_CRIT, nlt_rc_todo(j->err.rc), "%s",
+                         j->err.text);
             give_up(in, j->log, &j->err);
         }
     }

@@ -471,9 +471,11 @@ add_blocks(snapshot_t *sn)
         rc = add_block(sn, list->v[i], rules);
     }
     if (rc == NLT_OK && list->n_damaged > 0) {
-        nlt_log(sn->env, NLT_LOG_WARN,
-                "a snapshot lacks %zu damaged blocks (%s, ...)",
-                list->n_damaged, list->damaged[0].ulid.c);
+        nlt_log_todo(sn->env, NLT_LOG_WARN,
+                     "put good copies into " NLT_DIR_IMPORT
+                     "/, and take another one",
+                     "a snapshot lacks %zu damaged blocks (%s, ...)",
+                     list->n_damaged, list->damaged[0].ulid.c);
     }
     if (list != NULL) {
         nlt_block_set_release(sn->s->blocks, list);

@@ -250,8 +250,8 @@ complain(nlt_store_t *s, const char *what, const nlt_err_t *err)
 {
     if (strcmp(s->said, err->text) != 0) {
         (void) snprintf(s->said, sizeof(s->said), "%s", err->text);
-        nlt_log(s->env, NLT_LOG_ERROR, "store \"%s\": %s: %s", s->path, what,
-                err->text);
+        nlt_log_todo(s->env, NLT_LOG_ERROR, nlt_rc_todo(err->rc), "%s: %s",
+                     what, err->text);
     }
 }
 

@@ -129,9 +129,10 @@ find_id(const nlt_env_t *env, int dir_fd, uint8_t *id, nlt_err_t *err)
         return nlt_err_set(
             err, rc, "\"" NLT_FILE_STORE_ID "\" is missing, and %s", why.text);
     }
-    nlt_log(env, NLT_LOG_WARN,
-            "\"" NLT_FILE_STORE_ID "\" was missing and is written anew from "
-            "the MANIFEST");
+    nlt_log_todo(env, NLT_LOG_WARN,
+                 "see who removed it: it must never be in two stores",
+                 "\"" NLT_FILE_STORE_ID
+                 "\" was missing and is written anew from the MANIFEST");
     return NLT_OK;
 }
 

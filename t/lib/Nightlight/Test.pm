@@ -647,7 +647,13 @@ sub end {
         split(/\n/, $log . join '', map { $self->read_file($_) }
             glob "$self->{dir}/logs/*.log");
     for my $re (@{$self->{expect_log}}) { @bad = grep { !/$re/ } @bad }
-    Test::More::is(join("\n", @bad), '', 'no alerts, no sanitizer reports');
+    # our lines that somebody has to act on: where it is, and "; what to do"
+    push @bad, grep { /\[(?:warn|error|crit|alert)\] [^"]*nightlight: (.*)/
+        && $1 !~ /^slow query: /
+        && ($1 !~ /; \S/ || $1 !~ m{"/|, client: | in \S+:\d+}) }
+        split /\n/, $log;
+    Test::More::is(join("\n", @bad), '', 'no alerts, no sanitizer reports, '
+        . 'and what is logged says what to do');
     Test::More::diag($log) if $ENV{TEST_NGINX_CATLOG};
     $self->{finished} = 1;
 }
