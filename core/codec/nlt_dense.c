@@ -73,27 +73,27 @@ apply_runs(nlt_reader_t r, uint64_t n_runs, size_t n, size_t from, size_t to,
 
 typedef double pair_t __attribute__((vector_size(16)));
 
-/* n <= 512 scaled numbers to values; out has room for an even number. */
+/* n scaled numbers to values. */
 static void
 scale_down(const uint64_t *x, size_t n, unsigned e, double *out)
 {
     pair_t by = {nlt_dense_pow10[e], nlt_dense_pow10[e]};
+    size_t i = 0;
 
-    for (size_t i = 0; i < n; i++) {
-        out[i] = (double) (int64_t) x[i];
-    }
     if (e == 0) {
+        for (; i < n; i++) {
+            out[i] = (double) (int64_t) x[i];
+        }
         return;
     }
-    if (n & 1) {
-        out[n] = 0;
-    }
-    for (size_t i = 0; i < n; i += 2) {
-        pair_t q;
+    for (; i + 2 <= n; i += 2) {
+        pair_t q = {(double) (int64_t) x[i], (double) (int64_t) x[i + 1]};
 
-        memcpy(&q, out + i, sizeof(q));
         q /= by;
         memcpy(out + i, &q, sizeof(q));
+    }
+    if (i < n) {
+        out[i] = (double) (int64_t) x[i] / by[0];
     }
 }
 
@@ -145,7 +145,7 @@ open_values(chunk_t *c, const uint8_t *p, size_t len, size_t n)
     return nlt_dense_open(&c->y, r.p, nlt_reader_left(&r), n, true);
 }
 
-/* n <= 512 numbers of the columns to values. */
+/* n numbers of the columns to values. */
 static void
 convert(const chunk_t *c, const uint64_t *x, const uint64_t *y, size_t n,
         double *out)
@@ -176,12 +176,118 @@ window(size_t s, size_t n, size_t from, size_t to, size_t *lo, size_t *hi)
     *hi = to - first < n ? to - first : n;
 }
 
+/* Values [lo, hi) of segment s. */
+static nlt_rc_t
+decode_segment(const chunk_t *c, size_t s, size_t lo, size_t hi, double *v)
+{
+    uint64_t x[NLT_DENSE_SEGMENT], y[NLT_DENSE_SEGMENT];
+    nlt_rc_t rc = nlt_dense_segment(&c->x, s, hi, x);
+
+    if (rc == NLT_OK && c->domain == NLT_DENSE_ULP) {
+        rc = nlt_dense_segment(&c->y, s, hi, y);
+    }
+    if (rc == NLT_OK) {
+        convert(c, x + lo, y + lo, hi - lo, v);
+    }
+    return rc;
+}
+
+/* Values [from, to). */
+static nlt_rc_t
+decode_segments(const chunk_t *c, size_t from, size_t to, double *v)
+{
+    nlt_rc_t rc = NLT_OK;
+
+    if (from == 0) {
+        convert(c, &c->x.x0, &c->y.x0, 1, v);
+    }
+    for (size_t s = from > 0 ? (from - 1) / NLT_DENSE_SEGMENT : 0;
+         rc == NLT_OK && 1 + s * NLT_DENSE_SEGMENT < to; s++) {
+        size_t lo, hi;
+
+        window(s, nlt_dense_segment_len(&c->x, s), from, to, &lo, &hi);
+        rc = decode_segment(c, s, lo, hi,
+                            v + (1 + s * NLT_DENSE_SEGMENT - from + lo));
+    }
+    return rc;
+}
+
+/*
+ * Do values stay as they are from event to event, or have one value but for
+ * the events?
+ */
+static bool
+is_steps(const chunk_t *c)
+{
+    const nlt_dense_column_t *x = &c->x;
+
+    return c->domain != NLT_DENSE_ULP
+           && (x->mode == NLT_DENSE_CONST
+               || (x->mode == NLT_DENSE_SPARSE
+                   && (x->t == NLT_DENSE_T0
+                       || (x->t == NLT_DENSE_T1 && x->c == 0))));
+}
+
+static void
+fill(const chunk_t *c, uint64_t x, double *v, size_t n)
+{
+    double one;
+    size_t i = 0;
+
+    convert(c, &x, NULL, 1, &one);
+
+    pair_t two = {one, one};
+
+    for (; i + 2 <= n; i += 2) {
+        memcpy(v + i, &two, sizeof(two));
+    }
+    if (i < n) {
+        v[i] = one;
+    }
+}
+
+/* Values [from, to) of such a chunk, without columns of numbers. */
+static void
+decode_steps(const chunk_t *c, size_t from, size_t to, double *v)
+{
+    const nlt_dense_column_t *x = &c->x;
+    bool t1 = x->t == NLT_DENSE_T1;
+    size_t n_events = x->mode == NLT_DENSE_CONST ? 0 : x->n_events, e = 0;
+    uint64_t xs = t1 ? 0 : x->c;
+
+    if (n_events == 0) {
+        fill(c, x->mode == NLT_DENSE_CONST ? x->x0 : x->x0 + x->g * xs, v,
+             to - from);
+    }
+    /* an event of residual k is one of number k + 1 */
+    for (; e < n_events && x->at[e] + 1u < from + t1; e++) {
+        xs += t1 ? x->event[e] : 0;
+    }
+    for (size_t at = from; n_events > 0 && at < to; e++) {
+        size_t next = e < n_events ? x->at[e] + 1u : to;
+
+        next = next < to ? next : to;
+        fill(c, x->x0 + x->g * xs, v + (at - from), next - at);
+        at = next;
+        if (e == n_events || at == to) {
+            break;
+        }
+        if (t1) {
+            xs += x->event[e];
+        } else {
+            fill(c, x->x0 + x->g * (xs + x->event[e]), v + (at - from), 1);
+            at++;
+        }
+    }
+    if (from == 0) {
+        fill(c, x->x0, v, 1);
+    }
+}
+
 nlt_rc_t
 nlt_dense_decode_values(const uint8_t *p, size_t len, size_t n, size_t from,
                         size_t to, double *v)
 {
-    uint64_t x[NLT_DENSE_SEGMENT], y[NLT_DENSE_SEGMENT];
-    double out[NLT_DENSE_SEGMENT + 1];
     chunk_t c;
     nlt_rc_t rc;
 
@@ -189,24 +295,10 @@ nlt_dense_decode_values(const uint8_t *p, size_t len, size_t n, size_t from,
         return NLT_EINVAL;
     }
     rc = open_values(&c, p, len, n);
-    if (rc == NLT_OK && from == 0) {
-        convert(&c, &c.x.x0, &c.y.x0, 1, out);
-        v[0] = out[0];
-    }
-    for (size_t s = from > 0 ? (from - 1) / NLT_DENSE_SEGMENT : 0;
-         rc == NLT_OK && 1 + s * NLT_DENSE_SEGMENT < to; s++) {
-        size_t lo, hi, m = nlt_dense_segment_len(&c.x, s);
-        double *to_v = v + (1 + s * NLT_DENSE_SEGMENT - from);
-
-        window(s, m, from, to, &lo, &hi);
-        rc = nlt_dense_segment(&c.x, s, x);
-        if (rc == NLT_OK && c.domain == NLT_DENSE_ULP) {
-            rc = nlt_dense_segment(&c.y, s, y);
-        }
-        if (rc == NLT_OK) {
-            convert(&c, x + lo, y + lo, hi - lo, out);
-            memcpy(to_v + lo, out, (hi - lo) * sizeof(*out));
-        }
+    if (rc == NLT_OK && is_steps(&c)) {
+        decode_steps(&c, from, to, v);
+    } else if (rc == NLT_OK) {
+        rc = decode_segments(&c, from, to, v);
     }
     if (rc == NLT_OK && c.n_runs > 0) {
         rc = apply_runs(c.runs, c.n_runs, n, from, to, v);
@@ -235,7 +327,7 @@ nlt_dense_decode_times(const uint8_t *p, size_t len, size_t n, size_t from,
         int64_t *to_t = t_ms + (1 + s * NLT_DENSE_SEGMENT - from);
 
         window(s, nlt_dense_segment_len(&c, s), from, to, &lo, &hi);
-        rc = nlt_dense_segment(&c, s, x);
+        rc = nlt_dense_segment(&c, s, hi, x);
         if (rc == NLT_OK) {
             memcpy(to_t + lo, x + lo, (hi - lo) * sizeof(*x));
         }

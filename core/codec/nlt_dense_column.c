@@ -3,12 +3,12 @@
  *
  * Of the four residuals the one with the fewest bits around its mean is
  * taken, then of the modes the one that costs least.  A Huffman column must
- * save a bit a number, since it takes twice as long to decode.
+ * save half a bit a number, since it takes twice as long to decode.
  */
 #include "nlt_dense_priv.h"
 
-/* What a Huffman column must save of each number, in bits. */
-#define HUFF_SAVES 1
+/* What a Huffman column must save. */
+#define HUFF_SAVES_PER 2 /* a bit for so many numbers */
 
 static uint64_t
 gcd(uint64_t a, uint64_t b)
@@ -214,10 +214,10 @@ plan_dense(plan_t *plan, const uint64_t *xs, size_t n, uint64_t *r)
     }
     plan->flat = flat <= blocks;
     packed = plan->flat ? flat : blocks;
-    if (packed > n * (HUFF_SAVES + 1) && n >= 64) {
+    if (packed > n + n / HUFF_SAVES_PER && n >= 64) {
         nlt_dense_huff(&plan->huff, r, n);
         if (plan->huff.bits < packed
-            && packed - plan->huff.bits >= n * HUFF_SAVES) {
+            && packed - plan->huff.bits >= n / HUFF_SAVES_PER) {
             plan->mode = NLT_DENSE_HUFF;
             packed = plan->huff.bits;
         }

@@ -158,22 +158,39 @@ lengths(const uint32_t *count, uint8_t *len)
     }
 }
 
+/* The code after c among those of len bits, low bit first. */
+static inline uint32_t
+code_after(uint32_t c, unsigned len)
+{
+    uint32_t bit = 1u << (len - 1);
+
+    for (; c & bit; bit >>= 1) {
+        c ^= bit;
+    }
+    return c | bit;
+}
+
 void
 nlt_dense_codes(const uint8_t *len, size_t n, uint16_t *code)
 {
-    uint32_t next = 0; /* in units of the longest code */
+    uint32_t next[NLT_DENSE_CODE_BITS + 1] = {0}, at = 0;
 
+    for (size_t s = 0; s < n; s++) {
+        next[len[s]]++;
+    }
     for (unsigned l = 1; l <= NLT_DENSE_CODE_BITS; l++) {
-        for (size_t s = 0; s < n; s++) {
-            if (len[s] == l) {
-                uint32_t c = next >> (NLT_DENSE_CODE_BITS - l), rev = 0;
+        uint32_t count = next[l];
 
-                for (unsigned b = 0; b < l; b++) {
-                    rev |= ((c >> b) & 1) << (l - 1 - b);
-                }
-                code[s] = (uint16_t) rev;
-                next += NLT_DENSE_CODES >> l;
-            }
+        next[l] = 0;
+        for (unsigned b = 0; b < NLT_DENSE_CODE_BITS; b++) {
+            next[l] |= ((at >> b) & 1) << (NLT_DENSE_CODE_BITS - 1 - b);
+        }
+        at += count * (NLT_DENSE_CODES >> l); /* in units of the longest */
+    }
+    for (size_t s = 0; s < n; s++) {
+        if (len[s] > 0) {
+            code[s] = (uint16_t) next[len[s]];
+            next[len[s]] = code_after(next[len[s]], len[s]);
         }
     }
 }
@@ -341,7 +358,8 @@ read_lengths(nlt_reader_t *r, uint8_t *len, size_t n)
 }
 
 nlt_rc_t
-nlt_dense_read_table(nlt_reader_t *r, unsigned k, uint16_t *table)
+nlt_dense_read_table(nlt_reader_t *r, unsigned k, uint64_t base,
+                     nlt_dense_column_t *c)
 {
     uint8_t len[NLT_DENSE_SYMBOLS];
     uint16_t code[NLT_DENSE_SYMBOLS];
@@ -361,15 +379,19 @@ nlt_dense_read_table(nlt_reader_t *r, unsigned k, uint16_t *table)
         return NLT_EDATA;
     }
     nlt_dense_codes(len, n, code);
+    c->code_bits = 0;
     for (size_t i = 0; i < n; i++) {
         unsigned s = (unsigned) (first + i), raw = raw_of(s, k);
-        unsigned high = s - (raw << k);
+        unsigned bits = len[i] + raw;
+        nlt_dense_code_t e = {base + ((uint64_t) (s - (raw << k)) << raw),
+                              len[i] | bits << 8 | nlt_dense_low(raw) << 16};
 
-        if (len[i] > 0) {
-            for (uint32_t at = code[i]; at < NLT_DENSE_CODES;
-                 at += 1u << len[i]) {
-                table[at] = (uint16_t) (len[i] | raw << 4 | high << 10);
-            }
+        if (len[i] == 0) {
+            continue;
+        }
+        c->code_bits = c->code_bits > bits ? c->code_bits : bits;
+        for (uint32_t at = code[i]; at < NLT_DENSE_CODES; at += 1u << len[i]) {
+            c->table[at] = e;
         }
     }
     return NLT_OK;

@@ -150,6 +150,12 @@ void nlt_dense_put_column(nlt_dense_out_t *o, nlt_dense_work_t *w,
 
 /* ---- decoding ---- */
 
+/* What the next bits of a HUFF column mean. */
+typedef struct {
+    uint64_t base; /* of the number: its leading bits */
+    uint64_t meta; /* bits of the code, 8; with raw ones, 8; mask of those */
+} nlt_dense_code_t;
+
 /* A column that was opened; all lengths in it are checked. */
 typedef struct {
     size_t n;
@@ -167,10 +173,15 @@ typedef struct {
     const uint8_t *seg[NLT_DENSE_SEGS_MAX + 1];
     uint64_t xs[NLT_DENSE_SEGS_MAX]; /* before the segment's first */
     uint64_t delta[NLT_DENSE_SEGS_MAX];
-    size_t n_events;
-    uint16_t at[NLT_DENSE_EVENTS]; /* residuals that are not c, rising */
-    uint64_t event[NLT_DENSE_EVENTS];
-    uint16_t table[NLT_DENSE_CODES]; /* HUFF: len | raw << 4 | high << 10 */
+    size_t n_events;    /* SPARSE */
+    unsigned code_bits; /* HUFF: of the longest, raw ones included */
+    union {
+        struct {                           /* SPARSE */
+            uint16_t at[NLT_DENSE_EVENTS]; /* residuals not c, rising */
+            uint64_t event[NLT_DENSE_EVENTS];
+        };
+        nlt_dense_code_t table[NLT_DENSE_CODES]; /* HUFF */
+    };
 } nlt_dense_column_t;
 
 /* Opens a column of n numbers.  NLT_EDATA. */
@@ -178,11 +189,12 @@ NLT_CHECKED nlt_rc_t nlt_dense_open(nlt_dense_column_t *c, const uint8_t *p,
                                     size_t len, size_t n, bool sparse);
 
 /*
- * Numbers 1 + s * 512 and on, up to 512 of them; number 0 is c->x0.  out has
- * room for 512 whatever their number.  NLT_EDATA.
+ * The first `want` of the up to 512 numbers from 1 + s * 512 on; number 0 is
+ * c->x0.  out has room for 512 whatever their number.  NLT_EDATA; what is
+ * wrong behind `want` may go unnoticed.
  */
 NLT_CHECKED nlt_rc_t nlt_dense_segment(const nlt_dense_column_t *c, size_t s,
-                                       uint64_t *out);
+                                       size_t want, uint64_t *out);
 
 /* How many numbers segment s has. */
 static inline size_t
@@ -193,9 +205,10 @@ nlt_dense_segment_len(const nlt_dense_column_t *c, size_t s)
     return left < NLT_DENSE_SEGMENT ? left : NLT_DENSE_SEGMENT;
 }
 
-/* Reads a code table.  NLT_EDATA. */
+/* Reads the code table of a column; base is added to all.  NLT_EDATA. */
 NLT_CHECKED nlt_rc_t nlt_dense_read_table(nlt_reader_t *r, unsigned k,
-                                          uint16_t *table);
+                                          uint64_t base,
+                                          nlt_dense_column_t *c);
 
 /* Gives the symbols from first on their codes, in order of length. */
 void nlt_dense_codes(const uint8_t *len, size_t n, uint16_t *code);

@@ -58,7 +58,7 @@ read_list(const uint8_t *p, size_t len, size_t n, uint64_t *out)
     if (n == 1) {
         return NLT_OK;
     }
-    rc = nlt_dense_segment(&c, 0, rest);
+    rc = nlt_dense_segment(&c, 0, n - 1, rest);
     if (rc == NLT_OK) {
         memcpy(out + 1, rest, (n - 1) * sizeof(*rest));
     }
@@ -134,7 +134,8 @@ nlt_dense_open(nlt_dense_column_t *c, const uint8_t *p, size_t len, size_t n,
         c->patched = width >> 7;
     }
     if (c->mode == NLT_DENSE_HUFF
-        && nlt_dense_read_table(&r, 2 * (head >> 5), c->table) != NLT_OK) {
+        && nlt_dense_read_table(&r, 2 * (head >> 5), c->z ? 0 : c->c, c)
+               != NLT_OK) {
         return NLT_EDATA;
     }
     return read_directory(c, &r, d1);
@@ -142,38 +143,102 @@ nlt_dense_open(nlt_dense_column_t *c, const uint8_t *p, size_t len, size_t n,
 
 /* ---- bits ---- */
 
+/*
+ * Eight numbers of `width` bits, which is a constant where this is inlined:
+ * they fill just `width` bytes, and where each of them lies is known.
+ */
+static inline __attribute__((always_inline)) void
+unpack8(const uint8_t *p, unsigned width, uint64_t base, uint64_t *out)
+{
+    uint64_t mask = nlt_dense_low(width);
+
+#define ONE(i)                                                                \
+    out[i] = base + ((nlt_le64(p + (i) *width / 8) >> ((i) *width % 8)) & mask)
+    ONE(0);
+    ONE(1);
+    ONE(2);
+    ONE(3);
+    ONE(4);
+    ONE(5);
+    ONE(6);
+    ONE(7);
+#undef ONE
+}
+
+/* As many of n numbers as come in eights; how many. */
+static size_t
+unpack_eights(const uint8_t *p, size_t n, unsigned width, uint64_t base,
+              uint64_t *out)
+{
+    size_t i = 0;
+
+    n -= n % 8;
+#define CASE(w)                                                               \
+    case w:                                                                   \
+        for (; i < n; i += 8, p += w) {                                       \
+            unpack8(p, w, base, out + i);                                     \
+        }                                                                     \
+        break
+#define FOUR(w)                                                               \
+    CASE(w);                                                                  \
+    CASE((w) + 1);                                                            \
+    CASE((w) + 2);                                                            \
+    CASE((w) + 3)
+    switch (width) {
+        FOUR(1);
+        FOUR(5);
+        FOUR(9);
+        FOUR(13);
+        FOUR(17);
+        FOUR(21);
+        FOUR(25);
+        FOUR(29);
+        FOUR(33);
+        FOUR(37);
+    default:
+        break;
+    }
+#undef CASE
+#undef FOUR
+    return i;
+}
+
 /* Takes n numbers of `width` bits apart; 9 bytes behind are readable. */
 static void
 unpack(const uint8_t *p, size_t n, unsigned width, uint64_t base,
        uint64_t *out)
 {
     uint64_t mask = nlt_dense_low(width);
-    size_t bit = 0;
+    size_t i, bit;
 
     if (width == 0) {
-        for (size_t i = 0; i < n; i++) {
+        for (i = 0; i < n; i++) {
             out[i] = base;
         }
-    } else if (width <= 57) {
-        for (size_t i = 0; i < n; i++, bit += width) {
+        return;
+    }
+    i = unpack_eights(p, n, width, base, out);
+    bit = i * width;
+    if (width <= 57) {
+        for (; i < n; i++, bit += width) {
             out[i] = base + ((nlt_le64(p + (bit >> 3)) >> (bit & 7)) & mask);
         }
-    } else {
-        for (size_t i = 0; i < n; i++, bit += width) {
-            const uint8_t *at = p + (bit >> 3);
-            unsigned sh = bit & 7;
-            uint64_t v = nlt_le64(at) >> sh;
+        return;
+    }
+    for (; i < n; i++, bit += width) {
+        const uint8_t *at = p + (bit >> 3);
+        unsigned sh = bit & 7;
+        uint64_t v = nlt_le64(at) >> sh;
 
-            v |= sh == 0 ? 0 : (uint64_t) at[8] << (64 - sh);
-            out[i] = base + (v & mask);
-        }
+        v |= sh == 0 ? 0 : (uint64_t) at[8] << (64 - sh);
+        out[i] = base + (v & mask);
     }
 }
 
-/* n numbers with patches; moves r on. */
+/* The first `want` of n numbers with patches; moves r behind all n. */
 static nlt_rc_t
-read_packed(nlt_reader_t *r, size_t n, unsigned width, bool patched,
-            uint64_t base, uint64_t *out)
+read_packed(nlt_reader_t *r, size_t n, size_t want, unsigned width,
+            bool patched, uint64_t base, uint64_t *out)
 {
     nlt_reader_t patches = *r;
     uint64_t n_patches = 0, at = 0;
@@ -197,33 +262,38 @@ read_packed(nlt_reader_t *r, size_t n, unsigned width, bool patched,
     if (p == NULL) {
         return NLT_EDATA;
     }
-    unpack(p, n, width, base, out);
+    unpack(p, want, width, base, out);
     for (size_t i = 0; i < n_patches; i++) {
         uint64_t gap = nlt_read_uvarint(&patches);
+        uint64_t high = nlt_read_uvarint(&patches);
 
         if (gap >= n - at) {
             return NLT_EDATA;
         }
         at += gap;
-        out[at++] += nlt_read_uvarint(&patches) << width;
+        if (at < want) {
+            out[at] += high << width;
+        }
+        at++;
     }
     return NLT_OK;
 }
 
 static nlt_rc_t
 segment_pack(const nlt_dense_column_t *c, nlt_reader_t *r, size_t n,
-             uint64_t *out)
+             size_t want, uint64_t *out)
 {
     if (c->z) {
-        return read_packed(r, n, c->width, c->patched, c->c, out);
+        return read_packed(r, n, want, c->width, c->patched, c->c, out);
     }
-    for (size_t i = 0; i < n; i += NLT_DENSE_BLOCK) {
+    for (size_t i = 0; i < want; i += NLT_DENSE_BLOCK) {
         size_t k = n - i < NLT_DENSE_BLOCK ? n - i : NLT_DENSE_BLOCK;
         uint64_t base = (uint64_t) nlt_read_varint(r);
         uint8_t width = nlt_read_u8(r);
-        nlt_rc_t rc = r->failed ? NLT_EDATA
-                                : read_packed(r, k, width & 127, width >> 7,
-                                              base, out + i);
+        nlt_rc_t rc =
+            r->failed ? NLT_EDATA
+                      : read_packed(r, k, want - i < k ? want - i : k,
+                                    width & 127, width >> 7, base, out + i);
 
         if (rc != NLT_OK) {
             return rc;
@@ -232,35 +302,80 @@ segment_pack(const nlt_dense_column_t *c, nlt_reader_t *r, size_t n,
     return NLT_OK;
 }
 
-/* One stream of codes; pos never passes end, so no load leaves the slack. */
+/* One stream of codes. */
 typedef struct {
     const uint8_t *p;
-    size_t pos; /* in bits */
+    size_t pos; /* in bits; no more than end + 1, which says that codes went
+                   past the end, so no load leaves the slack */
     size_t end;
 } stream_t;
 
-static inline uint64_t
-next_code(stream_t *s, const uint16_t *table)
+/* The next code of w, which is moved on, and the number it is. */
+static inline __attribute__((always_inline)) uint64_t
+next_code(uint64_t *w, size_t *pos, const nlt_dense_code_t *table)
 {
-    uint64_t w = nlt_le64(s->p + (s->pos >> 3)) >> (s->pos & 7);
-    uint16_t e = table[w & (NLT_DENSE_CODES - 1)];
-    unsigned len = e & 15, raw = (e >> 4) & 63;
-    uint64_t u = ((uint64_t) (e >> 10) << raw)
-                 | ((w >> len) & ((UINT64_C(1) << raw) - 1));
+    const nlt_dense_code_t *e = &table[*w & (NLT_DENSE_CODES - 1)];
+    uint64_t m = e->meta;
+    uint64_t u = e->base + ((*w >> (m & 63)) & (m >> 16));
+    unsigned bits = (m >> 8) & 63;
 
-    s->pos += len + raw;
-    s->pos = s->pos < s->end ? s->pos : s->end;
+    *w >>= bits;
+    *pos += bits;
     return u;
 }
 
-/* Four streams at a time hide that each waits for its last code. */
-static nlt_rc_t
-segment_codes(const nlt_dense_column_t *c, nlt_reader_t *r, size_t n,
-              uint64_t *out)
+/* `per` codes, which together have no more than the 57 bits of one load. */
+static inline __attribute__((always_inline)) void
+next_codes(stream_t *s, const nlt_dense_code_t *table, unsigned per,
+           uint64_t *out)
 {
-    size_t n_streams = n < 64 ? 1 : 4, q = (n + n_streams - 1) / n_streams;
-    size_t len[4] = {0}, tail = n - (n_streams - 1) * q;
-    stream_t s[4];
+    uint64_t w = nlt_le64(s->p + (s->pos >> 3)) >> (s->pos & 7);
+    size_t pos = s->pos;
+
+    out[0] = next_code(&w, &pos, table);
+    if (per > 1) {
+        out[1] = next_code(&w, &pos, table);
+    }
+    if (per > 2) {
+        out[2] = next_code(&w, &pos, table);
+    }
+    if (per > 3) {
+        out[3] = next_code(&w, &pos, table);
+    }
+    s->pos = pos <= s->end ? pos : s->end + 1;
+}
+
+/* The first `rows` of four streams, each `q` numbers behind the last. */
+static inline __attribute__((always_inline)) void
+four_streams(stream_t *s, const nlt_dense_code_t *table, size_t rows, size_t q,
+             unsigned per, uint64_t *out)
+{
+    stream_t a = s[0], b = s[1], c = s[2], d = s[3];
+    size_t i = 0;
+
+    for (; i + per <= rows; i += per) {
+        next_codes(&a, table, per, out + i);
+        next_codes(&b, table, per, out + i + q);
+        next_codes(&c, table, per, out + i + 2 * q);
+        next_codes(&d, table, per, out + i + 3 * q);
+    }
+    for (; i < rows; i++) {
+        next_codes(&a, table, 1, out + i);
+        next_codes(&b, table, 1, out + i + q);
+        next_codes(&c, table, 1, out + i + 2 * q);
+        next_codes(&d, table, 1, out + i + 3 * q);
+    }
+    s[0] = a;
+    s[1] = b;
+    s[2] = c;
+    s[3] = d;
+}
+
+/* Where each stream lies.  NLT_EDATA. */
+static nlt_rc_t
+open_streams(nlt_reader_t *r, stream_t *s, size_t n_streams)
+{
+    size_t len[4] = {0};
 
     for (size_t k = 0; k + 1 < n_streams; k++) {
         len[k] = nlt_read_uvarint(r);
@@ -274,76 +389,75 @@ segment_codes(const nlt_dense_column_t *c, nlt_reader_t *r, size_t n,
             return NLT_EDATA;
         }
     }
-    if (n_streams == 4) {
-        stream_t a = s[0], b = s[1], d = s[2], e = s[3];
+    return NLT_OK;
+}
 
-        for (size_t i = 0; i < tail; i++) {
-            out[i] = next_code(&a, c->table);
-            out[i + q] = next_code(&b, c->table);
-            out[i + 2 * q] = next_code(&d, c->table);
-            out[i + 3 * q] = next_code(&e, c->table);
+/* Four streams at a time hide that each waits for its last code. */
+static nlt_rc_t
+segment_codes(const nlt_dense_column_t *c, nlt_reader_t *r, size_t n,
+              size_t want, uint64_t *out)
+{
+    size_t n_streams = n < 64 ? 1 : 4, q = (n + n_streams - 1) / n_streams;
+    size_t tail = n - (n_streams - 1) * q, rows = want < tail ? want : tail;
+    stream_t s[4];
+
+    if (open_streams(r, s, n_streams) != NLT_OK) {
+        return NLT_EDATA;
+    }
+    if (n_streams == 1) {
+        for (size_t i = 0; i < want; i++) {
+            next_codes(&s[0], c->table, 1, out + i);
         }
-        s[0] = a, s[1] = b, s[2] = d, s[3] = e;
-        for (size_t i = tail; i < q; i++) {
-            for (size_t k = 0; k < 3; k++) {
-                out[i + k * q] = next_code(&s[k], c->table);
-            }
-        }
+    } else if (c->code_bits <= 14) {
+        four_streams(s, c->table, rows, q, 4, out);
+    } else if (c->code_bits <= 19) {
+        four_streams(s, c->table, rows, q, 3, out);
+    } else if (c->code_bits <= 28) {
+        four_streams(s, c->table, rows, q, 2, out);
     } else {
-        for (size_t i = 0; i < n; i++) {
-            out[i] = next_code(&s[0], c->table);
+        four_streams(s, c->table, rows, q, 1, out);
+    }
+    for (size_t i = rows; n_streams == 4 && i < q && i < want; i++) {
+        for (size_t k = 0; k < 3; k++) {
+            next_codes(&s[k], c->table, 1, out + k * q + i);
         }
     }
     for (size_t k = 0; k < n_streams; k++) {
-        if ((s[k].pos + 7) / 8 != len[k]) {
+        if (s[k].pos > s[k].end || (want == n && s[k].end - s[k].pos > 7)) {
             return NLT_EDATA;
         }
     }
     return NLT_OK;
 }
 
-static nlt_rc_t
-segment_huff(const nlt_dense_column_t *c, nlt_reader_t *r, size_t n,
-             uint64_t *out)
-{
-    nlt_rc_t rc = segment_codes(c, r, n, out);
-
-    if (c->z) {
-        for (size_t i = 0; i < n; i++) {
-            out[i] = c->c + (uint64_t) nlt_unzigzag(out[i]);
-        }
-    } else {
-        for (size_t i = 0; i < n; i++) {
-            out[i] += c->c;
-        }
-    }
-    return rc;
-}
-
 /* ---- residuals ---- */
 
-/* Residuals of segment s to numbers, from xs and delta before it. */
-static void
-integrate(const nlt_dense_column_t *c, size_t s, uint64_t xs, size_t n,
-          uint64_t *out)
+/*
+ * n residuals of segment s to numbers, from xs and delta before it.  z: they
+ * are zigzags of their distance from c->c.
+ */
+static inline __attribute__((always_inline)) void
+integrate_as(const nlt_dense_column_t *c, size_t s, uint64_t xs, size_t n,
+             bool z, uint64_t *out)
 {
-    uint64_t g = c->g, x = c->x0 + g * xs, d = g * c->delta[s];
+    uint64_t g = c->g, x = c->x0 + g * xs, d = g * c->delta[s], base = c->c;
 
+#define R(i) (z ? base + (uint64_t) nlt_unzigzag(out[i]) : out[i])
     switch (c->t) {
     case NLT_DENSE_T0:
         for (size_t i = 0; i < n; i++) {
-            out[i] = c->x0 + g * out[i];
+            out[i] = c->x0 + g * R(i);
         }
         break;
     case NLT_DENSE_T1:
         for (size_t i = 0; i < n; i++) {
-            x += g * out[i];
+            x += g * R(i);
             out[i] = x;
         }
         break;
     case NLT_DENSE_T2:
         for (size_t i = 0; i < n; i++) {
-            d += g * out[i];
+            d += g * R(i);
             x += d;
             out[i] = x;
         }
@@ -352,9 +466,21 @@ integrate(const nlt_dense_column_t *c, size_t s, uint64_t xs, size_t n,
         x = c->x0 + g * c->slope * (s * NLT_DENSE_SEGMENT);
         for (size_t i = 0; i < n; i++) {
             x += g * c->slope;
-            out[i] = x + g * out[i];
+            out[i] = x + g * R(i);
         }
         break;
+    }
+#undef R
+}
+
+static void
+integrate(const nlt_dense_column_t *c, size_t s, uint64_t xs, size_t n,
+          uint64_t *out)
+{
+    if (c->mode == NLT_DENSE_HUFF && c->z) {
+        integrate_as(c, s, xs, n, true, out);
+    } else {
+        integrate_as(c, s, xs, n, false, out);
     }
 }
 
@@ -377,7 +503,8 @@ segment_sparse(const nlt_dense_column_t *c, size_t s, size_t n, uint64_t *out)
 }
 
 nlt_rc_t
-nlt_dense_segment(const nlt_dense_column_t *c, size_t s, uint64_t *out)
+nlt_dense_segment(const nlt_dense_column_t *c, size_t s, size_t want,
+                  uint64_t *out)
 {
     size_t n = nlt_dense_segment_len(c, s), len;
     uint8_t copy[SEGMENT_BYTES_MAX + NLT_DENSE_SLACK];
@@ -386,13 +513,13 @@ nlt_dense_segment(const nlt_dense_column_t *c, size_t s, uint64_t *out)
     nlt_rc_t rc;
 
     if (c->mode == NLT_DENSE_CONST) {
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0; i < want; i++) {
             out[i] = c->x0;
         }
         return NLT_OK;
     }
     if (c->mode == NLT_DENSE_SPARSE) {
-        segment_sparse(c, s, n, out);
+        segment_sparse(c, s, want, out);
         return NLT_OK;
     }
     p = c->seg[s];
@@ -406,11 +533,11 @@ nlt_dense_segment(const nlt_dense_column_t *c, size_t s, uint64_t *out)
         p = copy;
     }
     r = nlt_reader(p, len);
-    rc = c->mode == NLT_DENSE_PACK ? segment_pack(c, &r, n, out)
-                                   : segment_huff(c, &r, n, out);
-    if (rc != NLT_OK || nlt_reader_left(&r) > 0) {
+    rc = c->mode == NLT_DENSE_PACK ? segment_pack(c, &r, n, want, out)
+                                   : segment_codes(c, &r, n, want, out);
+    if (rc != NLT_OK || (want == n && nlt_reader_left(&r) > 0)) {
         return NLT_EDATA;
     }
-    integrate(c, s, c->xs[s], n, out);
+    integrate(c, s, c->xs[s], want, out);
     return NLT_OK;
 }
