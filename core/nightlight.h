@@ -117,6 +117,25 @@ bool nlt_api_is_quick(const nlt_api_t *a);
  */
 void nlt_api_run(nlt_api_t *a);
 
+/*
+ * What requests have in common that will cost about the same: their path,
+ * tenant and parameters, but of times only how far apart they are.  0 if
+ * nlt_api_try() is not for them.  O(bytes of the request).
+ */
+uint64_t nlt_api_digest(const nlt_api_t *a);
+
+/*
+ * The same as nlt_api_run(), in the event loop, for a request whose like (by
+ * nlt_api_digest()) has been cheap.  true: answered.  false: it was not done
+ * within budget_ns, would have needed a block, which may be on the disk, or
+ * was no success; then nothing has happened, and the job can only be
+ * destroyed: another one of the same request is for a thread.
+ *
+ * It may take longer than budget_ns by what passes between two looks at the
+ * clock: the samples of one series, or the lists of one matcher.
+ */
+NLT_CHECKED bool nlt_api_try(nlt_api_t *a, int64_t budget_ns);
+
 /* Makes a running job end soon with status 499.  Any thread, any time. */
 void nlt_api_cancel(nlt_api_t *a);
 

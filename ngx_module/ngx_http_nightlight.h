@@ -18,6 +18,7 @@
  *   tenant.c   whose a request is
  *   query.c    location handlers of the HTTP API: jobs in the thread pool
  *   queue.c    whose turn it is: jobs before their threads
+ *   brief.c    which of them need no thread
  *   send.c     answers on their way out
  *   record.c   what logs tell of a request: variables, slow queries
  *   cert.c     when certificates of clients end

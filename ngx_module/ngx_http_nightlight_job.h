@@ -4,6 +4,7 @@
  *
  *   query.c   what becomes of a job: the request before, the answer behind it
  *   queue.c   whose turn it is
+ *   brief.c   which need no thread
  */
 
 
@@ -33,6 +34,7 @@ struct ngx_http_nightlight_job_s {
 
     ngx_http_nightlight_key_t       *key;        /* whose; NULL: not yet */
     size_t                           size;       /* of request or answer */
+    uint64_t                         digest;     /* of its like; 0: none */
 
     unsigned                         queued:1;
     unsigned                         running:1;  /* in a thread */
@@ -51,6 +53,13 @@ struct ngx_http_nightlight_job_s {
 ngx_int_t ngx_http_nightlight_queue_post(ngx_http_nightlight_job_t *job,
     uint32_t tenant, char *why, size_t size);
 
+/*
+ * May it run at once, in the event loop?  When nobody waits in this worker,
+ * and its key has less in threads than its limit.
+ */
+ngx_uint_t ngx_http_nightlight_queue_is_free(ngx_http_nightlight_job_t *job,
+    uint32_t tenant);
+
 /* A job that goes on waits again; it is never refused. */
 void ngx_http_nightlight_queue_wait(ngx_http_nightlight_job_t *job);
 
@@ -66,6 +75,20 @@ void ngx_http_nightlight_queue_forget(ngx_http_nightlight_job_t *job);
 /* Adds to what this process says of itself in the metrics. */
 void ngx_http_nightlight_queue_load(ngx_http_nightlight_job_t *job,
     ngx_int_t running, ngx_int_t waiting, off_t held);
+
+/* ---- brief.c ---- */
+
+/*
+ * Tries a job in the event loop, if others like it have been brief and there
+ * is time for it now: is it answered?  If not, and req is what it was made of,
+ * job->out.api is a new one, or NULL for want of memory.
+ */
+ngx_uint_t ngx_http_nightlight_brief(ngx_http_nightlight_job_t *job,
+    nlt_store_t *store, const nlt_api_conf_t *conf,
+    const nlt_api_request_t *req);
+
+/* A thread has run it for the first time: what has it cost? */
+void ngx_http_nightlight_brief_was(ngx_http_nightlight_job_t *job);
 
 /* ---- query.c ---- */
 

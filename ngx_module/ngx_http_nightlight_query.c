@@ -39,6 +39,9 @@
 static void ngx_http_nightlight_api_body(ngx_http_request_t *r);
 static ngx_int_t ngx_http_nightlight_api_start(ngx_http_request_t *r,
     ngx_str_t *form);
+static ngx_int_t ngx_http_nightlight_api_begin(ngx_http_nightlight_job_t *job,
+    nlt_store_t *store, const nlt_api_conf_t *conf,
+    const nlt_api_request_t *req);
 static ngx_int_t ngx_http_nightlight_api_post(ngx_http_nightlight_job_t *job,
     uint32_t tenant);
 static void ngx_http_nightlight_api_hold(ngx_http_nightlight_job_t *job);
@@ -166,12 +169,10 @@ ngx_http_nightlight_api_body(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
 {
-    nlt_rc_t                          rc;
     ngx_int_t                         answered;
     ngx_str_t                         tenant = ngx_null_string;
     nlt_store_t                      *store;
     nlt_api_conf_t                    conf;
-    nlt_self_conn_t                   conn;
     nlt_api_request_t                 req;
     ngx_http_cleanup_t               *cln;
     ngx_http_nightlight_job_t        *job;
@@ -240,7 +241,25 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
 
     job->size = req.args.len + req.form.len;
 
-    rc = nlt_api_create(&job->runtime->env, store, &conf, &req,
+    return ngx_http_nightlight_api_begin(job, store, &conf, &req);
+}
+
+
+/* Answers at once what can be; otherwise it is for a thread. */
+
+static ngx_int_t
+ngx_http_nightlight_api_begin(ngx_http_nightlight_job_t *job,
+    nlt_store_t *store, const nlt_api_conf_t *conf,
+    const nlt_api_request_t *req)
+{
+    nlt_rc_t             rc;
+    ngx_int_t            answered;
+    nlt_self_conn_t      conn;
+    ngx_http_request_t  *r;
+
+    r = job->out.request;
+
+    rc = nlt_api_create(&job->runtime->env, store, conf, req,
                         &job->out.api);
 
     if (rc != NLT_OK) {
@@ -254,15 +273,28 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
     if (nlt_api_is_quick(job->out.api)) {
         ngx_http_nightlight_conn(&conn);
         nlt_api_set_conn(job->out.api, &conn);
-    }
-
-    if (nlt_api_is_quick(job->out.api)) {
         nlt_api_run(job->out.api);
         r->write_event_handler = ngx_http_nightlight_api_writer;
         return ngx_http_nightlight_send(&job->out);
     }
 
-    return ngx_http_nightlight_api_post(job, conf.tenant);
+    if (ngx_http_nightlight_brief(job, store, conf, req)) {
+        r->write_event_handler = ngx_http_nightlight_api_writer;
+
+        answered = ngx_http_nightlight_send(&job->out);
+
+        if (answered == NGX_AGAIN) {
+            ngx_http_nightlight_api_waits(&job->out);
+        }
+
+        return answered;
+    }
+
+    if (job->out.api == NULL) {
+        return NGX_HTTP_SERVICE_UNAVAILABLE;
+    }
+
+    return ngx_http_nightlight_api_post(job, conf->tenant);
 }
 
 
@@ -347,6 +379,8 @@ ngx_http_nightlight_api_done(ngx_event_t *ev)
         ngx_http_run_posted_requests(c);
         return;
     }
+
+    ngx_http_nightlight_brief_was(job);
 
     rc = ngx_http_nightlight_send(&job->out);
 

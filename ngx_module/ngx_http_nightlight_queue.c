@@ -136,16 +136,17 @@ ngx_http_nightlight_concurrency(ngx_conf_t *cf, ngx_command_t *cmd,
 
 /*
  * A name is the store and either a tenant or a value, which never look alike.
- * NULL: no memory.
+ * Its key, if there is one; name->data is NULL when there was no memory.
  */
 
 static ngx_http_nightlight_key_t *
-ngx_http_nightlight_queue_key(ngx_http_nightlight_job_t *job, uint32_t tenant)
+ngx_http_nightlight_queue_find(ngx_http_nightlight_job_t *job, uint32_t tenant,
+    ngx_str_t *name, uint32_t *hash)
 {
-    uint32_t                    hash;
-    u_char                     *p;
-    ngx_str_t                   value, name;
-    ngx_http_nightlight_key_t  *key;
+    u_char     *p;
+    ngx_str_t   value;
+
+    name->data = NULL;
 
     value.data = (u_char *) &tenant;
     value.len = sizeof(uint32_t);
@@ -158,23 +159,36 @@ ngx_http_nightlight_queue_key(ngx_http_nightlight_job_t *job, uint32_t tenant)
         return NULL;
     }
 
-    name.len = sizeof(void *) + 2 + value.len;
-    name.data = ngx_pnalloc(job->out.request->pool, name.len);
-    if (name.data == NULL) {
+    name->len = sizeof(void *) + 2 + value.len;
+    name->data = ngx_pnalloc(job->out.request->pool, name->len);
+    if (name->data == NULL) {
         return NULL;
     }
 
-    p = ngx_cpymem(name.data, &job->runtime, sizeof(void *));
+    p = ngx_cpymem(name->data, &job->runtime, sizeof(void *));
     *p++ = (u_char) (job->conf->handler == NGX_HTTP_NIGHTLIGHT_ADMIN);
     *p++ = job->conf->queue_key != NULL;
     ngx_memcpy(p, value.data, value.len);
 
-    hash = ngx_crc32_short(name.data, name.len);
+    *hash = ngx_crc32_short(name->data, name->len);
 
-    key = (ngx_http_nightlight_key_t *)
-              ngx_str_rbtree_lookup(&ngx_http_nightlight_keys, &name, hash);
+    return (ngx_http_nightlight_key_t *)
+               ngx_str_rbtree_lookup(&ngx_http_nightlight_keys, name, *hash);
+}
 
-    if (key) {
+
+/* NULL: no memory. */
+
+static ngx_http_nightlight_key_t *
+ngx_http_nightlight_queue_key(ngx_http_nightlight_job_t *job, uint32_t tenant)
+{
+    uint32_t                    hash;
+    ngx_str_t                   name;
+    ngx_http_nightlight_key_t  *key;
+
+    key = ngx_http_nightlight_queue_find(job, tenant, &name, &hash);
+
+    if (key || name.data == NULL) {
         return key;
     }
 
@@ -211,17 +225,21 @@ ngx_http_nightlight_queue_forget(ngx_http_nightlight_job_t *job)
 }
 
 
-/* How many jobs of its key may run beside this one, itself included. */
+/*
+ * How many jobs of its key may run beside this one, itself included; told: as
+ * the directive has it, also when it is only tried.
+ */
 
 static ngx_uint_t
-ngx_http_nightlight_queue_limit(ngx_http_nightlight_job_t *job)
+ngx_http_nightlight_queue_limit(ngx_http_nightlight_job_t *job,
+    ngx_uint_t told)
 {
     ngx_uint_t  max;
 
     max = ngx_http_nightlight_queries_max();
 
     if (job->conf->handler == NGX_HTTP_NIGHTLIGHT_ADMIN
-        || job->conf->queue_dry_run)
+        || (job->conf->queue_dry_run && !told))
     {
         return max;
     }
@@ -261,8 +279,7 @@ ngx_http_nightlight_queue_check(ngx_http_nightlight_job_t *job,
         return NGX_DECLINED;
     }
 
-    limit = nlcf->queue_dry_run ? nlcf->running_max
-                                : ngx_http_nightlight_queue_limit(job);
+    limit = ngx_http_nightlight_queue_limit(job, nlcf->queue_dry_run);
 
     if (key->n_waiting < nlcf->waiting_max
         || (key->n_waiting == 0 && key->n_running < limit
@@ -282,6 +299,42 @@ ngx_http_nightlight_queue_check(ngx_http_nightlight_job_t *job,
 }
 
 
+static void
+ngx_http_nightlight_queue_init(void)
+{
+    if (ngx_http_nightlight_turns.next == NULL) {
+        ngx_queue_init(&ngx_http_nightlight_turns);
+        ngx_queue_init(&ngx_http_nightlight_running);
+        ngx_rbtree_init(&ngx_http_nightlight_keys,
+                        &ngx_http_nightlight_keys_sentinel,
+                        ngx_str_rbtree_insert_value);
+    }
+}
+
+
+ngx_uint_t
+ngx_http_nightlight_queue_is_free(ngx_http_nightlight_job_t *job,
+    uint32_t tenant)
+{
+    uint32_t                    hash;
+    ngx_str_t                   name;
+    ngx_http_nightlight_key_t  *key;
+
+    if (ngx_http_nightlight_n_waiting) {
+        return 0;
+    }
+
+    if (ngx_http_nightlight_n_running == 0) {
+        return 1;
+    }
+
+    key = ngx_http_nightlight_queue_find(job, tenant, &name, &hash);
+
+    return key ? key->n_running < ngx_http_nightlight_queue_limit(job, 1)
+               : name.data != NULL;
+}
+
+
 ngx_int_t
 ngx_http_nightlight_queue_post(ngx_http_nightlight_job_t *job,
     uint32_t tenant, char *why, size_t size)
@@ -292,13 +345,7 @@ ngx_http_nightlight_queue_post(ngx_http_nightlight_job_t *job,
 
     log = job->out.request->connection->log;
 
-    if (ngx_http_nightlight_turns.next == NULL) {
-        ngx_queue_init(&ngx_http_nightlight_turns);
-        ngx_queue_init(&ngx_http_nightlight_running);
-        ngx_rbtree_init(&ngx_http_nightlight_keys,
-                        &ngx_http_nightlight_keys_sentinel,
-                        ngx_str_rbtree_insert_value);
-    }
+    ngx_http_nightlight_queue_init();
 
     key = ngx_http_nightlight_queue_key(job, tenant);
     if (key == NULL) {
@@ -412,7 +459,7 @@ ngx_http_nightlight_queue_first(void)
         job = ngx_queue_data(ngx_queue_head(&key->waiting),
                              ngx_http_nightlight_job_t, queue);
 
-        if (key->n_running < ngx_http_nightlight_queue_limit(job)) {
+        if (key->n_running < ngx_http_nightlight_queue_limit(job, 0)) {
             return job;
         }
     }

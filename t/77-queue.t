@@ -154,6 +154,67 @@ ok($ok, sprintf('99th percentile %.1f ms alone, %.1f ms beside a flood',
 note(sprintf('99th percentile %.1f ms alone, %.1f ms beside', $alone * 1000,
     $beside * 1000));
 
+# ---- what is known to be brief is answered without a thread ----
+
+sub at_once { return $t->metric('nightlight_queries_at_once_total') }
+sub ask {
+    my ($query, %more) = @_;
+    my $uri = delete $more{uri} // '/api/v1';
+    return $t->http('GET', "$uri/query?" . Nightlight::Test::form(
+        query => $query, time => $now, %more), headers => { 'X-Key' => 'k' })
+        ->{body};
+}
+# Asks until one is answered at once; all answers must be the first one.
+sub becomes_brief {
+    my ($query, $what, %more) = @_;
+    my $before = at_once();
+    my %bodies;
+    ok($t->wait_for(sub { $bodies{ask($query, %more)} = 1;
+        return at_once() > $before }, $what, 10), $what);
+    is(scalar(keys %bodies), 1, 'with the same answer');
+}
+# Nor is it, however often it is asked.
+sub stays_long {
+    my ($query, $re, $what) = @_;
+    my $before = at_once();
+    like(ask($query), $re, $what) for 1 .. 4;
+    is(at_once(), $before, 'and by threads');
+}
+becomes_brief('n{i="7"}', 'an instant query of one series');
+becomes_brief('n{i="7"}', 'at another time', time => $now - 60);
+becomes_brief('n{i="7"}', 'a key below its limit', uri => '/key');
+send_to('/key/query_range', $HEAVY, 'k');
+load_is(1, 0, 'at the limit');
+my $form = Nightlight::Test::form(query => 'n{i="7"}', time => $now);
+my $before = at_once();
+my $waits = send_to('/key/query', $form, 'k');
+load_is(1, 1, 'it waits its turn');
+close $open[0];
+is(Nightlight::Test::read_response($waits)->{status}, 200, 'which comes');
+is(at_once(), $before, 'in a thread');
+close_all();
+stays_long('sum(sum_over_time((n * n)[9m:100ms]))', qr/"vector"/, 'long ones');
+stays_long('n{', qr/parse error/, 'wrong ones are answered as ever');
+
+# What was brief and is not any more is given up, and done by a thread.
+is($t->write({ __name__ => 'grows', i => 0 }, [$now * 1000, 1]), 204, 'one');
+my $GROWS = 'count(sum_over_time(grows[10m]) + sum_over_time(grows[9m]))';
+becomes_brief($GROWS, 'what selects one series');
+for my $k (0 .. 9) {
+    is($t->write(map { ({ __name__ => 'grows', i => $_ }, [$now * 1000, 1]) }
+        $k * 2000 + 1 .. ($k + 1) * 2000), 204, 'many');
+}
+stays_long($GROWS, qr/"20001"/, 'it selects thousands');
+
+# Nothing is read from the disk by the event loop.
+my $flushes = $t->metric('nightlight_flushes_total');
+$t->http('POST', '/-/flush');
+ok($t->wait_for(sub { $t->metric('nightlight_flushes_total') > $flushes },
+    'flush', 30), 'flushed');
+stays_long('n{i="7"}', qr/"i":"7"/, 'what lies in blocks is found');
+is($t->write({ __name__ => 'n', i => 7 }, [($now + 5) * 1000, 5]), 204, 'new');
+stays_long('n{i="7"}', qr/"i":"7"/, 'and what lies there too');
+
 # ---- nginx -t ----
 
 for (['0', qr/"0": not a number from 1 on/], ['x', qr/not a number/],

@@ -23,16 +23,20 @@
 #define GET   NLT_API_M_GET
 #define QUICK NLT_API_QUICK
 #define PLAIN NLT_API_PLAIN
+#define TRIED NLT_API_TRIED
 
 static const nlt_api_route_t routes[] = {
-    {NLT_API_QUERY, "query", GET_POST, 0, nlt_api_run_query, TIME(instant)},
-    {NLT_API_QUERY, "query_range", GET_POST, 0, nlt_api_run_query_range,
+    {NLT_API_QUERY, "query", GET_POST, TRIED, nlt_api_run_query,
+     TIME(instant)},
+    {NLT_API_QUERY, "query_range", GET_POST, TRIED, nlt_api_run_query_range,
      TIME(range)},
     {NLT_API_QUERY, "format_query", GET_POST, 0, nlt_api_run_format_query, 0},
     {NLT_API_QUERY, "parse_query", GET_POST, 0, nlt_api_run_parse_query, 0},
-    {NLT_API_QUERY, "series", GET_POST, 0, nlt_api_run_series, TIME(series)},
-    {NLT_API_QUERY, "labels", GET_POST, 0, nlt_api_run_labels, TIME(labels)},
-    {NLT_API_QUERY, "label/*/values", GET, 0, nlt_api_run_label_values,
+    {NLT_API_QUERY, "series", GET_POST, TRIED, nlt_api_run_series,
+     TIME(series)},
+    {NLT_API_QUERY, "labels", GET_POST, TRIED, nlt_api_run_labels,
+     TIME(labels)},
+    {NLT_API_QUERY, "label/*/values", GET, TRIED, nlt_api_run_label_values,
      TIME(labels)},
     {NLT_API_QUERY, "metadata", GET, 0, nlt_api_run_metadata, TIME(other)},
     {NLT_API_QUERY, "query_exemplars", GET_POST, 0,
@@ -337,10 +341,10 @@ answer(nlt_api_t *a)
     }
 }
 
-void
-nlt_api_run(nlt_api_t *a)
+/* Is the answer complete?  Else more of it has to be made. */
+static bool
+run(nlt_api_t *a)
 {
-    bool more;
     int64_t now;
 
     a->run_ns = nlt_mono_ns(a->env);
@@ -348,18 +352,52 @@ nlt_api_run(nlt_api_t *a)
     now = nlt_mono_ns(a->env);
     a->answer.elapsed_ns = now - a->start_ns;
     a->busy_ns = now - a->run_ns;
-    more = a->flow.ops != NULL && !a->flow.done;
-    if (!more) {
-        count_query(a, a->view_open);
-    }
-    if (a->view_open && !more) {
-        /*
-         * The answer is complete and lies in the pool: a client that takes
-         * it slowly must not keep arenas and blocks.
-         */
+    return a->flow.ops == NULL || a->flow.done;
+}
+
+/*
+ * The answer is complete and lies in the pool: a client that takes it slowly
+ * must not keep arenas and blocks.
+ */
+static void
+close_view(nlt_api_t *a)
+{
+    if (a->view_open) {
         nlt_view_close(&a->view);
         a->view_open = false;
     }
+}
+
+void
+nlt_api_run(nlt_api_t *a)
+{
+    if (run(a)) {
+        count_query(a, a->view_open);
+        close_view(a);
+    }
+}
+
+bool
+nlt_api_try(nlt_api_t *a, int64_t budget_ns)
+{
+    nlt_head_ctl_t *ctl;
+    bool whole;
+
+    a->stop_ns = nlt_mono_ns(a->env) + budget_ns;
+    whole = run(a) && a->answer.status == 200;
+    if (whole) {
+        count_query(a, a->view_open);
+        ctl = nlt_store_ctl_hold(a->store);
+        if (ctl != NULL) {
+            count(&ctl->counters.queries_at_once, 1);
+            nlt_store_ctl_release(a->store);
+        }
+    } else {
+        a->counted = true; /* by who runs it instead */
+        nlt_api_flow_end(a);
+    }
+    close_view(a);
+    return whole;
 }
 
 void
@@ -731,23 +769,32 @@ add_missing(nlt_api_t *a, nlt_err_t *err)
     return rc;
 }
 
+nlt_rc_t
+nlt_api_open_view(nlt_api_t *a, nlt_err_t *err)
+{
+    nlt_rc_t rc = NLT_OK;
+
+    if (!a->view_open) {
+        rc =
+            nlt_view_open(a->store, a->conf.tenant, &a->cancel, &a->view, err);
+        a->view_open = rc == NLT_OK;
+        a->view.stop_ns = a->stop_ns;
+    }
+    return rc;
+}
+
 void
 nlt_api_over_view(nlt_api_t *a, nlt_api_eval_t eval, void *ctx)
 {
     nlt_pool_mark_t mark;
     nlt_err_t err;
-    nlt_rc_t rc = NLT_OK;
+    nlt_rc_t rc;
 
-    if (!a->view_open) {
-        rc = nlt_view_open(a->store, a->conf.tenant, &a->cancel, &a->view,
-                           &err);
-    }
-
+    rc = nlt_api_open_view(a, &err);
     if (rc != NLT_OK) {
         nlt_api_fail_rc(a, &err);
         return;
     }
-    a->view_open = true;
     mark = nlt_pool_mark(&a->pool);
     do {
         nlt_pool_rewind(&a->pool, mark);

@@ -63,6 +63,7 @@ struct nlt_api_s {
     nlt_self_conn_t conn;
     nlt_view_t view;
     bool view_open;
+    int64_t stop_ns; /* of nlt_api_try(): it must have ended; 0: no try */
     int64_t start_ns;
     int64_t run_ns;        /* when a thread began; 0: none has */
     int64_t busy_ns;       /* that threads worked on it */
@@ -90,6 +91,7 @@ typedef void (*nlt_api_handler_t)(nlt_api_t *a);
     1u                   /* no samples, no locks: may run in the event loop   \
                           */
 #define NLT_API_PLAIN 2u /* no JSON, and nothing for browsers: no CORS */
+#define NLT_API_TRIED 4u /* nlt_api_try() may be tried */
 
 struct nlt_api_route_s {
     nlt_api_kind_t kind;
@@ -140,6 +142,9 @@ void nlt_api_end_text(nlt_api_t *a);
  */
 typedef nlt_rc_t (*nlt_api_eval_t)(nlt_api_t *a, void *ctx, nlt_err_t *err);
 void nlt_api_over_view(nlt_api_t *a, nlt_api_eval_t eval, void *ctx);
+
+/* Opens a->view, unless it is open. */
+NLT_CHECKED nlt_rc_t nlt_api_open_view(nlt_api_t *a, nlt_err_t *err);
 
 /* How a request waits for the helper: in a thread, until it is canceled
  * (NLT_ECANCELED) or its time is up (NLT_ETIMEOUT).  As long as a lives. */

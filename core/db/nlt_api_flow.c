@@ -9,13 +9,8 @@
 static nlt_rc_t
 open_view(nlt_api_t *a, nlt_err_t *err)
 {
-    nlt_rc_t rc = NLT_OK;
+    nlt_rc_t rc = nlt_api_open_view(a, err);
 
-    if (!a->view_open) {
-        rc =
-            nlt_view_open(a->store, a->conf.tenant, &a->cancel, &a->view, err);
-        a->view_open = rc == NLT_OK;
-    }
     if (a->flow.view_ns == 0) {
         a->flow.view_ns = nlt_mono_ns(a->env);
     }

@@ -5,6 +5,7 @@
 
 #include "nlt_api.h"
 #include "nlt_api_multipart.h"
+#include "nlt_hash.h"
 #include "nlt_num.h"
 
 /* Decodes %XX and + into the pool.  NLT_EINVAL: bad escape; NLT_ENOMEM. */
@@ -149,6 +150,65 @@ is_form(nlt_str_t type)
            && strncasecmp(type.data, want.data, want.len) == 0
            && (type.len == want.len || type.data[want.len] == ';'
                || type.data[want.len] == ' ');
+}
+
+/* Is pair name=..., and what follows? */
+static bool
+is_pair_of(nlt_str_t pair, nlt_str_t name, nlt_str_t *value)
+{
+    if (pair.len <= name.len || pair.data[name.len] != '='
+        || memcmp(pair.data, name.data, name.len) != 0) {
+        return false;
+    }
+    *value = (nlt_str_t){pair.len - name.len - 1, pair.data + name.len + 1};
+    return true;
+}
+
+/* Goes on with hash h over the pairs of s, but for those that are times. */
+static uint64_t
+digest_pairs(nlt_str_t s, uint64_t h, int64_t *start, int64_t *end)
+{
+    while (s.len > 0) {
+        const char *amp = memchr(s.data, '&', s.len);
+        size_t len = amp != NULL ? (size_t) (amp - s.data) : s.len;
+        nlt_str_t pair = {len, s.data}, value;
+        int64_t t;
+
+        s.data += len + (amp != NULL);
+        s.len -= len + (amp != NULL);
+        if (is_pair_of(pair, NLT_STR("time"), &value)) {
+            continue;
+        }
+        if (is_pair_of(pair, NLT_STR("start"), &value)
+            && nlt_time_parse_instant(value, &t) == NLT_OK) {
+            *start = t;
+        } else if (is_pair_of(pair, NLT_STR("end"), &value)
+                   && nlt_time_parse_instant(value, &t) == NLT_OK) {
+            *end = t;
+        } else {
+            h = nlt_hash64(pair.data, pair.len, h);
+        }
+    }
+    return h;
+}
+
+uint64_t
+nlt_api_digest(const nlt_api_t *a)
+{
+    uint64_t h = (uint64_t) (uintptr_t) a->store + a->conf.tenant, range;
+    int64_t start = 0, end = 0;
+    unsigned bits;
+
+    if (nlt_api_is_quick(a) || (a->route->flags & NLT_API_TRIED) == 0) {
+        return 0;
+    }
+    h = nlt_hash64(a->req.suffix.data, a->req.suffix.len, h);
+    h = digest_pairs(a->req.args, h, &start, &end);
+    h = digest_pairs(a->req.form, h, &start, &end);
+    /* about as long is as long: four bits of it */
+    range = (uint64_t) end - (uint64_t) start;
+    bits = 64 - (unsigned) __builtin_clzll(range | 15);
+    return nlt_mix64(h ^ (range >> (bits - 4) << 6 | bits)) | 1;
 }
 
 /*

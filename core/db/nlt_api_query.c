@@ -247,7 +247,12 @@ run(nlt_api_t *a, nlt_pql_query_t *q, size_t limit)
     q->exact_stats = nlt_api_param(a, "stats").len > 0;
     q->cancel = &a->cancel;
     q->env = a->env;
-    if (!q->instant && limit == 0 && nlt_api_param(a, "stats").len == 0
+    if (a->stop_ns != 0) {
+        q->deadline_ns = nlt_min_i64(q->deadline_ns, a->stop_ns);
+    }
+    /* what is made within a try's time is not large */
+    if (!q->instant && limit == 0 && a->stop_ns == 0
+        && nlt_api_param(a, "stats").len == 0
         && nlt_api_range_in_parts(a, q)) {
         return;
     }

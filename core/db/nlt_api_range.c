@@ -456,11 +456,9 @@ is_large(nlt_api_t *a, range_t *r, size_t n_steps)
     nlt_err_t err;
     size_t n = 0;
 
-    if (nlt_view_open(a->store, a->conf.tenant, &a->cancel, &a->view, &err)
-        != NLT_OK) {
+    if (nlt_api_open_view(a, &err) != NLT_OK) {
         return false;
     }
-    a->view_open = true;
     if (src->ops->select(src, &r->pool, &r->sel, &set, &err) == NLT_OK) {
         n = set->n;
         src->ops->close(set);

@@ -335,6 +335,9 @@ add_histogram(nlt_self_list_t *l, const nlt_head_histogram_t *h,
 #define SELF_query_ns                                                         \
     "nightlight_query_seconds_total",                                         \
         "Time spent in API requests that read data.", 1e9
+#define SELF_queries_at_once                                                  \
+    "nightlight_queries_at_once_total",                                       \
+        "Small API requests that were answered without a thread.", 1
 #define SELF_queries_dry_run                                                  \
     "nightlight_query_refusals_dry_run_total",                                \
         "API requests that nightlight_query_concurrency would have refused "  \

@@ -76,6 +76,7 @@
     X(query_errors)                                                           \
     X(query_samples)                                                          \
     X(query_ns)                                                               \
+    X(queries_at_once) /* in event loops */                                   \
     X(queries_dry_run) /* would have been refused */                          \
     X(slow_queries)                                                           \
     X(recoveries)        /* stripes taken over from a dead process */         \

@@ -10,10 +10,13 @@
 nlt_rc_t
 nlt_part_poll(const nlt_source_t *src, nlt_err_t *err)
 {
-    return src->cancel != NULL
-                   && __atomic_load_n(src->cancel, __ATOMIC_RELAXED)
-               ? nlt_err_set(err, NLT_ECANCELED, "query was canceled")
-               : NLT_OK;
+    const nlt_view_t *v = nlt_part_view(src);
+
+    if ((src->cancel != NULL && __atomic_load_n(src->cancel, __ATOMIC_RELAXED))
+        || (v->stop_ns != 0 && nlt_mono_ns(v->store->env) >= v->stop_ns)) {
+        return nlt_err_set(err, NLT_ECANCELED, "query was canceled");
+    }
+    return NLT_OK;
 }
 
 nlt_rc_t
@@ -84,6 +87,9 @@ nlt_parts_find(nlt_view_t *v, nlt_pool_t *pool, int64_t t_min, int64_t t_max,
     nlt_view_misses(v, t_min, t_max);
     for (size_t i = 0; i < list->n; i++) {
         add_block(v, i, t_min, t_max, parts, n);
+    }
+    if (v->stop_ns != 0 && *n > 0) {
+        return nlt_err_set(err, NLT_ECANCELED, "query needs a block");
     }
     for (size_t i = 0; i < v->head.n; i++) {
         add_arena(v, v->head.arena[i], t_min, t_max, parts, n);
