@@ -238,6 +238,14 @@ broken('DELETES', 1,
             && $_[0]->write({ __name__ => 'n' }, [$now + 1000, 1]) == 204
             && $_[0]->api('query', query => 'm')->{code} == 500;
     });
+broken('TENANTS', 1,
+    [qr/^tenants\n  CORRUPT: TENANTS line 1.*\n    would not start: restore TENANTS/m],
+    sub {
+        open(my $f, '>', "$_[0]/store/TENANTS") or die $!;
+        print $f "nightlight\n";
+        close $f;
+        unlink glob("$_[0]/head/*");
+    }, sub { return $_[0]->log_lines(qr/TENANTS line 1.*or move it away/) > 0 });
 broken('DELETES, without a head', 1,
     [qr/^deletes\n  CORRUPT: .*\n    would not start/m],
     sub {

@@ -243,9 +243,9 @@ sub tenants {
 }
 my @list = tenants();
 ok(!grep({ $_->{name} eq 'fresh' || $_->{name} eq 'nobody-yet' } @list), 'reading makes no tenant');
-my ($a) = grep { $_->{name} eq 'a' } @list;
-is($a->{series}, 4, 'the list has series of a');
-is($a->{samples}, 4, 'and samples');
+my ($of_a) = grep { $_->{name} eq 'a' } @list;
+is($of_a->{series}, 4, 'the list has series of a');
+is($of_a->{samples}, 4, 'and samples');
 is($list[0]{number}, 0, 'the default tenant is number 0');
 is(as('a', 'GET', '/api/v1/admin/tenants')->{status}, 403, 'a tenant does not see the list');
 is(as('a', 'POST', '/api/v1/admin/tenants/delete?name=b')->{status}, 403, 'nor deletes one');
@@ -309,9 +309,10 @@ is(put('many-39x', { __name__ => 'm2' }, 1)->{status}, 204, 'and goes on');
 # ---- blocks ----
 
 sub flush {
-    my $blocks = () = glob $t->dir . '/store/blocks/*';
+    # not blocks: they are merged meanwhile
+    my $flushes = $t->log_lines(qr/arena \d+ is in \d+ blocks/);
     $t->http('POST', '/-/flush');
-    $t->wait_for(sub { (() = glob $t->dir . '/store/blocks/*') > $blocks }, 'flushed', 30);
+    $t->wait_for(sub { $t->log_lines(qr/arena \d+ is in \d+ blocks/) > $flushes }, 'flushed', 30);
 }
 flush();
 like($t->read_file('store/TENANTS'), qr/^tenant 1 61 /m, 'TENANTS has names in hex');
@@ -345,4 +346,34 @@ for my $round ('kill -9', 'head lost') {
     is(sum_of('a', $everything), 3, "$round: nothing comes back");
     is(sum_of('b', 'm'), 10, "$round: b is there");
 }
+
+# ---- TENANTS is lost: what it named is nobody's, and nobody's it stays ----
+
+flush();
+my %old = map { my $name = $_->{name}; utf8::encode($name); $name => $_->{number} } tenants();
+$t->expect_log(qr/unknown tenant/);
+$t->stop();
+unlink glob($t->dir . '/head/*'), $t->dir . '/store/TENANTS';
+sub inspect { return scalar `$Nightlight::Test::ROOT/build/nightlight-inspect --head=@{[$t->dir]}/head @{[$t->dir]}/store 2>&1` }
+like(inspect(), qr/CORRUPT: TENANTS knows numbers below 1, blocks may have numbers below \d+\n.*gives none of them again/,
+    'inspect says what is lost');
+$t->run();
+like($t->read_file('error.log'), qr/\[crit\].*unknown tenant $old{"%2e%2e"} has 1 series in 1 blocks: TENANTS does not name it; they are kept/,
+    'the log names who is unknown');
+for my $who (sort keys %old, 'stranger') {
+    next if $who eq '' || grep { $who eq $_ } 'a', 'stranger';
+    is(sum_of($who, $everything), '', Nightlight::Test::escape($who) . ' has nothing: its name is not known');
+}
+is(put($_, { __name__ => 'after' }, 1)->{status}, 204, "$_ writes") for 'a', 'stranger', map { "new-$_" } 1 .. 30;
+my ($most) = sort { $b <=> $a } values %old;
+ok(!grep({ $_->{number} && $_->{number} <= $most } tenants()), 'no number is given again');
+is(sum_of($_, $everything), 1, "$_ has what it wrote, and nothing of before")
+    for 'a', 'stranger', map { "new-$_" } 1 .. 30;
+flush();
+my ($shown) = sort grep { $_ } values %old; # by text, as in the index
+like(inspect(), qr/series by tenant:.* $shown: \d/, 'what was before is in its block');
+$t->stop();
+unlink glob $t->dir . '/head/*';
+$t->run();
+is(sum_of($_, $everything), 1, "$_: and so after another start") for 'a', 'new-1', 'new-30';
 $t->done();

@@ -4,7 +4,7 @@
  * While a flush runs it asks nlt_helper_poll_cb() in again and again, so
  * that syncs and rotations do not wait for a large block.
  */
-#include "nlt_helper_priv.h"
+#include "nlt_helper_tenants.h"
 
 #include <errno.h>
 
@@ -365,9 +365,13 @@ nlt_helper_poll_cb(void *ctx)
 nlt_rc_t
 nlt_helper_commit(nlt_helper_t *h, nlt_manifest_t *next, nlt_err_t *err)
 {
-    nlt_rc_t rc = nlt_manifest_store(next, h->env, h->dir.dir_fd, err);
     nlt_manifest_t old = h->manifest;
+    nlt_rc_t rc;
 
+    if (h->head != NULL) {
+        next->tenants = nlt_max_u32(next->tenants, h->tenants_end);
+    }
+    rc = nlt_manifest_store(next, h->env, h->dir.dir_fd, err);
     if (rc != NLT_OK) {
         h->stage = NLT_HELPER_LOAD;
         return rc;

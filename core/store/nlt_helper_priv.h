@@ -145,6 +145,8 @@ struct nlt_helper_s {
     uint64_t metadata_changes; /* of the stash, when METADATA was written */
     uint32_t metadata_resets;  /* of the stash, when METADATA was read */
     bool metadata_known;       /* the two above are of this head */
+    uint32_t tenants_end;      /* TENANTS has no higher number, nor blocks */
+    bool strays;               /* blocks may have tenants without a name */
 };
 
 /* ---- nlt_helper.c ---- */
@@ -356,14 +358,6 @@ void nlt_helper_side_attached(nlt_helper_t *h);
  * say it again.
  */
 void nlt_helper_load_metadata(nlt_helper_t *h);
-
-/* Into a new head; errors are no start: nobody knows whose blocks are whose.
- */
-NLT_CHECKED nlt_rc_t nlt_helper_load_tenants(nlt_helper_t *h, nlt_err_t *err);
-/* TENANTS, before blocks are committed, unless it is of now. */
-NLT_CHECKED nlt_rc_t nlt_helper_save_tenants(nlt_helper_t *h, nlt_err_t *err);
-/* Likewise, if one was deleted since: somebody waits for that. */
-void nlt_helper_tend_tenants(nlt_helper_t *h);
 
 /* Before a log goes: METADATA, if it is not of now.  As nlt_metadata_save() */
 NLT_CHECKED nlt_rc_t nlt_helper_save_metadata(nlt_helper_t *h, nlt_err_t *err);

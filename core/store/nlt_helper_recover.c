@@ -1,7 +1,7 @@
 /*
  * nlt_helper_recover.c - from whatever a crash left to an open head.
  */
-#include "nlt_helper_priv.h"
+#include "nlt_helper_tenants.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -240,6 +240,7 @@ nlt_helper_attach(nlt_helper_t *h, nlt_err_t *err)
     } else {
         h->rotate_now |= nlt_head_set_memory(h->head, h->conf.memory_bytes);
         nlt_helper_side_attached(h);
+        nlt_helper_check_tenants(h);
         /* Whoever changed a file may have died before he said so. */
         atomic_fetch_add(&nlt_helper_ctl(h)->manifest_gen, 1);
         atomic_fetch_add(&nlt_helper_ctl(h)->deletes_gen, 1);
@@ -673,6 +674,7 @@ nlt_helper_settle(nlt_helper_t *h, nlt_err_t *err)
     nlt_helper_update_border(h);
     if (h->stage == NLT_HELPER_REPLAY) {
         nlt_head_set_state(h->head, NLT_HEAD_OPEN);
+        nlt_helper_say_strays(h);
     }
     h->stage = NLT_HELPER_RUN;
     return NLT_OK;

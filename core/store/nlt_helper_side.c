@@ -7,7 +7,6 @@
 
 #include "nlt_head_side.h"
 #include "nlt_metadata.h"
-#include "nlt_tenants.h"
 
 /* A 256th of memory=, between these. */
 #define METADATA_PART      256
@@ -55,43 +54,6 @@ set_aside(nlt_helper_t *h, const nlt_err_t *why)
                                  "rename " NLT_FILE_METADATA);
         nlt_helper_complain(h, "metadata", &err);
     }
-}
-
-nlt_rc_t
-nlt_helper_load_tenants(nlt_helper_t *h, nlt_err_t *err)
-{
-    nlt_err_t why;
-    nlt_rc_t rc = nlt_tenants_load(nlt_head_tenants(h->head), h->dir.dir_fd,
-                                   h->dir.store_id, &why);
-
-    return rc == NLT_OK ? rc
-                        : nlt_err_set(err, rc,
-                                      "%s: without " NLT_FILE_TENANTS
-                                      " it is not known whose data is whose; "
-                                      "restore it from a backup",
-                                      why.text);
-}
-
-void
-nlt_helper_tend_tenants(nlt_helper_t *h)
-{
-    const nlt_tenants_t *t = nlt_head_tenants(h->head);
-    nlt_err_t err;
-
-    if (atomic_load(&t->hdr->removed) > atomic_load(&t->hdr->saved)
-        && nlt_helper_save_tenants(h, &err) != NLT_OK) {
-        nlt_helper_complain(h, "tenants", &err);
-    }
-}
-
-nlt_rc_t
-nlt_helper_save_tenants(nlt_helper_t *h, nlt_err_t *err)
-{
-    nlt_tenants_t *t = nlt_head_tenants(h->head);
-
-    return atomic_load(&t->hdr->saved) == atomic_load(&t->hdr->changes)
-               ? NLT_OK
-               : nlt_tenants_save(t, h->dir.dir_fd, h->dir.store_id, err);
 }
 
 void

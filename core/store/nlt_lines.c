@@ -222,12 +222,14 @@ head_format(nlt_lines_in_t *l, const char *kind, unsigned format)
         return nlt_err_set(l->err, NLT_EDATA, "%s line %zu: not a file of %s",
                            l->name, l->n, kind);
     }
-    return v == format
+    l->format = (unsigned) v;
+    return v >= 1 && v <= format
                ? NLT_OK
                : nlt_err_set(l->err, NLT_EVERSION,
-                             "%s has format %llu, this program knows format "
+                             "%s has format %llu, this program knows format%s "
                              "%u",
-                             l->name, (unsigned long long) v, format);
+                             l->name, (unsigned long long) v,
+                             format > 1 ? "s up to" : "", format);
 }
 
 nlt_rc_t

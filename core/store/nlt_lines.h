@@ -62,7 +62,8 @@ typedef struct {
     size_t n; /* lines read, this one included */
     nlt_str_t word[NLT_LINES_WORDS_MAX];
     size_t n_words;
-    nlt_err_t *err; /* may be NULL */
+    unsigned format; /* from nlt_lines_head() */
+    nlt_err_t *err;  /* may be NULL */
 } nlt_lines_in_t;
 
 /*
@@ -79,7 +80,7 @@ bool nlt_lines_is(const nlt_lines_in_t *l, const char *key, size_t n);
 
 /*
  * Line 1 or 2 of a file that nlt_lines_begin_file() began.  store_id may be
- * NULL: of any store.  NLT_EDATA, NLT_EVERSION: another format.
+ * NULL: of any store.  NLT_EDATA, NLT_EVERSION: a later format than format.
  */
 NLT_CHECKED nlt_rc_t nlt_lines_head(nlt_lines_in_t *l, const char *kind,
                                     unsigned format, const uint8_t *store_id);

@@ -5,20 +5,21 @@
 
 #include "nlt_lines.h"
 #include "nlt_num.h"
+#include "nlt_tenants.h"
 
-#define FORMAT 2
+#define FORMAT 3
 
 /* Longest line: a block with nine numbers of 20 digits, and the CRC. */
 #define LINE_MAX_BYTES 288
 
-/* Lines with fixed places, before all others. */
-#define HEAD_LINES 4
+/* Lines with fixed places, before all others; one less before format 3. */
+#define HEAD_LINES 5
 
 void
 nlt_manifest_init(nlt_manifest_t *m, const nlt_mem_t *mem,
                   const uint8_t *store_id)
 {
-    *m = (nlt_manifest_t){.mem = mem, .floor = 1};
+    *m = (nlt_manifest_t){.mem = mem, .floor = 1, .tenants = 1};
     if (store_id != NULL) {
         memcpy(m->store_id, store_id, sizeof(m->store_id));
     }
@@ -35,7 +36,7 @@ nlt_manifest_deinit(nlt_manifest_t *m)
     nlt_mem_free(mem, m->blocks, m->blocks_cap * sizeof(*m->blocks));
     nlt_mem_free(mem, m->finished, m->finished_cap * sizeof(*m->finished));
     nlt_mem_free(mem, m->damaged, m->damaged_cap * sizeof(*m->damaged));
-    *m = (nlt_manifest_t){.mem = mem, .floor = 1};
+    *m = (nlt_manifest_t){.mem = mem, .floor = 1, .tenants = 1};
 }
 
 /* Room for n elements; *cap counts elements. */
@@ -124,6 +125,7 @@ nlt_manifest_copy(nlt_manifest_t *to, const nlt_manifest_t *from)
     }
     to->generation = from->generation;
     to->floor = from->floor;
+    to->tenants = from->tenants;
     to->n_blocks = from->n_blocks;
     to->n_finished = from->n_finished;
     to->n_damaged = from->n_damaged;
@@ -342,6 +344,8 @@ nlt_manifest_print(const nlt_manifest_t *m, nlt_buf_t *out)
     nlt_lines_end_line(&lines);
     nlt_buf_addf(out, "floor %llu", (unsigned long long) m->floor);
     nlt_lines_end_line(&lines);
+    nlt_buf_addf(out, "tenants %u", m->tenants);
+    nlt_lines_end_line(&lines);
     for (size_t i = 0; i < m->n_finished; i++) {
         nlt_buf_addf(out, "finished %llu",
                      (unsigned long long) m->finished[i]);
@@ -454,7 +458,26 @@ parse_finished(parse_t *p)
     return rc == NLT_OK ? rc : nlt_err_set(p->in.err, rc, "out of memory");
 }
 
-/* The first four lines have fixed places. */
+static uint64_t
+head_lines(const parse_t *p)
+{
+    return p->format < 3 ? HEAD_LINES - 1 : HEAD_LINES;
+}
+
+static nlt_rc_t
+parse_tenants(parse_t *p)
+{
+    uint64_t v;
+
+    if (!nlt_lines_is(&p->in, "tenants", 2)
+        || !nlt_lines_count(p->in.word[1], &v) || v > NLT_TENANTS_NUMBERS) {
+        return bad(p, "not the next number of a tenant");
+    }
+    p->m->tenants = (uint32_t) v;
+    return NLT_OK;
+}
+
+/* The first lines have fixed places. */
 static nlt_rc_t
 parse_head(parse_t *p)
 {
@@ -472,6 +495,7 @@ parse_head(parse_t *p)
             return bad(p, "not a manifest");
         }
         p->format = v;
+        m->tenants = 0; /* before format 3 nobody said */
         return v >= 1 && v <= FORMAT
                    ? NLT_OK
                    : nlt_err_set(p->in.err, NLT_EVERSION,
@@ -491,6 +515,8 @@ parse_head(parse_t *p)
             return bad(p, "not a generation");
         }
         return NLT_OK;
+    case 5:
+        return parse_tenants(p);
     default:
         if (!nlt_str_eq(key, NLT_STR("floor"))
             || !nlt_lines_count(p->in.word[1], &m->floor) || m->floor == 0) {
@@ -505,7 +531,7 @@ parse_line(parse_t *p)
 {
     nlt_str_t key = p->in.word[0];
 
-    if (p->in.n <= HEAD_LINES) {
+    if (p->in.n <= head_lines(p)) {
         return parse_head(p);
     }
     if (nlt_str_eq(key, NLT_STR("block"))) {
@@ -537,7 +563,7 @@ nlt_manifest_parse(nlt_manifest_t *m, nlt_str_t text, nlt_err_t *err)
         rc = nlt_lines_next(&p.in);
         if (rc == NLT_OK) {
             rc = parse_line(&p);
-        } else if (rc == NLT_EOF && p.in.n <= HEAD_LINES) {
+        } else if (rc == NLT_EOF && p.in.n <= head_lines(&p)) {
             rc = bad(&p, "cut off");
         }
     } while (rc == NLT_OK);

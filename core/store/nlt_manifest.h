@@ -11,10 +11,11 @@
  * human-readable, and replaced as a whole, so that a reader sees the state
  * before a change or the one after it, never a mixture:
  *
- *     nightlight-manifest 2 1d0cb4a4
+ *     nightlight-manifest 3 1d0cb4a4
  *     store 6f1c...e0 0a3bd6c5
  *     generation 17 f3a81be0
  *     floor 41 99b2c6f1
+ *     tenants 3 0d1c88ea
  *     finished 43 5b0e4c77
  *     block 01J... 1718000000000 1718007200000 39 0 1 86400 0 120 412345
  * c0ff.. damaged 01H... 1717900000000 1717986400000 0badf00d end 7 7e51f00d
@@ -37,6 +38,10 @@
  *
  * Deletes.  `deletes` of a block is the number of the last delete that it
  * was made after (nlt_deletes.h): later ones are applied when it is read.
+ *
+ * Tenants.  Of those whose numbers are below `tenants` there may be series in
+ * blocks.  The file TENANTS says whose they are; were it lost, their numbers
+ * must not be given to others.
  *
  * Damaged blocks were moved to quarantine/.  They stay named, so that a query
  * over their time can say that something is missing, until their directory
@@ -90,6 +95,11 @@ typedef struct {
     nlt_manifest_damaged_t *damaged; /* in the order they were found */
     size_t n_damaged;
     size_t damaged_cap;
+    /*
+     * Blocks have tenants of lower numbers only, and none of these is given
+     * again (nlt_tenants.h).  0: not known, a format before 3 was read.
+     */
+    uint32_t tenants;
 } nlt_manifest_t;
 
 /* An empty manifest of a new store.  mem is retained.  Allocates nothing. */

@@ -257,8 +257,7 @@ repair(nlt_tenants_t *t)
         n += nlt_tenants_lives(t, no);
     }
     atomic_store(&t->hdr->n, n);
-    /* The dead may have been a remover. */
-    atomic_store(&t->hdr->removed, atomic_fetch_add(&t->hdr->changes, 1) + 1);
+    nlt_tenants_touch(t); /* the dead may have been a remover */
 }
 
 static nlt_rc_t
@@ -446,6 +445,12 @@ nlt_tenants_skip(nlt_tenants_t *t, uint32_t next)
     }
 }
 
+void
+nlt_tenants_touch(nlt_tenants_t *t)
+{
+    atomic_store(&t->hdr->removed, atomic_fetch_add(&t->hdr->changes, 1) + 1);
+}
+
 nlt_rc_t
 nlt_tenants_mark(nlt_tenants_t *t, uint32_t *next, uint64_t *changes,
                  nlt_err_t *err)
@@ -469,7 +474,7 @@ nlt_tenants_replay(nlt_tenants_t *t, uint32_t number, nlt_str_t name,
 
     *out = 0;
     if (slot != NULL ? !nlt_tenants_lives(t, number)
-                     : number < atomic_load(&t->hdr->file_next)) {
+                     : number < atomic_load(&t->hdr->file_known)) {
         return NLT_OK; /* the file knew it no more */
     }
     rc = nlt_tenants_put(t, number, name, err);

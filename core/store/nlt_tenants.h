@@ -24,8 +24,9 @@
  * each arena has {number, name} before the first series of that number
  * (nlt_wal.h, type 7), and before blocks with a number are committed the
  * helper writes all names to the file TENANTS.  At a start file and logs are
- * taken together.  A number below the file's `next` that the file has not is
- * one that was deleted.
+ * taken together.  A number below the file's `known` that the file has not is
+ * one that was deleted.  That a number is not given twice does not hang on the
+ * file: the MANIFEST has the next one too (nlt_manifest.h).
  *
  * Names are found without a lock; making and removing takes one, robust and
  * process-shared, for about a microsecond.  A slot is written before it is
@@ -108,13 +109,14 @@ typedef struct {
     uint64_t magic;
     uint8_t store_id[16];
     uint64_t size_bytes;
-    pthread_mutex_t lock;       /* robust, process-shared */
-    _Atomic uint32_t next;      /* lowest number not given yet */
-    _Atomic uint32_t n;         /* that live, the default one not counted */
-    _Atomic uint64_t changes;   /* + 1 at each tenant made or removed */
-    _Atomic uint64_t saved;     /* of them in TENANTS; helper */
-    _Atomic uint64_t removed;   /* `changes` after the last removal */
-    _Atomic uint32_t file_next; /* `next` of the TENANTS of the start, or 0 */
+    pthread_mutex_t lock;        /* robust, process-shared */
+    _Atomic uint32_t next;       /* lowest number not given yet */
+    _Atomic uint32_t n;          /* that live, the default one not counted */
+    _Atomic uint64_t changes;    /* + 1 at each tenant made or removed */
+    _Atomic uint64_t saved;      /* of them in TENANTS; helper */
+    _Atomic uint64_t removed;    /* `changes` after the last removal */
+    _Atomic uint32_t file_next;  /* `next` of the TENANTS of the start, or 0 */
+    _Atomic uint32_t file_known; /* `known` of it, or 0 */
     _Atomic uint64_t reserved_bytes;
     _Atomic uint32_t heads[NLT_TENANTS_HEADS];
 } nlt_tenants_header_t;
@@ -193,7 +195,7 @@ NLT_CHECKED nlt_rc_t nlt_tenants_have(nlt_tenants_t *t, nlt_str_t name,
 NLT_CHECKED nlt_rc_t nlt_tenants_put(nlt_tenants_t *t, uint32_t number,
                                      nlt_str_t name, nlt_err_t *err);
 
-/* [helper, likewise] Numbers below next are not given. */
+/* [helper] Numbers below next are not given, from now on. */
 void nlt_tenants_skip(nlt_tenants_t *t, uint32_t next);
 
 /*
@@ -202,6 +204,9 @@ void nlt_tenants_skip(nlt_tenants_t *t, uint32_t next);
  */
 NLT_CHECKED nlt_rc_t nlt_tenants_remove(nlt_tenants_t *t, nlt_str_t name,
                                         uint32_t *number, nlt_err_t *err);
+
+/* [helper] The file is not what it should be: it is written soon. */
+void nlt_tenants_touch(nlt_tenants_t *t);
 
 /*
  * All numbers below *next are in the table now, and its changes are those
@@ -221,12 +226,16 @@ typedef struct {
 
 typedef struct {
     uint32_t next;
+    uint32_t known;         /* lower ones that are not in v were deleted */
     nlt_tenants_entry_t *v; /* by number */
     size_t n;
 } nlt_tenants_list_t;
 
-/* Appends the text of the file: all that live and are below next. */
-void nlt_tenants_print(const nlt_tenants_t *t, uint32_t next,
+/*
+ * Appends the text of the file: all that live and are below next.  Of those
+ * below known, which is not above next, all that live are in the table.
+ */
+void nlt_tenants_print(const nlt_tenants_t *t, uint32_t next, uint32_t known,
                        const uint8_t *store_id, nlt_buf_t *out);
 
 /*
@@ -240,17 +249,30 @@ NLT_CHECKED nlt_rc_t nlt_tenants_parse(nlt_str_t text, const uint8_t *store_id,
 
 /*
  * [helper] Writes the table to the file in dir_fd, atomically and durably.
- * NLT_ENOMEM, NLT_EFULL, NLT_EIO, NLT_EDATA.
+ * is_whole: no log is to be replayed that may name one more.  NLT_ENOMEM,
+ * NLT_EFULL, NLT_EIO, NLT_EDATA.
  */
 NLT_CHECKED nlt_rc_t nlt_tenants_save(nlt_tenants_t *t, int dir_fd,
-                                      const uint8_t *store_id, nlt_err_t *err);
+                                      const uint8_t *store_id, bool is_whole,
+                                      nlt_err_t *err);
 
 /*
- * [helper] Puts what the file has into an empty table.  No file: nothing.
+ * Reads it; *out lies in the pool.  No file: *out names nobody, NLT_OK.
  * NLT_EDATA, NLT_EVERSION, NLT_EIO, NLT_ENOMEM.
  */
+NLT_CHECKED nlt_rc_t nlt_tenants_read(const nlt_env_t *env, int dir_fd,
+                                      const uint8_t *store_id,
+                                      nlt_pool_t *pool,
+                                      nlt_tenants_list_t *out, nlt_err_t *err);
+
+/*
+ * [helper] Puts what the file has into an empty table; *next: its next
+ * number.  No file: nothing, and *next is 1.  NLT_EDATA, NLT_EVERSION,
+ * NLT_EIO, NLT_ENOMEM.
+ */
 NLT_CHECKED nlt_rc_t nlt_tenants_load(nlt_tenants_t *t, int dir_fd,
-                                      const uint8_t *store_id, nlt_err_t *err);
+                                      const uint8_t *store_id, uint32_t *next,
+                                      nlt_err_t *err);
 
 /*
  * [helper] Number that `number`, of a record {number, name} in a log, has in

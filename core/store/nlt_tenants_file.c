@@ -5,7 +5,10 @@
 #include "nlt_lines.h"
 #include "nlt_tenants.h"
 
-#define FORMAT 1
+#define FORMAT 2
+
+/* Lines with fixed places; one less before format 2. */
+#define HEAD_LINES 4
 
 /* Of a name in hex and all that is beside it. */
 #define POOL_BYTES (2 * (size_t) NLT_TENANTS_FILE_MAX)
@@ -13,13 +16,15 @@
 /* ---- writing ---- */
 
 void
-nlt_tenants_print(const nlt_tenants_t *t, uint32_t next,
+nlt_tenants_print(const nlt_tenants_t *t, uint32_t next, uint32_t known,
                   const uint8_t *store_id, nlt_buf_t *out)
 {
     nlt_lines_out_t lines;
 
     nlt_lines_begin_file(&lines, out, "tenants", FORMAT, store_id);
     nlt_buf_addf(out, "next %u", next);
+    nlt_lines_end_line(&lines);
+    nlt_buf_addf(out, "known %u", known);
     nlt_lines_end_line(&lines);
     for (uint32_t no = 1; no < next; no++) {
         nlt_str_t name;
@@ -36,9 +41,9 @@ nlt_tenants_print(const nlt_tenants_t *t, uint32_t next,
 
 nlt_rc_t
 nlt_tenants_save(nlt_tenants_t *t, int dir_fd, const uint8_t *store_id,
-                 nlt_err_t *err)
+                 bool is_whole, nlt_err_t *err)
 {
-    uint32_t next;
+    uint32_t next, known;
     uint64_t changes;
     nlt_buf_t text;
     nlt_rc_t rc = nlt_tenants_mark(t, &next, &changes, err);
@@ -46,8 +51,9 @@ nlt_tenants_save(nlt_tenants_t *t, int dir_fd, const uint8_t *store_id,
     if (rc != NLT_OK) {
         return rc;
     }
+    known = is_whole ? next : atomic_load(&t->hdr->file_known);
     nlt_buf_init(&text, t->env->mem, NLT_TENANTS_FILE_MAX);
-    nlt_tenants_print(t, next, store_id, &text);
+    nlt_tenants_print(t, next, known, store_id, &text);
     rc = text.rc != NLT_OK
              ? nlt_err_set(err, text.rc, "TENANTS: %s", nlt_rc_text(text.rc))
              : nlt_io_replace_file(t->env->io, dir_fd, NLT_FILE_TENANTS,
@@ -69,22 +75,34 @@ typedef struct {
     size_t cap;
 } parse_t;
 
-/* The first three lines have fixed places. */
+/* The first two lines are those of all files, then a number or two. */
 static nlt_rc_t
 parse_head(parse_t *p)
 {
     nlt_lines_in_t *in = &p->in;
+    bool is_next = in->n == 3;
     uint64_t v;
 
     if (in->n < 3) {
         return nlt_lines_head(in, "tenants", FORMAT, p->store_id);
     }
-    if (!nlt_lines_is(in, "next", 2) || !nlt_lines_count(in->word[1], &v)
-        || v == 0 || v > NLT_TENANTS_NUMBERS) {
-        return nlt_lines_bad(in, "not the next number");
+    if (!nlt_lines_is(in, is_next ? "next" : "known", 2)
+        || !nlt_lines_count(in->word[1], &v) || v > NLT_TENANTS_NUMBERS
+        || (is_next ? v == 0 : v > p->l->next)) {
+        return nlt_lines_bad(in, is_next ? "not the next number"
+                                         : "not a number that is known");
     }
-    p->l->next = (uint32_t) v;
+    if (is_next) {
+        p->l->next = (uint32_t) v;
+    }
+    p->l->known = (uint32_t) v;
     return NLT_OK;
+}
+
+static uint64_t
+head_lines(const parse_t *p)
+{
+    return p->in.format < 2 ? HEAD_LINES - 1 : HEAD_LINES;
 }
 
 static bool
@@ -152,16 +170,16 @@ nlt_tenants_parse(nlt_str_t text, const uint8_t *store_id, nlt_pool_t *pool,
                  .l = out};
     nlt_rc_t rc;
 
-    *out = (nlt_tenants_list_t){.next = 1};
+    *out = (nlt_tenants_list_t){.next = 1, .known = 1};
     while ((rc = nlt_lines_next(&p.in)) == NLT_OK) {
-        rc = p.in.n <= 3 ? parse_head(&p) : parse_tenant(&p);
+        rc = p.in.n <= head_lines(&p) ? parse_head(&p) : parse_tenant(&p);
         if (rc != NLT_OK) {
             return rc;
         }
     }
-    return rc != NLT_EOF ? rc
-           : p.in.n <= 3 ? nlt_lines_bad(&p.in, "cut off")
-                         : NLT_OK;
+    return rc != NLT_EOF              ? rc
+           : p.in.n <= head_lines(&p) ? nlt_lines_bad(&p.in, "cut off")
+                                      : NLT_OK;
 }
 
 /* Two lines of a name would be one tenant with two numbers. */
@@ -182,32 +200,44 @@ put_all(nlt_tenants_t *t, const nlt_tenants_list_t *l, nlt_err_t *err)
 }
 
 nlt_rc_t
-nlt_tenants_load(nlt_tenants_t *t, int dir_fd, const uint8_t *store_id,
-                 nlt_err_t *err)
+nlt_tenants_read(const nlt_env_t *env, int dir_fd, const uint8_t *store_id,
+                 nlt_pool_t *pool, nlt_tenants_list_t *out, nlt_err_t *err)
 {
-    const nlt_env_t *env = t->env;
-    nlt_tenants_list_t l = {.next = 1};
-    nlt_pool_t pool;
     nlt_buf_t text;
     nlt_rc_t rc;
 
-    nlt_pool_init(&pool, env->mem, POOL_BYTES);
+    *out = (nlt_tenants_list_t){.next = 1, .known = 1};
     nlt_buf_init(&text, env->mem, NLT_TENANTS_FILE_MAX);
     rc = nlt_io_read_file(env->io, dir_fd, NLT_FILE_TENANTS, &text, err);
     if (rc == NLT_OK) {
-        rc = nlt_tenants_parse(nlt_buf_str(&text), store_id, &pool, &l, err);
+        rc = nlt_tenants_parse(nlt_buf_str(&text), store_id, pool, out, err);
     } else if (rc == NLT_ETOOBIG) {
         rc = nlt_err_set(err, NLT_EDATA, "TENANTS is longer than %u bytes",
                          NLT_TENANTS_FILE_MAX);
     }
+    nlt_buf_deinit(&text);
+    return rc == NLT_ENOENT ? NLT_OK : rc;
+}
+
+nlt_rc_t
+nlt_tenants_load(nlt_tenants_t *t, int dir_fd, const uint8_t *store_id,
+                 uint32_t *next, nlt_err_t *err)
+{
+    nlt_tenants_list_t l;
+    nlt_pool_t pool;
+    nlt_rc_t rc;
+
+    nlt_pool_init(&pool, t->env->mem, POOL_BYTES);
+    rc = nlt_tenants_read(t->env, dir_fd, store_id, &pool, &l, err);
     if (rc == NLT_OK) {
         rc = put_all(t, &l, err);
     }
     if (rc == NLT_OK) {
         atomic_store(&t->hdr->file_next, l.next);
+        atomic_store(&t->hdr->file_known, l.known);
         atomic_store(&t->hdr->saved, atomic_load(&t->hdr->changes));
     }
-    nlt_buf_deinit(&text);
+    *next = l.next;
     nlt_pool_deinit(&pool);
-    return rc == NLT_ENOENT ? NLT_OK : rc;
+    return rc;
 }

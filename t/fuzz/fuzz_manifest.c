@@ -27,7 +27,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (text.rc != NLT_OK
         || nlt_manifest_parse(&back, nlt_buf_str(&text), &err) != NLT_OK
         || back.n_blocks != m.n_blocks || back.floor != m.floor
-        || back.n_finished != m.n_finished
+        || back.tenants != m.tenants || back.n_finished != m.n_finished
         || back.generation != m.generation) {
         abort();
     }

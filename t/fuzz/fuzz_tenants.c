@@ -28,6 +28,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         text = nlt_buf_str(&fixed);
     }
     if (nlt_tenants_parse(text, NULL, &pool, &l, &err) == NLT_OK) {
+        if (l.known > l.next) {
+            abort();
+        }
         for (size_t i = 0; i < l.n; i++) {
             if (nlt_tenant_name_check(l.v[i].name, NULL) != NLT_OK
                 || l.v[i].number == 0 || l.v[i].number >= l.next

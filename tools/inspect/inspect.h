@@ -70,6 +70,9 @@ void inspect_manifest(inspect_t *in);
 /* DELETES: the rules. */
 void inspect_deletes(inspect_t *in);
 
+/* TENANTS: how many, and does it fit the MANIFEST? */
+void inspect_tenants(inspect_t *in);
+
 /* METADATA: how many families. */
 void inspect_metadata(inspect_t *in);
 

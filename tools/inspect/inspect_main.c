@@ -210,6 +210,7 @@ inspect_all(inspect_t *in)
     inspect_head_first(in);
     inspect_manifest(in);
     inspect_deletes(in);
+    inspect_tenants(in);
     inspect_metadata(in);
     inspect_term(in);
     if (in->dir.wal_fd >= 0) {

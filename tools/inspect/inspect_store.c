@@ -169,6 +169,59 @@ inspect_deletes(inspect_t *in)
     nlt_deletes_free(in->env, l);
 }
 
+/* ---- TENANTS ---- */
+
+/* Numbers that blocks may have, and the file does not know. */
+static void
+tenants_lost(inspect_t *in, const nlt_tenants_list_t *l)
+{
+    if (l->next >= in->manifest.tenants) {
+        return;
+    }
+    inspect_fault(in,
+                  NLT_FILE_TENANTS " knows numbers below %u, blocks may have "
+                                   "numbers below %u",
+                  l->next, in->manifest.tenants);
+    inspect_repair(in, in->head_lives
+                           ? "writes it again from memory"
+                           : "gives none of them again: nobody reads what the "
+                             "file does not name; restore it from a backup");
+}
+
+void
+inspect_tenants(inspect_t *in)
+{
+    nlt_tenants_list_t l;
+    nlt_pool_t pool;
+    nlt_err_t err = {.text = ""};
+    nlt_rc_t rc;
+
+    printf("tenants\n");
+    if (inspect_exists(in, in->dir.dir_fd, NLT_FILE_TENANTS NLT_SUFFIX_TMP)) {
+        inspect_left_over(in, NLT_FILE_TENANTS NLT_SUFFIX_TMP
+                          ": a change that was not made");
+        inspect_repair(in, "writes over it at the next change");
+    }
+    nlt_pool_init(&pool, in->env->mem, 2 * (size_t) NLT_TENANTS_FILE_MAX);
+    rc = nlt_tenants_read(in->env, in->dir.dir_fd, in->dir.store_id, &pool, &l,
+                          &err);
+    if (rc == NLT_OK) {
+        printf("  %zu by name, next number %u\n", l.n, l.next);
+        tenants_lost(in, &l);
+    } else {
+        inspect_fault(in, "%s", err.text);
+        if (in->head_lives) {
+            inspect_repair(in, "writes it again from memory");
+        } else {
+            inspect_no_start(in, rc == NLT_EVERSION
+                                     ? "use the version that wrote it"
+                                     : "restore " NLT_FILE_TENANTS
+                                       " from a backup");
+        }
+    }
+    nlt_pool_deinit(&pool);
+}
+
 /* ---- METADATA ---- */
 
 void

@@ -36,6 +36,8 @@ sample(void)
     nlt_manifest_t m;
 
     nlt_manifest_init(&m, &nlt_mem_libc, store_id);
+    NLT_CHECK_INT(m.tenants, 1);
+    m.tenants = 0; /* format 1 does not say */
     m.generation = 41;
     nlt_manifest_raise_floor(&m, 7);
     NLT_CHECK_INT(nlt_manifest_finish(&m, 9), NLT_OK);
@@ -63,12 +65,22 @@ sample_2(void)
     return m;
 }
 
+static nlt_manifest_t
+sample_3(void)
+{
+    nlt_manifest_t m = sample_2();
+
+    m.tenants = 262144;
+    return m;
+}
+
 static bool
 same(const nlt_manifest_t *a, const nlt_manifest_t *b)
 {
     return memcmp(a->store_id, b->store_id, sizeof(a->store_id)) == 0
            && a->generation == b->generation && a->floor == b->floor
-           && a->n_finished == b->n_finished && a->n_blocks == b->n_blocks
+           && a->tenants == b->tenants && a->n_finished == b->n_finished
+           && a->n_blocks == b->n_blocks
            && (a->n_finished == 0
                || memcmp(a->finished, b->finished,
                          a->n_finished * sizeof(*a->finished))
@@ -87,7 +99,7 @@ same(const nlt_manifest_t *a, const nlt_manifest_t *b)
 static void
 manifest_text_reads_back(void)
 {
-    nlt_manifest_t m = sample_2(), back = {.mem = &nlt_mem_libc};
+    nlt_manifest_t m = sample_3(), back = {.mem = &nlt_mem_libc};
     nlt_buf_t text;
     nlt_err_t err;
 
@@ -156,25 +168,63 @@ manifest_of_format_2_is_read(void)
     nlt_manifest_deinit(&m);
 }
 
+static void
+manifest_of_format_3_is_read(void)
+{
+    static const char text[] =
+        "nightlight-manifest 3 d78c4b02\n"
+        "store 00112233445566778899aabbccddeeff e3ea112e\n"
+        "generation 41 57420d45\n"
+        "floor 7 1670896f\n"
+        "tenants 262144 88e4f85c\n"
+        "finished 9 7ff40419\n"
+        "block 01J00000000000000000000000 -3 7199990 5 0 1 1000 0 10 0 "
+        "4223bc68\n"
+        "block 01J00000000000000000000002 14399997 21599990 5 4 3 1002 17 12 "
+        "8192 "
+        "fd31b102\n"
+        "block 01J00000000000000000000001 7199997 14399990 6 0 1 1001 0 11 "
+        "4096 "
+        "04faa3e4\n"
+        "damaged 01H00000000000000000000077 -7 12 16701054\n"
+        "end 10 ba27d671\n";
+    static const char beyond[] =
+        "nightlight-manifest 3 d78c4b02\n"
+        "store 00112233445566778899aabbccddeeff e3ea112e\n"
+        "generation 41 57420d45\n"
+        "floor 7 1670896f\n"
+        "tenants 262145 7a8f7b5f\n"
+        "end 5 2b563748\n";
+    nlt_manifest_t m = sample_3(), back = {.mem = &nlt_mem_libc};
+    nlt_err_t err = {.text = ""};
+
+    NLT_CHECK_INT(nlt_manifest_parse(&back, NLT_STR(text), &err), NLT_OK);
+    NLT_CHECK_STR(((nlt_str_t){strlen(err.text), err.text}), "");
+    NLT_CHECK(same(&m, &back));
+    NLT_CHECK_INT(nlt_manifest_parse(&back, NLT_STR(beyond), &err), NLT_EDATA);
+    nlt_manifest_deinit(&back);
+    nlt_manifest_deinit(&m);
+}
+
 /* Checksums are those of the text, so only the number is what is wrong. */
 static void
 manifest_of_a_newer_format_is_refused_by_name(void)
 {
-    static const char text[] = "nightlight-manifest 3 d78c4b02\n";
+    static const char text[] = "nightlight-manifest 4 03462fe9\n";
     nlt_manifest_t back = {.mem = &nlt_mem_libc};
     nlt_err_t err = {.text = ""};
 
     NLT_CHECK_INT(nlt_manifest_parse(&back, NLT_STR(text), &err),
                   NLT_EVERSION);
     NLT_CHECK_STR(((nlt_str_t){err.len, err.text}),
-                  "MANIFEST has format 3, this program knows formats up to 2");
+                  "MANIFEST has format 4, this program knows formats up to 3");
 }
 
 /* Every byte changed, every cut, every line lost or doubled. */
 static void
 manifest_damage_is_seen(void)
 {
-    nlt_manifest_t m = sample_2(), back = {.mem = &nlt_mem_libc};
+    nlt_manifest_t m = sample_3(), back = {.mem = &nlt_mem_libc};
     nlt_buf_t text;
     nlt_err_t err;
     size_t accepted = 0;
@@ -308,6 +358,7 @@ main(void)
     NLT_TEST(manifest_text_reads_back);
     NLT_TEST(manifest_of_format_1_is_read);
     NLT_TEST(manifest_of_format_2_is_read);
+    NLT_TEST(manifest_of_format_3_is_read);
     NLT_TEST(manifest_of_a_newer_format_is_refused_by_name);
     NLT_TEST(manifest_damage_is_seen);
     NLT_TEST(manifest_floor_swallows_finished_arenas);

@@ -2,6 +2,7 @@
  * nlt_tenants_life_test.c - names of tenants through restarts, lost heads,
  * flushes and damaged files.
  */
+#include "nlt_manifest.h"
 #include "nlt_store_fixture.h"
 #include "nlt_store_tenants.h"
 
@@ -208,6 +209,147 @@ a_damaged_file_is_no_start(void)
     fx_deinit(&fx);
 }
 
+/* A file of the store is gone. */
+static void
+take_away(fx_t *fx, const char *name)
+{
+    char path[128];
+
+    (void) snprintf(path, sizeof(path), "%s/%s", fx->path, name);
+    NLT_CHECK_INT(unlink(path), 0);
+}
+
+/* The first start of this program; before, the MANIFEST had no `tenants`. */
+static void
+make_manifest_older(fx_t *fx)
+{
+    nlt_manifest_t m = {.mem = &nlt_mem_libc};
+    nlt_err_t err;
+    int fd = open(fx->path, O_RDONLY | O_DIRECTORY);
+
+    NLT_CHECK_INT(nlt_manifest_load(&m, &nlt_env_posix, fd, NULL, &err),
+                  NLT_OK);
+    NLT_CHECK_INT(m.tenants, 3);
+    m.tenants = 0;
+    NLT_CHECK_INT(nlt_manifest_store(&m, &nlt_env_posix, fd, &err), NLT_OK);
+    nlt_manifest_deinit(&m);
+    NLT_CHECK_INT(close(fd), 0);
+}
+
+/* Without TENANTS nobody gets a number under which blocks have something. */
+static void
+a_lost_file_gives_nothing_to_others(void)
+{
+    for (int is_older = 0; is_older < 2; is_older++) {
+        uint32_t a, b, c, d;
+        fx_t fx;
+
+        fx_init(&fx);
+        NLT_CHECK(fx_start(&fx));
+        a = put(&fx, "a", FX_NOW, 1);
+        b = put(&fx, "b", FX_NOW, 2);
+        NLT_CHECK(fx_flush(&fx));
+        fx_close(&fx);
+        fx_remove_head(&fx);
+        take_away(&fx, "TENANTS");
+        if (is_older) {
+            make_manifest_older(&fx);
+        }
+        fx.fault.fail_at = INT64_MAX; /* quiet */
+        NLT_CHECK(fx_start(&fx));
+        NLT_CHECK_INT(number_of(&fx, "a"), NLT_TENANT_NOBODY);
+        NLT_CHECK_INT(number_of(&fx, "b"), NLT_TENANT_NOBODY);
+        c = put(&fx, "c", FX_NOW, 4);
+        d = put(&fx, "a", FX_NOW, 8);
+        NLT_CHECK(c > b && d > c);
+        NLT_CHECK(sum_of(&fx, c) == 4);
+        NLT_CHECK(sum_of(&fx, d) == 8);
+        /* They are kept: by their numbers they could be read. */
+        NLT_CHECK(sum_of(&fx, a) == 1);
+        NLT_CHECK(fx_flush(&fx));
+        lose_head(&fx);
+        NLT_CHECK_INT(number_of(&fx, "c"), c);
+        NLT_CHECK_INT(number_of(&fx, "a"), d);
+        NLT_CHECK(put(&fx, "e", FX_NOW, 16) > d);
+        fx_deinit(&fx);
+    }
+}
+
+/* One from a backup: who came later has lost his name, not his number. */
+static void
+an_old_file_gives_nothing_to_others(void)
+{
+    char from[128], to[128];
+    uint32_t a, b;
+    fx_t fx;
+
+    fx_init(&fx);
+    NLT_CHECK(fx_start(&fx));
+    a = put(&fx, "a", FX_NOW, 1);
+    NLT_CHECK(fx_flush(&fx));
+    (void) snprintf(from, sizeof(from), "%s/TENANTS", fx.path);
+    (void) snprintf(to, sizeof(to), "%s/backup", fx.path);
+    NLT_CHECK_INT(link(from, to), 0);
+    b = put(&fx, "b", FX_NOW, 2);
+    NLT_CHECK(fx_flush(&fx));
+    fx_close(&fx);
+    fx_remove_head(&fx);
+    NLT_CHECK_INT(rename(to, from), 0);
+    fx.fault.fail_at = INT64_MAX; /* quiet */
+    NLT_CHECK(fx_start(&fx));
+    NLT_CHECK_INT(number_of(&fx, "a"), a);
+    NLT_CHECK_INT(number_of(&fx, "b"), NLT_TENANT_NOBODY);
+    NLT_CHECK_INT(put(&fx, "c", FX_NOW, 4), b + 1);
+    fx_deinit(&fx);
+}
+
+/* A log still has the name: it is believed, also without the file. */
+static void
+a_lost_file_does_not_make_logs_liars(void)
+{
+    uint32_t a, b;
+    fx_t fx;
+
+    fx_init(&fx);
+    NLT_CHECK(fx_start(&fx));
+    a = put(&fx, "a", FX_NOW, 1);
+    b = put(&fx, "b", FX_NOW, 2);
+    NLT_CHECK(fx_flush(&fx));
+    NLT_CHECK_INT(put(&fx, "b", FX_NOW + 1, 4), b);
+    fx_close(&fx);
+    fx_remove_head(&fx);
+    take_away(&fx, "TENANTS");
+    fx.fault.fail_at = INT64_MAX; /* quiet */
+    NLT_CHECK(fx_start(&fx));
+    NLT_CHECK_INT(number_of(&fx, "a"), NLT_TENANT_NOBODY);
+    NLT_CHECK_INT(number_of(&fx, "b"), b);
+    NLT_CHECK(sum_of(&fx, b) == 6);
+    NLT_CHECK(put(&fx, "c", FX_NOW, 8) > a);
+    fx_deinit(&fx);
+}
+
+/* The head knows: the file is there again before anybody needs it. */
+static void
+a_head_that_survived_writes_the_file_again(void)
+{
+    uint32_t a;
+    fx_t fx;
+
+    fx_init(&fx);
+    NLT_CHECK(fx_start(&fx));
+    a = put(&fx, "a", FX_NOW, 1);
+    NLT_CHECK(fx_flush(&fx));
+    fx_close(&fx);
+    take_away(&fx, "TENANTS");
+    fx.fault.fail_at = INT64_MAX; /* quiet */
+    NLT_CHECK(fx_start(&fx));
+    fx_step(&fx, 5);
+    lose_head(&fx);
+    NLT_CHECK_INT(number_of(&fx, "a"), a);
+    NLT_CHECK(sum_of(&fx, a) == 1);
+    fx_deinit(&fx);
+}
+
 /* A torn name takes what is of it in this log, and nothing of others. */
 static void
 a_torn_name_is_nobody(void)
@@ -250,6 +392,10 @@ main(void)
     NLT_TEST(names_come_back_from_the_file);
     NLT_TEST(a_deleted_name_does_not_come_back);
     NLT_TEST(a_damaged_file_is_no_start);
+    NLT_TEST(a_lost_file_gives_nothing_to_others);
+    NLT_TEST(an_old_file_gives_nothing_to_others);
+    NLT_TEST(a_lost_file_does_not_make_logs_liars);
+    NLT_TEST(a_head_that_survived_writes_the_file_again);
     NLT_TEST(a_torn_name_is_nobody);
     return nlt_test_done();
 }

@@ -6,13 +6,23 @@
 #include "nlt_head_fixture.h"
 #include "nlt_tenants.h"
 
-#define EXAMPLE                                                               \
+/* Format 1 is read for ever. */
+#define EXAMPLE_1                                                             \
     "nightlight-tenants 1 fbd04437\n"                                         \
     "store 30313233343536373839616263646566 ed836216\n"                       \
     "next 5 9b8bd6e5\n"                                                       \
     "tenant 1 61636d65 e7b21317\n"                                            \
     "tenant 4 2e2e 8a1f3a9b\n"                                                \
     "end 5 5b1ce7e2\n"
+
+#define EXAMPLE                                                               \
+    "nightlight-tenants 2 e880b7c3\n"                                         \
+    "store 30313233343536373839616263646566 8c816194\n"                       \
+    "next 5 283bbb36\n"                                                       \
+    "known 4 e35a0d1e\n"                                                      \
+    "tenant 1 61636d65 ce7489f0\n"                                            \
+    "tenant 4 2e2e 4ce535a0\n"                                                \
+    "end 6 7957d0d8\n"
 
 static const uint8_t store_of_others[17] = "0123456789abcdeX";
 
@@ -179,6 +189,46 @@ numbers_of_before_come_back(void)
     fixture_close(&f);
 }
 
+/*
+ * What is written while logs are still being read does not say that those who
+ * are to come were deleted.
+ */
+static void
+a_file_of_half_a_replay_denies_nobody(void)
+{
+    for (int is_whole = 0; is_whole < 2; is_whole++) {
+        fixture_t f;
+        nlt_head_t *h;
+        uint32_t n, next;
+        nlt_err_t err;
+        int fd;
+
+        fixture_open(&f, NLT_HEAD_MEMORY_MIN);
+        NLT_CHECK_INT(nlt_head_create(&f.conf, 1, &h, &err), NLT_OK);
+        fd = f.conf.dir_fd;
+        NLT_CHECK_INT(
+            nlt_tenants_put(nlt_head_tenants(h), 5, NLT_STR("e"), &err),
+            NLT_OK);
+        NLT_CHECK_INT(nlt_tenants_save(nlt_head_tenants(h), fd,
+                                       f.conf.store_id, is_whole != 0, &err),
+                      NLT_OK);
+        nlt_head_detach(h);
+        NLT_CHECK_INT(nlt_head_remove(&f.conf, &err), NLT_OK);
+        NLT_CHECK_INT(nlt_head_create(&f.conf, 1, &h, &err), NLT_OK);
+        NLT_CHECK_INT(nlt_tenants_load(nlt_head_tenants(h), fd,
+                                       f.conf.store_id, &next, &err),
+                      NLT_OK);
+        NLT_CHECK_INT(next, 6);
+        NLT_CHECK_INT(
+            nlt_tenants_replay(nlt_head_tenants(h), 3, NLT_STR("c"), &n, &err),
+            NLT_OK);
+        NLT_CHECK_INT(n, is_whole ? 0 : 3);
+        NLT_CHECK_INT(unlinkat(fd, "TENANTS", 0), 0);
+        nlt_head_detach(h);
+        fixture_close(&f);
+    }
+}
+
 /* All numbers of a store, and not one more. */
 static void
 ten_thousand_are_cheap_and_numbers_end(void)
@@ -247,14 +297,20 @@ the_file_says_what_the_table_has(void)
     NLT_CHECK_INT(have(t, "..", 9, &n), NLT_OK);
     NLT_CHECK_INT(nlt_tenants_remove(t, NLT_STR("b"), &n, &err), NLT_OK);
     NLT_CHECK_INT(nlt_tenants_remove(t, NLT_STR("c"), &n, &err), NLT_OK);
-    nlt_tenants_print(t, nlt_tenants_end(t), id, &b);
+    nlt_tenants_print(t, nlt_tenants_end(t), nlt_tenants_end(t) - 1, id, &b);
     NLT_CHECK_STR(nlt_buf_str(&b), EXAMPLE);
     NLT_CHECK_INT(nlt_tenants_parse(nlt_buf_str(&b), id, &pool, &l, &err),
                   NLT_OK);
     NLT_CHECK_INT(l.next, 5);
+    NLT_CHECK_INT(l.known, 4);
     NLT_CHECK_INT(l.n, 2);
     NLT_CHECK_INT(l.v[1].number, 4);
     NLT_CHECK_STR(l.v[1].name, "..");
+    NLT_CHECK_INT(nlt_tenants_parse(NLT_STR(EXAMPLE_1), id, &pool, &l, &err),
+                  NLT_OK);
+    NLT_CHECK_INT(l.next, 5);
+    NLT_CHECK_INT(l.known, 5);
+    NLT_CHECK_INT(l.n, 2);
     NLT_CHECK_INT(
         nlt_tenants_parse(nlt_buf_str(&b), store_of_others, &pool, &l, &err),
         NLT_EDATA);
@@ -403,6 +459,7 @@ main(void)
     NLT_TEST(what_is_no_name_is_refused);
     NLT_TEST(a_removed_name_gets_a_new_number);
     NLT_TEST(numbers_of_before_come_back);
+    NLT_TEST(a_file_of_half_a_replay_denies_nobody);
     NLT_TEST(ten_thousand_are_cheap_and_numbers_end);
     NLT_TEST(the_file_says_what_the_table_has);
     NLT_TEST(makers_and_removers_may_die_anywhere);
