@@ -45,7 +45,7 @@ for my $h (@histograms) {
     my (%n, %le, %count);
     for (@{$sample{$h}}) {
         my ($name, $labels, $v) = @$_;
-        my ($kind) = $labels =~ /kind="(\w+)"/;
+        my ($kind) = $labels =~ /(?:kind|result)="(\w+)"/;
         $kind = '' unless defined $kind;
         if ($name eq "${h}_bucket") {
             my ($le) = $labels =~ /le="([^"]+)"/;
@@ -65,7 +65,7 @@ my ($doc) = map { $t->read_file("$Nightlight::Test::ROOT/docs/METRICS.md") } 1;
 my %in_doc = map { $_ => 1 } $doc =~ /`((?:nightlight|nginx)_\w+)[`{]/g;
 delete $in_doc{nginx_version};    # a label
 delete @in_doc{map { "nightlight_$_" } qw(metrics self slow_query
-    query_concurrency query_timeout)};    # directives
+    query_concurrency query_timeout limit_samples limit_series)};  # directives
 is_deeply([grep { !$in_doc{$_} } sort keys %value], [],
     'all are in docs/METRICS.md');
 is_deeply([grep { !$value{$_} && !exists $value{$_} } sort keys %in_doc], [],

@@ -74,8 +74,8 @@ for my $p (@panels) {
         $expr =~ s/\$(?:job|instance)\b/.*/g;
         unlike($expr, qr/\$/, 'no other variable');
         my $series = evaluates($expr, $p->{title});
-        # what divides by something that does not happen here
-        next if $p->{title} eq 'Bytes a sample';
+        # what needs something that does not happen here
+        next if $p->{title} =~ /^(?:Bytes a sample|Days left of .*)$/;
         cmp_ok(scalar @$series, '>=', 1, 'with an answer') or diag($expr);
         $n++;
     }

@@ -101,6 +101,18 @@ cmp_ok($buckets->{'{kind="instant",le="0.001"}'}, '<',
 cmp_ok(values_of('nightlight_query_duration_seconds_sum')
     ->{'{kind="instant"}'}, '>', 0.001, 'and in the sum');
 
+# ---- writes, by how they ended ----
+
+sub writes { my $c = values_of('nightlight_write_duration_seconds_count');
+    return join ' ', map { $c->{"{result=\"$_\"}"} } qw(ok refused failed) }
+is(writes(), '1 0 0', 'writes: one, that was taken');
+is($t->write({ __name__ => 'm' }, [1000 * ($now + 86400), 1]), 400,
+    'a sample of tomorrow');
+is(writes(), '1 1 0', 'is counted as refused');
+my $sum = values_of('nightlight_write_duration_seconds_sum');
+cmp_ok($sum->{'{result="ok"}'}, '>', 0, 'the time of one is in the sum');
+cmp_ok($sum->{'{result="ok"}'}, '<', 60, 'and is one');
+
 # ---- what the store does ----
 
 for (qw(write fsync)) {

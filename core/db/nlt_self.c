@@ -145,6 +145,13 @@ add_histogram(nlt_self_list_t *l, const nlt_head_histogram_t *h,
 #define SELF_time_queue                                                       \
     "nightlight_query_queue_duration_seconds",                                \
         "Time that API requests waited for a thread.", NULL, NULL
+#define WRITE_TIME                                                            \
+    "nightlight_write_duration_seconds",                                      \
+        "Time from the body of a remote_write request to its answer.",        \
+        "result"
+#define SELF_time_write_ok      WRITE_TIME, "ok"
+#define SELF_time_write_refused WRITE_TIME, "refused"
+#define SELF_time_write_failed  WRITE_TIME, "failed"
 #define SELF_time_wal_write                                                   \
     "nightlight_wal_write_duration_seconds",                                  \
         "Time of writes to the write-ahead log.", NULL, NULL

@@ -111,7 +111,8 @@ typedef enum {
 
 /*
  * Durations.  A query's is the time that threads worked on it; how long it
- * waited for one is counted apart.
+ * waited for one is counted apart.  A write's is from its body to its answer,
+ * the turns of others and the wait for a sync in it.
  */
 #define NLT_HEAD_HISTOGRAMS(X)                                                \
     X(time_instant)                                                           \
@@ -121,8 +122,11 @@ typedef enum {
     X(time_read)                                                              \
     X(time_federate)                                                          \
     X(time_other)                                                             \
-    X(time_queue)     /* of all of these */                                   \
-    X(time_wal_write) /* one write(2) of a batch */                           \
+    X(time_queue)         /* of all of these */                               \
+    X(time_write_ok)      /* of remote_write, by how it ended */              \
+    X(time_write_refused) /* 4xx, also in part */                             \
+    X(time_write_failed)  /* 5xx */                                           \
+    X(time_wal_write)     /* one write(2) of a batch */                       \
     X(time_wal_sync)                                                          \
     X(time_flush)                                                             \
     X(time_compaction)

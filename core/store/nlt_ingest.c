@@ -568,6 +568,19 @@ count_tenant(nlt_ingest_req_t *r)
     }
 }
 
+/* The request has its answer. */
+static void
+count_end(nlt_ingest_req_t *r)
+{
+    nlt_head_counters_t *c = &r->in->ctl->counters;
+    nlt_head_histogram_t *h = r->res.status < 400   ? &c->time_write_ok
+                              : r->res.status < 500 ? &c->time_write_refused
+                                                    : &c->time_write_failed;
+
+    nlt_head_observe(h, nlt_mono_ns(r->in->env) - r->begin_ns);
+    count_tenant(r);
+}
+
 nlt_rc_t
 nlt_ingest_run(nlt_ingest_req_t *r, nlt_ingest_result_t *result)
 {
@@ -581,7 +594,7 @@ nlt_ingest_run(nlt_ingest_req_t *r, nlt_ingest_result_t *result)
         }
         rc = step(r);
     }
-    count_tenant(r);
+    count_end(r);
     *result = r->res;
     nlt_ingest_cancel(r);
     return NLT_OK;
@@ -619,7 +632,7 @@ nlt_ingest_expire(nlt_ingest_req_t *r, const char *why,
                   nlt_ingest_result_t *result)
 {
     (void) nlt_ingest_refuse(r, 503, NLT_ETIMEOUT, NULL, "%s", why);
-    count_tenant(r);
+    count_end(r);
     *result = r->res;
     nlt_ingest_cancel(r);
 }
@@ -673,6 +686,7 @@ nlt_ingest_begin(nlt_ingest_t *in, const nlt_ingest_conf_t *conf,
         return NLT_ENOMEM;
     }
     r->in = in;
+    r->begin_ns = nlt_mono_ns(in->env);
     r->conf = *conf;
     if (r->conf.labels.labels_max > NLT_INGEST_LABELS_MAX) {
         r->conf.labels.labels_max = NLT_INGEST_LABELS_MAX;

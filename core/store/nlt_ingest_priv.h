@@ -210,8 +210,9 @@ struct nlt_ingest_req_s {
     nlt_ingest_over_t over;
     int64_t t_hard_min_ms, t_hard_max_ms; /* without the screen */
     int64_t t_min_ms, t_max_ms;
-    int64_t t_wanted_ms;   /* border by conf.retention_ms; t_min_ms may be
-                              later for a moment */
+    int64_t t_wanted_ms; /* border by conf.retention_ms; t_min_ms may be
+                            later for a moment */
+    int64_t begin_ns;
     int64_t wait_until_ns; /* for an active arena; 0: not waiting */
     int64_t room_until_ns; /* for room; 0: did not have to wait yet */
     unsigned pause_ms;     /* before the next call of run() */
