@@ -44,6 +44,7 @@ typedef struct {
     nlt_str_t cwd; /* where it runs */
     nlt_str_t hostname;
     int64_t t_start_ms;  /* when it began */
+    bool leaving;        /* this process takes no new connections */
     int64_t t_config_ms; /* when its configuration was read */
     unsigned n_cpus;
     unsigned n_queries; /* of one process at once, at most */

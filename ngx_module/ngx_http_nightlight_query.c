@@ -234,6 +234,7 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
                   : 0;
     conf.store_name = ngx_http_nightlight_str(&nlcf->store->name);
     conf.server = &ngx_http_nightlight_server;
+    ngx_http_nightlight_server.leaving = ngx_exiting || ngx_terminate;
 
     ngx_http_nightlight_cert(r, store, conf.tenant);
 

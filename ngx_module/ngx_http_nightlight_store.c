@@ -331,6 +331,7 @@ ngx_http_nightlight_store_tick(ngx_event_t *ev)
 
     if (rt->store) {
         nlt_store_tick(rt->store);
+        rt->load.t_config_ms = ngx_http_nightlight_server.t_config_ms;
         nlt_store_set_load(rt->store, &rt->load);
         nlt_store_status(rt->store, &status);
 

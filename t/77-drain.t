@@ -85,6 +85,38 @@ is(ready()->[0], 200, 'ready again');
 is(scalar(grep { /\[notice\]/ } $t->log_lines('is drained: ready says no')), 1,
     'the log says so');
 
+# ---- a worker that shuts down, as far as it can be asked ----
+
+# One connection whose request has begun, and how it is answered: while nginx
+# stops, and after a reload, when others serve on.
+sub begun {
+    my $s = $t->connect();
+    Nightlight::Test::send_all($s, "GET /-/ready?format=json HTTP/1.1\r\n");
+    $t->wait_for(sub { ($t->metric('nginx_connections_reading') || 0) >= 1 },
+        'it has arrived');
+    return $s;
+}
+sub rest {
+    my ($s) = @_;
+    Nightlight::Test::send_all($s, "Host: x\r\n\r\n");
+    my $r = Nightlight::Test::read_response($s);
+    return [$r->{status}, json($r->{body})];
+}
+my $begun = begun();
+my @old = $t->workers();
+$t->reload();
+is_deeply(rest($begun), [200, json($yes->[1])],
+    'after a reload an old worker is ready: new ones are');
+$begun = begun();
+kill 'QUIT', $t->master;
+$t->wait_for(sub { !$t->workers() }, 'all workers shut down');
+is_deeply(rest($begun), [503, { ready => JSON::PP::false, notes => [],
+    reasons => ['shutting down: this server is being stopped'] }],
+    'in a quit it is not');
+$t->stop();
+$t->run();
+is(ready()->[0], 200, 'a new start is');
+
 # ---- a stop, as the drop-in does it ----
 
 my $text = $t->read_file("$Nightlight::Test::ROOT/examples/systemd/"

@@ -52,6 +52,23 @@ nlt_api_is_draining(const nlt_api_t *a)
     return draining;
 }
 
+/*
+ * Does this process shut down, and none takes over?  After a reload or an
+ * upgrade there are some that go by a newer configuration, and who asks an old
+ * one is not to turn away from them.
+ */
+static bool
+is_leaving(const nlt_api_t *a)
+{
+    nlt_store_gauges_t g;
+
+    if (a->conf.server == NULL || !a->conf.server->leaving) {
+        return false;
+    }
+    nlt_store_gauges(a->store, &g);
+    return g.load.t_config_ms <= a->conf.server->t_config_ms;
+}
+
 /* {"ready":...,"reasons":[...],"notes":[...]}; "" is no entry. */
 static void
 ready_json(nlt_api_t *a, bool ready, const char *reason, const char *note)
@@ -75,6 +92,8 @@ nlt_api_run_ready(nlt_api_t *a)
 {
     static const char draining[] =
         "draining: this server is about to be stopped";
+    static const char leaving[] =
+        "shutting down: this server is being stopped";
     char note[NLT_STORE_REASON_MAX] = "";
     const char *reason;
     nlt_store_status_t st;
@@ -84,8 +103,15 @@ nlt_api_run_ready(nlt_api_t *a)
     if (st.ready) {
         nlt_store_note(a->store, note);
     }
-    ready = st.ready && !nlt_api_is_draining(a);
-    reason = st.ready ? draining : st.reason;
+    ready = st.ready;
+    reason = st.reason;
+    if (ready && is_leaving(a)) {
+        ready = false;
+        reason = leaving;
+    } else if (ready && nlt_api_is_draining(a)) {
+        ready = false;
+        reason = draining;
+    }
     nlt_buf_reset(&a->text);
     if (json) {
         ready_json(a, ready, reason, note);

@@ -98,6 +98,7 @@ typedef struct {
     _Atomic uint32_t n_waiting;               /* for a thread */
     uint32_t zero;
     _Atomic uint64_t held_bytes; /* answers that wait for their readers */
+    _Atomic int64_t t_config_ms; /* when what it goes by was read; 0: none */
 } nlt_head_process_t;
 
 typedef enum {

@@ -182,6 +182,7 @@ nlt_head_process_claim(nlt_head_t *h, nlt_err_t *err)
             atomic_store(&p->n_running, 0);
             atomic_store(&p->n_waiting, 0);
             atomic_store(&p->held_bytes, 0);
+            atomic_store(&p->t_config_ms, 0);
             atomic_store(&p->role, h->conf.role);
             atomic_store(&p->start, start);
             h->self = p;

@@ -333,13 +333,14 @@ nlt_head_set_load(nlt_head_t *h, const nlt_head_load_t *load)
         atomic_store(&h->self->n_running, load->n_running);
         atomic_store(&h->self->n_waiting, load->n_waiting);
         atomic_store(&h->self->held_bytes, load->held_bytes);
+        atomic_store(&h->self->t_config_ms, load->t_config_ms);
     }
 }
 
 void
 nlt_head_get_load(const nlt_head_t *h, nlt_head_load_t *out)
 {
-    *out = (nlt_head_load_t){0, 0, 0, 0};
+    *out = (nlt_head_load_t){0};
     for (size_t i = 0; i < NLT_HEAD_PROCESSES; i++) {
         const nlt_head_process_t *p = &h->ctl->processes[i];
 
@@ -350,5 +351,7 @@ nlt_head_get_load(const nlt_head_t *h, nlt_head_load_t *out)
         out->n_running += atomic_load(&p->n_running);
         out->n_waiting += atomic_load(&p->n_waiting);
         out->held_bytes += atomic_load(&p->held_bytes);
+        out->t_config_ms =
+            nlt_max_i64(out->t_config_ms, atomic_load(&p->t_config_ms));
     }
 }

@@ -63,12 +63,15 @@ typedef struct {
     uint32_t n_running;   /* queries in threads */
     uint32_t n_waiting;   /* for a thread */
     uint64_t held_bytes;  /* answers that wait for their readers */
+    int64_t t_config_ms;  /* when its configuration was read; of all: the
+                             newest; 0: not known */
 } nlt_head_load_t;
 
 /* Says it of this process. */
 void nlt_head_set_load(nlt_head_t *h, const nlt_head_load_t *load);
 
-/* The sum of all processes; dead ones count until the helper sees it. */
+/* The sum of all processes, of times the newest; dead ones count until the
+ * helper sees it. */
 void nlt_head_get_load(const nlt_head_t *h, nlt_head_load_t *out);
 
 #endif
