@@ -97,6 +97,21 @@ for my $c (
         "names for $accept");
 }
 
+# a header that is as long as it may be, of the shortest clauses, ten times
+{
+    my $from = time();
+    my ($n, $type) = (0, '');
+    for my $i (1 .. 10) {
+        my $r = get(match('{"l.b"!=""}'), headers => { Accept =>
+            ',' x 7900 . 'a/b;escaping=dots' });
+        $n += $r->{status} == 200;
+        $type = $r->{headers}{'content-type'};
+    }
+    is($n, 10, 'thousands of clauses are looked at');
+    like($type, qr/escaping=dots$/, 'the last one too');
+    cmp_ok(time() - $from, '<', 10, 'and not each with all others');
+}
+
 # ---- mistakes and limits ----
 
 for my $c (

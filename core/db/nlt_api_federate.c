@@ -97,32 +97,38 @@ parse_clause(nlt_str_t text)
     return c;
 }
 
-/* The clause that the client likes best of those below q; false: none. */
+/* Does the client like a, number i of its clauses, better than b, number k? */
 static bool
-next_clause(nlt_str_t accept, double below, size_t skip, clause_t *out,
-            size_t *at)
+is_before(const clause_t *a, size_t i, const clause_t *b, size_t k)
+{
+    return a->q > b->q || (a->q == b->q && i < k);
+}
+
+/* The text format by the clause that the client likes best; false: none. */
+static bool
+find_text(nlt_str_t accept, clause_t *out, size_t *at)
 {
     bool found = false;
 
     for (size_t i = 0; accept.len > 0; i++) {
         clause_t c = parse_clause(cut(&accept, ','));
 
-        /* of equal ones the first, but behind the one we had */
-        if ((c.q > below || (c.q == below && i <= skip))
-            || (found && c.q <= out->q)) {
-            continue;
+        if (is(c.type, "text/plain")
+            && (c.version.len == 0 || is(c.version, "0.0.4"))
+            && (!found || is_before(&c, i, out, *at))) {
+            *out = c;
+            *at = i;
+            found = true;
         }
-        *out = c;
-        *at = i;
-        found = true;
     }
     return found;
 }
 
 /*
- * Takes the clauses in the order in which the client likes them, up to the
- * first that names the text format; each of them may change the escaping.
- * What else it would take (protobuf) there is not.
+ * Of the clauses in the order in which the client likes them, up to the first
+ * that names the text format, the last one that names an escaping says which.
+ * What else it would take (protobuf) there is not.  Two passes over the
+ * header, whatever is in it.
  */
 static void
 negotiate(nlt_api_t *a, federate_t *f)
@@ -133,27 +139,33 @@ negotiate(nlt_api_t *a, federate_t *f)
         [ESCAPE_VALUES] = "values",
         [ESCAPE_NONE] = "allow-utf-8",
     };
-    size_t at = SIZE_MAX;
-    clause_t c = {.q = HUGE_VAL};
-    nlt_err_t text;
+    nlt_str_t accept = a->req.accept;
+    clause_t text = {.q = 0}, last = {.q = HUGE_VAL};
+    size_t text_at = 0, last_at = 0;
+    bool has_text = find_text(accept, &text, &text_at);
+    nlt_err_t type;
 
     f->escape = ESCAPE_UNDERSCORES;
-    while (next_clause(a->req.accept, c.q, at, &c, &at)) {
-        for (size_t i = 0; i < NLT_COUNT(names); i++) {
-            if (is(c.escaping, names[i])) {
-                f->escape = (escape_t) i;
+    for (size_t i = 0; accept.len > 0; i++) {
+        clause_t c = parse_clause(cut(&accept, ','));
+
+        if ((has_text && is_before(&text, text_at, &c, i))
+            || is_before(&c, i, &last, last_at)) {
+            continue;
+        }
+        for (size_t k = 0; k < NLT_COUNT(names); k++) {
+            if (is(c.escaping, names[k])) {
+                f->escape = (escape_t) k;
+                last = c;
+                last_at = i;
             }
         }
-        if (is(c.type, "text/plain")
-            && (c.version.len == 0 || is(c.version, "0.0.4"))) {
-            break;
-        }
     }
-    (void) nlt_err_set(&text, NLT_OK,
+    (void) nlt_err_set(&type, NLT_OK,
                        "text/plain; version=0.0.4; charset=utf-8; escaping=%s",
                        names[f->escape]);
     a->answer.content_type =
-        nlt_pool_str(&a->pool, (nlt_str_t){text.len, text.text});
+        nlt_pool_str(&a->pool, (nlt_str_t){type.len, type.text});
 }
 
 /* ---- text ---- */
