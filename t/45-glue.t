@@ -19,6 +19,7 @@ $t->write_conf(
     http => <<'EOL',
     gzip on; gzip_types application/json; gzip_min_length 1;
     limit_req_zone $server_port zone=one:64k rate=1r/m;
+    nightlight_limit_zone $http_x_tenant zone=odd:64k;
     log_format status '$uri $status $bytes_sent';
     access_log %%TESTDIR%%/status.log status;
 EOL
@@ -109,6 +110,21 @@ EOL
         location /rate/    { limit_rate 200k; limit_rate_after 1k; gzip off;
                              nightlight_query main; }
         location /admin/   { nightlight_admin main; }
+
+        # whose a request is, and what is logged of it, as it says itself
+        location /odd/api/v1/ {
+            nightlight_query main;
+            nightlight_tenant $http_x_tenant;
+            nightlight_slow_query 0 %%TESTDIR%%/odd.log;
+            nightlight_query_concurrency 2 key=$http_x_tenant;
+        }
+        location = /odd/api/v1/write {
+            nightlight_write main;
+            nightlight_tenant $http_x_tenant;
+            nightlight_label from=$http_x_from;
+            nightlight_limit_samples zone=odd rate=1000000 window=10s;
+        }
+        location /odd/-/   { nightlight_status main; }
 EOL
 $t->write_file('htpasswd', "u:{PLAIN}p\n");
 $t->run();
@@ -401,6 +417,74 @@ SKIP: {
     alarm(0);
     ok(Nightlight::Test::parse_response($data)->{body} eq $plain->{body},
         'limit_rate and a slow reader: the answer goes on');
+}
+
+# ---- whatever headers, paths and parameters say ----
+#
+# Requests made of pieces that mean something, cut, doubled and with bytes
+# changed: each is answered, with a status that it may have, and nothing that
+# it says breaks a line of a log.  NLT_TEST_SEED and NLT_ODD_N say more of it.
+{
+    my $seed = $ENV{NLT_TEST_SEED} || int rand 1e9;
+    my $n = $ENV{NLT_ODD_N} || 300;
+    srand $seed;
+    sub pick { return $_[rand @_] }
+    my @pieces = ('application/json', 'text/plain', '*/*', 'snappy', 'gzip',
+        'application/x-protobuf', ';q=0.5', ';q=', ',', ';proto=',
+        'io.prometheus.write.v2.Request', 'escaping=values', 'team-a', '..',
+        '/', '%00', '%2e%2e', "\xc3\xa9", "\xff", "\x01", "\x7f", '"', '\\',
+        "\t", ' ', '{}', '$x', 'x' x 130, '0', '-1', '1e400', '9' x 30,
+        'multipart/form-data; boundary=', 'b', '&', '=', ';', '+', '#', '?');
+    my @paths = map { "/odd/api/v1/$_" } qw(query query_range series labels
+        label/a/values metadata status/tsdb read format_query write write
+        query_exemplars admin/tsdb/snapshot);
+    push @paths, '/odd/-/ready', '/odd/-/healthy', '/odd/-/flush/', '/federate';
+    my $text = sub {
+        my $s = join '', map { pick(@pieces) } 0 .. rand 4;
+        substr($s, rand length $s, 1) = chr rand 256 if rand() < 0.3;
+        return $s =~ s/[\r\n\0]//gr;
+    };
+    my $pairs = sub { join '&', map {
+        (rand() < 0.7 ? pick(qw(query match[] start end step time format limit))
+            : $text->()) . '=' . (rand() < 0.5 ? pick('m', 'm[5m]', '1', $now)
+            : $text->()) } 1 .. rand 4 };
+    my %status;
+    my $bad = '';
+    for my $i (1 .. $n) {
+        my %h = (Connection => 'close',
+            map { ($_ => $text->()) } grep { rand() < 0.5 } qw(X-Tenant X-From
+            Accept Content-Type Content-Encoding Origin Expect Range
+            X-Prometheus-Remote-Write-Version Accept-Encoding));
+        $h{'X-Tenant'} = 'team-a' if rand() < 0.3;
+        my $uri = (rand() < 0.8 ? pick(@paths) : pick(@paths) . $text->());
+        $uri =~ s/([^!-~]|[?#])/sprintf '%%%02x', ord $1/ge;
+        my $args = $pairs->() =~ s/([^!-~]|#)/sprintf '%%%02x', ord $1/ger;
+        my $body = rand() < 0.5 ? $pairs->()
+            : rand() < 0.5 ? snappy_of($i) : undef;
+        my $method = pick(qw(GET GET POST POST PUT HEAD OPTIONS DELETE));
+        my $s = $t->connect();
+        Nightlight::Test::send_all($s, request_bytes($method,
+            $args ne '' ? "$uri?$args" : $uri, \%h, $body));
+        my $r = eval { Nightlight::Test::read_response($s, 20) } || {};
+        my $code = $r->{status} || 0;
+        $status{$code}++;
+        $bad .= "$i: $method $uri: $code\n" if $code !~
+            /^(?:20[04]|206|301|30[0-9]|40[03458]|41[0-7]|422|429|503)$/;
+    }
+    is($bad, '', "seed $seed: $n odd requests are answered")
+        or diag(join ' ', %status);
+    cmp_ok(scalar keys %status, '>=', 5, 'in many ways: ' . join ' ',
+        map { "$_: $status{$_}" } sort keys %status);
+    my @slow = split /\n/, $t->read_file('odd.log');
+    cmp_ok(scalar @slow, '>', 10, 'slow queries are logged');
+    is(join("\n", grep { !/^20\S+ client=127\.0\.0\.1 seconds=.* path="(?:[^"\\]|\\.)*"(?: \w+="(?:[^"\\]|\\.)*")*$/
+        || /[\x00-\x1f\x7f]/ } @slow), '', 'each on a line of its own');
+    is(scalar $t->log_lines(qr/exited on signal/), 0, 'no worker has died');
+}
+sub snappy_of {
+    my ($i) = @_;
+    return Nightlight::Test::snappy(Nightlight::Test::series_pb(
+        { __name__ => 'odd', i => $i }, [$now * 1000, 1]));
 }
 
 # ---- the access log has them all ----
