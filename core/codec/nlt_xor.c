@@ -286,14 +286,11 @@ decode_dod(const uint8_t *p, uint64_t *pos, uint64_t w)
     return dod;
 }
 
-/* Steps that stay below this cannot make a time wrap around. */
-#define STEP_MAX (INT64_C(1) << 44)
-
 typedef struct {
     int64_t *t_ms;
     double *v;
     uint32_t i; /* samples decoded */
-    bool odd;   /* a step was not in (0, STEP_MAX) */
+    bool odd;   /* a step was not in (0, NLT_XOR_STEP_MAX) */
     nlt_xor_state_t s;
 } decoder_t;
 
@@ -331,7 +328,7 @@ decode_run(decoder_t *d, const uint8_t *p, uint64_t *pos_io, uint64_t limit,
             } else {
                 delta = (int64_t) ((uint64_t) delta
                                    + (uint64_t) decode_dod(p, &pos, w));
-                odd |= delta <= 0 || delta >= STEP_MAX;
+                odd |= delta <= 0 || delta >= NLT_XOR_STEP_MAX;
                 w = peek(p, pos);
             }
             t_ms = (int64_t) ((uint64_t) t_ms + (uint64_t) delta);
@@ -383,33 +380,11 @@ decode_run(decoder_t *d, const uint8_t *p, uint64_t *pos_io, uint64_t limit,
     return ok;
 }
 
+/* From bit position pos of the stream on, until `count` are there. */
 static nlt_rc_t
-decode_all(decoder_t *d, const uint8_t *p, size_t len, uint32_t count,
-           uint64_t *n_bits)
+decode_from(decoder_t *d, const uint8_t *p, size_t len, uint64_t pos,
+            uint32_t count, uint64_t *n_bits)
 {
-    nlt_reader_t r = nlt_reader(p, len);
-    uint64_t pos, end = (uint64_t) len * 8;
-
-    nlt_xor_state_init(&d->s);
-    if (count > 0) {
-        d->s.t_ms = nlt_read_varint(&r);
-        d->s.v_bits = nlt_read_be64(&r);
-        if (r.failed) {
-            return NLT_EDATA;
-        }
-        d->t_ms[0] = d->s.t_ms;
-        d->v[0] = nlt_double_of(d->s.v_bits);
-        d->i = 1;
-    }
-    if (count > 1) {
-        d->s.delta = (int64_t) nlt_read_uvarint(&r);
-        d->s.t_ms = (int64_t) ((uint64_t) d->s.t_ms + (uint64_t) d->s.delta);
-        d->odd = d->s.delta <= 0 || d->s.delta >= STEP_MAX;
-        if (r.failed) {
-            return NLT_EDATA;
-        }
-    }
-    pos = (uint64_t) (r.p - p) * 8;
     if (len >= DECODE_READ_MAX
         && !decode_run(d, p, &pos, (len - DECODE_READ_MAX + 1) * 8, count)) {
         return NLT_EDATA;
@@ -428,11 +403,53 @@ decode_all(decoder_t *d, const uint8_t *p, size_t len, uint32_t count,
         }
         pos = (uint64_t) base * 8 + tail_pos;
     }
-    if (d->i < count || pos > end) {
+    if (d->i < count || pos > (uint64_t) len * 8) {
         return NLT_EDATA;
     }
     d->s.count = count;
     *n_bits = pos;
+    return NLT_OK;
+}
+
+static nlt_rc_t
+decode_all(decoder_t *d, const uint8_t *p, size_t len, uint32_t count,
+           uint64_t *n_bits)
+{
+    nlt_reader_t r = nlt_reader(p, len);
+
+    nlt_xor_state_init(&d->s);
+    if (count > 0) {
+        d->s.t_ms = nlt_read_varint(&r);
+        d->s.v_bits = nlt_read_be64(&r);
+        if (r.failed) {
+            return NLT_EDATA;
+        }
+        d->t_ms[0] = d->s.t_ms;
+        d->v[0] = nlt_double_of(d->s.v_bits);
+        d->i = 1;
+    }
+    if (count > 1) {
+        d->s.delta = (int64_t) nlt_read_uvarint(&r);
+        d->s.t_ms = (int64_t) ((uint64_t) d->s.t_ms + (uint64_t) d->s.delta);
+        d->odd = d->s.delta <= 0 || d->s.delta >= NLT_XOR_STEP_MAX;
+        if (r.failed) {
+            return NLT_EDATA;
+        }
+    }
+    return decode_from(d, p, len, (uint64_t) (r.p - p) * 8, count, n_bits);
+}
+
+/* The steps say whether times rise, unless they could have wrapped around. */
+static nlt_rc_t
+check_rising(const decoder_t *d, uint32_t count)
+{
+    if (nlt_unlikely(d->odd || (count > 0 && d->t_ms[0] > INT64_MAX / 2))) {
+        for (uint32_t i = 1; i < count; i++) {
+            if (d->t_ms[i] <= d->t_ms[i - 1]) {
+                return NLT_EORDER;
+            }
+        }
+    }
     return NLT_OK;
 }
 
@@ -465,16 +482,11 @@ nlt_xor_decode_rising(const uint8_t *p, size_t len, uint32_t count,
     uint64_t pos;
     nlt_rc_t rc = decode_all(&d, p, len, count, &pos);
 
+    if (rc == NLT_OK) {
+        rc = check_rising(&d, count);
+    }
     if (rc != NLT_OK) {
         return rc;
-    }
-    /* The steps say it, unless the times could have wrapped around. */
-    if (nlt_unlikely(d.odd || (count > 0 && t_ms[0] > INT64_MAX / 2))) {
-        for (uint32_t i = 1; i < count; i++) {
-            if (t_ms[i] <= t_ms[i - 1]) {
-                return NLT_EORDER;
-            }
-        }
     }
     if (state) {
         *state = d.s;
@@ -483,6 +495,16 @@ nlt_xor_decode_rising(const uint8_t *p, size_t len, uint32_t count,
         *n_bits = pos;
     }
     return NLT_OK;
+}
+
+nlt_rc_t
+nlt_xor_decode_rest(const uint8_t *p, size_t len, const nlt_xor_state_t *state,
+                    uint64_t pos, uint32_t count, int64_t *t_ms, double *v)
+{
+    decoder_t d = {.t_ms = t_ms, .v = v, .i = state->count, .s = *state};
+    nlt_rc_t rc = decode_from(&d, p, len, pos, count, &pos);
+
+    return rc == NLT_OK ? check_rising(&d, count) : rc;
 }
 
 /*

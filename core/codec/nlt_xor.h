@@ -27,6 +27,9 @@
 #define NLT_XOR_SAMPLE_BYTES_MAX 20
 #define NLT_XOR_SAMPLES_MAX      65535
 
+/* Steps in time that stay below this cannot make a time wrap around. */
+#define NLT_XOR_STEP_MAX (INT64_C(1) << 44)
+
 /* What the next sample is encoded against; 32 bytes, lives in shared memory
  * too.  All zero (with leading = 0xff) before the first sample. */
 typedef struct {
@@ -88,6 +91,17 @@ NLT_CHECKED nlt_rc_t nlt_xor_decode_rising(const uint8_t *p, size_t len,
                                            uint32_t count, int64_t *t_ms,
                                            double *v, nlt_xor_state_t *state,
                                            uint64_t *n_bits);
+
+/*
+ * The samples of a stream from number state->count >= 2 on, as
+ * nlt_xor_decode_rising() decodes them: state is the encoder's after those
+ * before, which are in t_ms[] and v[] and rise, and pos the bit where the
+ * next one begins.  NLT_EDATA, NLT_EORDER.
+ */
+NLT_CHECKED nlt_rc_t nlt_xor_decode_rest(const uint8_t *p, size_t len,
+                                         const nlt_xor_state_t *state,
+                                         uint64_t pos, uint32_t count,
+                                         int64_t *t_ms, double *v);
 
 #define NLT_XOR_LOOKAHEAD_MAX 64
 

@@ -54,6 +54,39 @@ nlt_chunk_newest(const nlt_arena_t *a, const nlt_arena_series_t *e,
     return 0;
 }
 
+/* The piece at off, whole; NULL: corrupt. */
+static inline const nlt_arena_piece_t *
+piece_at(const nlt_arena_t *a, uint32_t off)
+{
+    const nlt_arena_piece_t *p = nlt_arena_at(a, off, sizeof(*p));
+
+    return p != NULL && p->cap != 0
+                   && nlt_arena_at(a, off, sizeof(*p) + (uint64_t) p->cap)
+               ? p
+               : NULL;
+}
+
+bool
+nlt_chunk_copy(const nlt_arena_t *a, uint32_t off, size_t n_bytes, uint8_t *to)
+{
+    off += (uint32_t) (sizeof(nlt_arena_chunk_t) >> 3);
+    for (;;) {
+        const nlt_arena_piece_t *p = piece_at(a, off);
+
+        if (p == NULL) {
+            return false;
+        }
+        if (p->cap >= n_bytes) {
+            memcpy(to, p->data, n_bytes);
+            return true;
+        }
+        memcpy(to, p->data, p->cap);
+        to += p->cap;
+        n_bytes -= p->cap;
+        off = p->next.u;
+    }
+}
+
 /*
  * The first n_bytes of a chunk's stream in one stretch: where they lie, when
  * one piece has them all, or copied into scratch.  NULL: corrupt.
@@ -61,31 +94,16 @@ nlt_chunk_newest(const nlt_arena_t *a, const nlt_arena_series_t *e,
 static const uint8_t *
 gather(const nlt_arena_t *a, uint32_t chunk, size_t n_bytes, uint8_t *scratch)
 {
-    uint32_t off = chunk + (uint32_t) (sizeof(nlt_arena_chunk_t) >> 3);
-    size_t done = 0;
+    const nlt_arena_piece_t *p =
+        piece_at(a, chunk + (uint32_t) (sizeof(nlt_arena_chunk_t) >> 3));
 
-    if (n_bytes > NLT_CHUNK_BYTES_MAX) {
+    if (n_bytes > NLT_CHUNK_BYTES_MAX || p == NULL) {
         return NULL;
     }
-    for (;;) {
-        const nlt_arena_piece_t *p = nlt_arena_at(a, off, sizeof(*p));
-        size_t n;
-
-        if (p == NULL || p->cap == 0
-            || !nlt_arena_at(a, off, sizeof(*p) + (uint64_t) p->cap)) {
-            return NULL;
-        }
-        if (done == 0 && n_bytes <= p->cap) {
-            return p->data;
-        }
-        n = n_bytes - done < p->cap ? n_bytes - done : p->cap;
-        memcpy(scratch + done, p->data, n);
-        done += n;
-        if (done == n_bytes) {
-            return scratch;
-        }
-        off = p->next.u;
+    if (n_bytes <= p->cap) {
+        return p->data;
     }
+    return nlt_chunk_copy(a, chunk, n_bytes, scratch) ? scratch : NULL;
 }
 
 nlt_rc_t

@@ -16,6 +16,7 @@
  *   nlt_head_chunk.c     gathers and decodes chunks
  *   nlt_head_select.c    matchers -> series; names and values
  *   nlt_head_read.c      samples of a series
+ *   nlt_head_labels.c    labels of a series
  */
 #ifndef NLT_STORE_HEAD_PRIV_H
 #define NLT_STORE_HEAD_PRIV_H
@@ -324,6 +325,10 @@ nlt_arena_chunk_t *nlt_chunk_at(const nlt_arena_t *a, uint32_t off);
  */
 uint32_t nlt_chunk_newest(const nlt_arena_t *a, const nlt_arena_series_t *e,
                           nlt_chunk_pub_t *pub);
+
+/* Copies the first n_bytes of a chunk's stream; false: corrupt. */
+bool nlt_chunk_copy(const nlt_arena_t *a, uint32_t off, size_t n_bytes,
+                    uint8_t *to);
 
 /*
  * Decodes what pub covers of a chunk into t_ms and v, room for

@@ -1,5 +1,5 @@
 /*
- * nlt_head_read.c - samples and labels of a series, without a lock.
+ * nlt_head_read.c - samples of a series, without a lock.
  *
  * In-order chunks are decoded straight into the caller's arrays, oldest
  * first; the chain runs from the newest, so it is walked once to note the
@@ -8,12 +8,18 @@
  */
 #include "nlt_head_priv.h"
 #include "nlt_head_side.h"
+#include "nlt_xor_many.h"
 
 #define RELAXED memory_order_relaxed
 #define ACQUIRE memory_order_acquire
 
 /* Chunks noted at a time; longer chains are walked again for the rest. */
 #define NOTED_MAX 64
+
+/* Less chunks than this are decoded one by one; more of them together, as
+ * many as have so many bytes. */
+#define BATCH_MIN   5
+#define BATCH_BYTES (48u << 10)
 
 typedef struct {
     const nlt_arena_t *a;
@@ -116,6 +122,151 @@ note_chunks(const read_t *r, uint32_t off, nlt_chunk_pub_t pub, noted_t *noted,
     return NLT_OK;
 }
 
+/* Chunks that are decoded together. */
+typedef struct {
+    nlt_xor_job_t job[NOTED_MAX];
+    size_t n;
+    size_t n_samples;
+    size_t n_bytes;
+    uint8_t bytes[BATCH_BYTES + NLT_XOR_MANY_PAD];
+} batch_t;
+
+/* Takes chunks of noted[0, n), from the end, while there is room. */
+static nlt_rc_t
+batch_fill(const read_t *r, batch_t *b, const noted_t *noted, size_t n)
+{
+    b->n = b->n_samples = b->n_bytes = 0;
+    while (n-- > 0) {
+        nlt_chunk_pub_t pub = noted[n].pub;
+        size_t len = ((size_t) pub.n_bits + 7) / 8;
+
+        if (pub.n_samples == 0 || pub.n_samples > NLT_CHUNK_SAMPLES_MAX
+            || len > NLT_CHUNK_BYTES_MAX) {
+            return NLT_EDATA;
+        }
+        if (len > BATCH_BYTES - b->n_bytes) {
+            break;
+        }
+        if (!nlt_chunk_copy(r->a, noted[n].off, len, b->bytes + b->n_bytes)) {
+            return NLT_EDATA;
+        }
+        b->job[b->n++] = (nlt_xor_job_t){
+            .p = b->bytes + b->n_bytes, .len = len, .count = pub.n_samples};
+        b->n_bytes += len;
+        b->n_samples += pub.n_samples;
+    }
+    memset(b->bytes + b->n_bytes, 0, NLT_XOR_MANY_PAD);
+    return NLT_OK;
+}
+
+/*
+ * About how many samples of a closed chunk are before the range, if they are
+ * as far apart as they mostly are.  A little late is in time.
+ */
+static size_t
+guess_before(const read_t *r, const nlt_arena_chunk_t *c, size_t n)
+{
+    double all = (double) c->t_max_ms - (double) c->t_min_ms;
+    double before = (double) r->t_min_ms - (double) c->t_min_ms, i;
+
+    if (before <= 0 || all <= 0) {
+        return 0;
+    }
+    i = before / all * (double) (n - 1) + 1 - 1.0 / 64;
+    return i < (double) n ? (size_t) i : n;
+}
+
+/* Keeps what is in the range of what follows out, in the order of jobs. */
+static nlt_rc_t
+batch_keep(read_t *r, const batch_t *b)
+{
+    nlt_samples_t *out = r->out;
+
+    for (size_t i = 0; i < b->n; i++) {
+        const int64_t *t = b->job[i].t_ms;
+        const double *v = b->job[i].v;
+        size_t lo = 0, hi = b->job[i].count;
+
+        while (hi > 0 && t[hi - 1] > r->t_max_ms) {
+            hi--;
+        }
+        while (lo < hi && t[lo] < r->t_min_ms) {
+            lo++;
+        }
+        if (hi == lo) {
+            continue;
+        }
+        if (out->n > r->n_before && t[lo] <= out->t_ms[out->n - 1]) {
+            return NLT_EDATA; /* chunks follow each other */
+        }
+        if (t + lo != out->t_ms + out->n) {
+            memmove(out->t_ms + out->n, t + lo, (hi - lo) * sizeof(*t));
+            memmove(out->v + out->n, v + lo, (hi - lo) * sizeof(*v));
+        }
+        out->n += hi - lo;
+    }
+    return NLT_OK;
+}
+
+/*
+ * Decodes the last chunks of noted[0, n) behind what out has; *done is how
+ * many.  The samples of the first that are before the range are dropped, and
+ * all others have to follow what is left of it, before it is known how many
+ * that are: it is decoded aside, and its place is guessed.
+ */
+static nlt_rc_t
+read_batch(read_t *r, batch_t *b, const noted_t *noted, size_t n, size_t *done)
+{
+    nlt_samples_t *out = r->out;
+    const nlt_arena_chunk_t *c = nlt_chunk_at(r->a, noted[n - 1].off);
+    nlt_rc_t rc = c ? batch_fill(r, b, noted, n) : NLT_EDATA;
+    size_t at = out->n, n_first, guess, before = 0;
+    nlt_xor_job_t *first = &b->job[0];
+
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    *done = b->n;
+    n_first = first->count;
+    guess = n > 1 ? guess_before(r, c, n_first) : 0;
+    if (!nlt_samples_reserve(out, out->n + b->n_samples)) {
+        return NLT_ENOMEM;
+    }
+    for (size_t i = 0; i < b->n; i++) {
+        b->job[i].t_ms = out->t_ms + at;
+        b->job[i].v = out->v + at;
+        at += b->job[i].count - (i == 0 ? guess : 0);
+    }
+    if (guess > 0) {
+        first->t_ms = r->scratch->t_ms;
+        first->v = r->scratch->v;
+    }
+    nlt_xor_decode_many(b->job, b->n);
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->job[i].rc != NLT_OK) {
+            return NLT_EDATA;
+        }
+    }
+    if (guess > 0) {
+        while (before < n_first && first->t_ms[before] < r->t_min_ms) {
+            before++;
+        }
+        if (before != guess) {
+            size_t from = out->n + n_first - guess;
+            size_t to = out->n + n_first - before;
+
+            memmove(out->t_ms + to, out->t_ms + from,
+                    (at - from) * sizeof(*out->t_ms));
+            memmove(out->v + to, out->v + from, (at - from) * sizeof(*out->v));
+            for (size_t i = 1; i < b->n; i++) {
+                b->job[i].t_ms += (ptrdiff_t) guess - (ptrdiff_t) before;
+                b->job[i].v += (ptrdiff_t) guess - (ptrdiff_t) before;
+            }
+        }
+    }
+    return batch_keep(r, b);
+}
+
 /* Asks for memory that is going to be read. */
 static inline void
 fetch(const nlt_arena_t *a, uint32_t off, size_t size)
@@ -211,8 +362,10 @@ static nlt_rc_t
 read_in_order(read_t *r, const nlt_arena_series_t *e)
 {
     noted_t noted[NOTED_MAX];
+    batch_t batch;
     nlt_chunk_pub_t pub;
     size_t n, total, from;
+    bool many = nlt_xor_many_lanes();
     uint32_t newest = nlt_chunk_newest(r->a, e, &pub);
     nlt_rc_t rc = note_chunks(r, newest, pub, noted, &n, &total, 0);
 
@@ -228,6 +381,12 @@ read_in_order(read_t *r, const nlt_arena_series_t *e)
         }
         if (rc == NLT_OK) {
             fetch_noted(r, noted, n > 1 ? n : 0);
+        }
+        while (rc == NLT_OK && n >= BATCH_MIN && many) {
+            size_t done = 0;
+
+            rc = read_batch(r, &batch, noted, n, &done);
+            n -= done;
         }
         while (rc == NLT_OK && n > 0) {
             n--;
@@ -635,116 +794,4 @@ nlt_arena_read(const nlt_arena_t *a, uint32_t series, nlt_read_t what,
                            nlt_rc_text(rc));
     }
     return NLT_OK;
-}
-
-/* ---- labels ---- */
-
-nlt_rc_t
-nlt_arena_labels(const nlt_arena_t *a, uint32_t series, nlt_pool_t *pool,
-                 nlt_labels_t *out)
-{
-    const nlt_arena_series_t *e = nlt_arena_series(a, series);
-    const nlt_arena_labels_t *l = e ? nlt_arena_labels_of(a, e) : NULL;
-    nlt_label_t *v;
-
-    *out = (nlt_labels_t){NULL, 0};
-    if (l == NULL) {
-        return NLT_EDATA;
-    }
-    v = nlt_pool_array(pool, l->n, sizeof(*v));
-    if (v == NULL) {
-        return NLT_ENOMEM;
-    }
-    for (uint32_t i = 0; i < l->n; i++) {
-        const nlt_arena_pair_t *p = nlt_arena_pair(a, l->pair[i]);
-
-        if (p == NULL) {
-            return NLT_EDATA;
-        }
-        v[i].name = nlt_arena_pair_name(a, p);
-        v[i].value = nlt_arena_pair_value(a, p);
-    }
-    *out = (nlt_labels_t){v, l->n};
-    return NLT_OK;
-}
-
-nlt_str_t
-nlt_arena_label(const nlt_arena_t *a, uint32_t series, nlt_str_t name)
-{
-    const nlt_arena_series_t *e = nlt_arena_series(a, series);
-    const nlt_arena_labels_t *l = e ? nlt_arena_labels_of(a, e) : NULL;
-
-    for (uint32_t i = 0; l && i < l->n; i++) {
-        const nlt_arena_pair_t *p = nlt_arena_pair(a, l->pair[i]);
-        int order;
-
-        if (p == NULL) {
-            break;
-        }
-        order = nlt_str_cmp(nlt_arena_pair_name(a, p), name);
-        if (order == 0) {
-            return nlt_arena_pair_value(a, p);
-        }
-        if (order > 0) {
-            break; /* sorted */
-        }
-    }
-    return (nlt_str_t){0, NULL};
-}
-
-bool
-nlt_arena_key(const nlt_arena_t *a, uint32_t series, nlt_hash128_t *key)
-{
-    const nlt_arena_series_t *e = nlt_arena_series(a, series);
-    const nlt_arena_labels_t *l = e ? nlt_arena_labels_of(a, e) : NULL;
-
-    if (l == NULL) {
-        return false;
-    }
-    key->lo = l->key[0] | (uint64_t) l->key[1] << 32;
-    key->hi = l->key[2];
-    return true;
-}
-
-uint32_t
-nlt_arena_name_no(const nlt_arena_t *a, uint32_t tenant, nlt_str_t name)
-{
-    const nlt_arena_name_t *n =
-        name.len ? nlt_arena_name_find(a, tenant, name) : NULL;
-
-    return n ? (uint32_t) (((const uint8_t *) n - a->base) >> 3) : 0;
-}
-
-bool
-nlt_arena_label_nos(const nlt_arena_t *a, uint32_t series,
-                    const uint64_t *names, size_t n, uint64_t *out)
-{
-    const nlt_arena_series_t *e = nlt_arena_series(a, series);
-    const nlt_arena_labels_t *l = e ? nlt_arena_labels_of(a, e) : NULL;
-    size_t left = n;
-
-    memset(out, 0, n * sizeof(*out));
-    for (uint32_t i = 0; l && i < l->n && left > 0; i++) {
-        const nlt_arena_pair_t *p = nlt_arena_pair(a, l->pair[i]);
-
-        if (p == NULL) {
-            return false;
-        }
-        for (size_t k = 0; k < n; k++) {
-            if (p->name.u == names[k]) {
-                out[k] = l->pair[i];
-                left--;
-            }
-        }
-    }
-    return l != NULL;
-}
-
-uint32_t
-nlt_arena_tenant(const nlt_arena_t *a, uint32_t series)
-{
-    const nlt_arena_series_t *e = nlt_arena_series(a, series);
-    const nlt_arena_labels_t *l = e ? nlt_arena_labels_of(a, e) : NULL;
-
-    return l ? l->tenant : 0;
 }

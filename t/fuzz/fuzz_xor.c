@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "nlt_bytes.h"
-#include "nlt_xor.h"
+#include "nlt_xor_many.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -65,6 +65,43 @@ check_joins(const uint8_t *stream, const nlt_xor_state_t *end, uint64_t n_bits,
     free(v2);
 }
 
+/* The stream in six lanes, or whatever there is, is as by itself. */
+static void
+check_many(const uint8_t *data, size_t len, uint32_t n)
+{
+    enum {
+        JOBS = 6
+    };
+    uint8_t *p = calloc(1, len + NLT_XOR_MANY_PAD);
+    int64_t *t = malloc((JOBS + 1) * n * sizeof(*t) + 1);
+    double *v = malloc((JOBS + 1) * n * sizeof(*v) + 1);
+    nlt_xor_job_t job[JOBS];
+    nlt_rc_t rc;
+
+    if (p == NULL || t == NULL || v == NULL) {
+        abort();
+    }
+    memcpy(p, data, len);
+    for (size_t i = 0; i < JOBS; i++) {
+        job[i] = (nlt_xor_job_t){
+            .p = p, .len = len, .count = n, .t_ms = t + i * n, .v = v + i * n};
+    }
+    nlt_xor_decode_many(job, JOBS);
+    rc = nlt_xor_decode_rising(data, len, n, t + JOBS * n, v + JOBS * n, NULL,
+                               NULL);
+    for (size_t i = 0; i < JOBS; i++) {
+        if (job[i].rc != rc
+            || (rc == NLT_OK
+                && (memcmp(job[i].t_ms, t + JOBS * n, n * sizeof(*t)) != 0
+                    || memcmp(job[i].v, v + JOBS * n, n * sizeof(*v)) != 0))) {
+            abort();
+        }
+    }
+    free(p);
+    free(t);
+    free(v);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -83,6 +120,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (t == NULL || v == NULL) {
         abort();
     }
+    check_many(data + 2, size - 2, n);
     if (nlt_xor_decode(data + 2, size - 2, n, t, v, &state, &n_bits) == NLT_OK
         && n > 0) {
         if (n_bits > (size - 2) * 8 || state.count != n) {

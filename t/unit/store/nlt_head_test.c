@@ -100,6 +100,57 @@ append_and_read_back_one_series(void)
     fixture_close(&f);
 }
 
+/* Chunks of every length; a range may begin anywhere in one. */
+static void
+ranges_over_many_chunks_are_exact(void)
+{
+    enum {
+        N = 20000
+    };
+    static int64_t t[N];
+    fixture_t f;
+    nlt_head_t *h = make(&f, NLT_HEAD_MEMORY_MIN);
+    nlt_arena_t *a = nlt_head_active(h);
+    nlt_append_result_t result;
+    nlt_pool_t pool;
+    nlt_pool_init(&pool, &nlt_mem_libc, 64 << 20);
+    nlt_samples_t out = {.pool = &pool};
+    uint32_t s = series_of(h, a, "up", "node", "a:9100");
+    int64_t now = T0;
+
+    for (size_t i = 0; i < N; i++) {
+        /* Steady, late, with gaps, or at two paces in one chunk. */
+        size_t part = i / 1000 % 4;
+
+        now += part == 1   ? 15000 + (int64_t) nlt_test_below(3000)
+               : part == 2 ? 1000 + 90000 * (nlt_test_below(50) == 0)
+               : part == 3 ? (i % 200 < 100 ? 5000 : 60000)
+                           : 60000;
+        t[i] = now;
+        NLT_CHECK_INT(fixture_append(a, s, t[i], (double) i, &result), NLT_OK);
+    }
+    for (unsigned round = 0; round < 600; round++) {
+        size_t lo = nlt_test_below(N), hi = lo, n;
+        int64_t t_min, t_max;
+
+        hi += nlt_test_below(round % 2 ? N - lo : 4000);
+        hi = hi < N ? hi : N - 1;
+        t_min = t[lo] - (int64_t) nlt_test_below(2);
+        t_max = t[hi] + (int64_t) nlt_test_below(2);
+        n = read_all(a, s, t_min, t_max, NLT_READ_ALL, &out);
+        NLT_CHECK_INT(n, hi - lo + 1);
+        for (size_t i = 0; i < n; i++) {
+            if (out.t_ms[i] != t[lo + i] || out.v[i] != (double) (lo + i)) {
+                NLT_CHECK_INT(out.t_ms[i], t[lo + i]);
+                break;
+            }
+        }
+    }
+    nlt_pool_deinit(&pool);
+    nlt_head_detach(h);
+    fixture_close(&f);
+}
+
 static void
 equal_time_keeps_the_first_value(void)
 {
@@ -431,6 +482,7 @@ main(void)
 {
     (void) nlt_test_seed();
     NLT_TEST(append_and_read_back_one_series);
+    NLT_TEST(ranges_over_many_chunks_are_exact);
     NLT_TEST(equal_time_keeps_the_first_value);
     NLT_TEST(newest_is_not_what_a_writer_is_about_to_say);
     NLT_TEST(chunks_are_cut_at_two_hours);
