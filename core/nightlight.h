@@ -180,6 +180,12 @@ const char *nlt_outcome_text(nlt_outcome_t outcome);
 void nlt_api_refuse(nlt_api_t *a, nlt_outcome_t outcome, const char *text);
 
 /*
+ * Likewise for a request of whom nobody knows whose it is: 400, 403 or 500.
+ * Not counted as a query.
+ */
+void nlt_api_refuse_sender(nlt_api_t *a, int status, const char *text);
+
+/*
  * The value of a parameter of the request, unescaped, for logs; data NULL
  * when it is missing, or nobody has looked at them.  After run().
  */

@@ -357,11 +357,10 @@ ngx_int_t ngx_http_nightlight_add_variables(ngx_conf_t *cf);
 
 /*
  * Whose a request is: *name, data NULL for the default tenant, and
- * NGX_DECLINED; otherwise what the handler has to return, the request is
- * refused.
+ * NGX_DECLINED; otherwise the status to refuse the request with, and why.
  */
 ngx_int_t ngx_http_nightlight_tenant(ngx_http_request_t *r,
-    ngx_http_nightlight_loc_conf_t *nlcf, ngx_str_t *name);
+    ngx_http_nightlight_loc_conf_t *nlcf, ngx_str_t *name, nlt_err_t *err);
 
 /* Its number, for a writer; 0, or the status to refuse with and why. */
 ngx_uint_t ngx_http_nightlight_tenant_write(nlt_store_t *store,

@@ -39,6 +39,13 @@
 static void ngx_http_nightlight_api_body(ngx_http_request_t *r);
 static ngx_int_t ngx_http_nightlight_api_start(ngx_http_request_t *r,
     ngx_str_t *form);
+static ngx_int_t ngx_http_nightlight_api_create(
+    ngx_http_nightlight_job_t *job, nlt_store_t *store,
+    const nlt_api_conf_t *conf, const nlt_api_request_t *req);
+static ngx_int_t ngx_http_nightlight_api_refuse(
+    ngx_http_nightlight_job_t *job, nlt_store_t *store,
+    const nlt_api_conf_t *conf, const nlt_api_request_t *req,
+    ngx_int_t status, const nlt_err_t *why);
 static ngx_int_t ngx_http_nightlight_api_begin(ngx_http_nightlight_job_t *job,
     nlt_store_t *store, const nlt_api_conf_t *conf,
     const nlt_api_request_t *req);
@@ -169,7 +176,8 @@ ngx_http_nightlight_api_body(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
 {
-    ngx_int_t                         answered;
+    nlt_err_t                         why;
+    ngx_int_t                         refused;
     ngx_str_t                         tenant = ngx_null_string;
     nlt_store_t                      *store;
     nlt_api_conf_t                    conf;
@@ -191,11 +199,10 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
     if (nlcf->handler == NGX_HTTP_NIGHTLIGHT_QUERY
         || nlcf->handler == NGX_HTTP_NIGHTLIGHT_ADMIN)
     {
-        answered = ngx_http_nightlight_tenant(r, nlcf, &tenant);
+        refused = ngx_http_nightlight_tenant(r, nlcf, &tenant, &why);
 
-        if (answered != NGX_DECLINED) {
-            return answered;
-        }
+    } else {
+        refused = NGX_DECLINED;
     }
 
     cln = ngx_http_cleanup_add(r, 0);
@@ -228,10 +235,11 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
     conf.memory_max = nlcf->memory_max;
     conf.lookback_ms = nlcf->lookback;
     conf.features = nlcf->features;
-    conf.tenant = tenant.data
-                  ? nlt_store_find_tenant(store,
-                                          ngx_http_nightlight_str(&tenant))
-                  : 0;
+    conf.tenant = refused != NGX_DECLINED ? NLT_TENANT_NOBODY
+                  : tenant.data
+                    ? nlt_store_find_tenant(store,
+                                            ngx_http_nightlight_str(&tenant))
+                    : 0;
     conf.store_name = ngx_http_nightlight_str(&nlcf->store->name);
     conf.server = &ngx_http_nightlight_server;
     ngx_http_nightlight_server.leaving = ngx_exiting || ngx_terminate;
@@ -242,23 +250,23 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
 
     job->size = req.args.len + req.form.len;
 
+    /* browsers ask with OPTIONS, and never say who they are */
+
+    if (refused != NGX_DECLINED && r->method != NGX_HTTP_OPTIONS) {
+        return ngx_http_nightlight_api_refuse(job, store, &conf, &req,
+                                              refused, &why);
+    }
+
     return ngx_http_nightlight_api_begin(job, store, &conf, &req);
 }
 
 
-/* Answers at once what can be; otherwise it is for a thread. */
-
 static ngx_int_t
-ngx_http_nightlight_api_begin(ngx_http_nightlight_job_t *job,
+ngx_http_nightlight_api_create(ngx_http_nightlight_job_t *job,
     nlt_store_t *store, const nlt_api_conf_t *conf,
     const nlt_api_request_t *req)
 {
-    nlt_rc_t             rc;
-    ngx_int_t            answered;
-    nlt_self_conn_t      conn;
-    ngx_http_request_t  *r;
-
-    r = job->out.request;
+    nlt_rc_t  rc;
 
     rc = nlt_api_create(&job->runtime->env, store, conf, req,
                         &job->out.api);
@@ -269,7 +277,53 @@ ngx_http_nightlight_api_begin(ngx_http_nightlight_job_t *job,
                                  : NGX_HTTP_SERVICE_UNAVAILABLE;
     }
 
-    ngx_http_set_ctx(r, job, ngx_http_nightlight_module);
+    ngx_http_set_ctx(job->out.request, job, ngx_http_nightlight_module);
+
+    return NGX_OK;
+}
+
+
+/* A request of which nobody knows whose it is: JSON where that is answered. */
+
+static ngx_int_t
+ngx_http_nightlight_api_refuse(ngx_http_nightlight_job_t *job,
+    nlt_store_t *store, const nlt_api_conf_t *conf,
+    const nlt_api_request_t *req, ngx_int_t status, const nlt_err_t *why)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_nightlight_api_create(job, store, conf, req);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    nlt_api_refuse_sender(job->out.api, (int) status, why->text);
+
+    job->out.request->write_event_handler = ngx_http_nightlight_api_writer;
+
+    return ngx_http_nightlight_send(&job->out);
+}
+
+
+/* Answers at once what can be; otherwise it is for a thread. */
+
+static ngx_int_t
+ngx_http_nightlight_api_begin(ngx_http_nightlight_job_t *job,
+    nlt_store_t *store, const nlt_api_conf_t *conf,
+    const nlt_api_request_t *req)
+{
+    ngx_int_t            answered;
+    nlt_self_conn_t      conn;
+    ngx_http_request_t  *r;
+
+    r = job->out.request;
+
+    answered = ngx_http_nightlight_api_create(job, store, conf, req);
+
+    if (answered != NGX_OK) {
+        return answered;
+    }
 
     if (nlt_api_is_quick(job->out.api)) {
         ngx_http_nightlight_conn(&conn);

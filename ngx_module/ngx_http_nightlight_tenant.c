@@ -14,9 +14,8 @@
 
 ngx_int_t
 ngx_http_nightlight_tenant(ngx_http_request_t *r,
-    ngx_http_nightlight_loc_conf_t *nlcf, ngx_str_t *name)
+    ngx_http_nightlight_loc_conf_t *nlcf, ngx_str_t *name, nlt_err_t *err)
 {
-    nlt_err_t                      err;
     ngx_http_nightlight_record_t  *rec;
 
     ngx_str_null(name);
@@ -26,6 +25,7 @@ ngx_http_nightlight_tenant(ngx_http_request_t *r,
     }
 
     if (ngx_http_complex_value(r, nlcf->tenant, name) != NGX_OK) {
+        (void) nlt_err_set(err, NLT_ENOMEM, "%s", nlt_rc_text(NLT_ENOMEM));
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -36,20 +36,18 @@ ngx_http_nightlight_tenant(ngx_http_request_t *r,
                       "(a map without a line for it, no certificate, no "
                       "user)");
 
-        return ngx_http_nightlight_send_text(r, NGX_HTTP_FORBIDDEN,
-                        NLT_STR("no tenant: \"nightlight_tenant\" is empty "
-                                "for this request"), 0);
+        (void) nlt_err_set(err, NLT_EINVAL,
+                           "no tenant: \"nightlight_tenant\" is empty for "
+                           "this request");
+        return NGX_HTTP_FORBIDDEN;
     }
 
-    if (nlt_tenant_name_check(ngx_http_nightlight_str(name), &err)
-        != NLT_OK)
-    {
+    if (nlt_tenant_name_check(ngx_http_nightlight_str(name), err) != NLT_OK) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "nightlight: \"nightlight_tenant\": %s, the request is "
-                      "refused; see what its value is made of", err.text);
+                      "refused; see what its value is made of", err->text);
 
-        return ngx_http_nightlight_send_text(r, NGX_HTTP_BAD_REQUEST,
-                                    (nlt_str_t) { err.len, err.text }, 0);
+        return NGX_HTTP_BAD_REQUEST;
     }
 
     rec = ngx_http_nightlight_record(r);

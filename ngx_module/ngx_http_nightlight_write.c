@@ -127,9 +127,10 @@ ngx_http_nightlight_write_handler(ngx_http_request_t *r)
 
     nlcf = ngx_http_get_module_loc_conf(r, ngx_http_nightlight_module);
 
-    rc = ngx_http_nightlight_tenant(r, nlcf, &tenant);
+    rc = ngx_http_nightlight_tenant(r, nlcf, &tenant, &err);
     if (rc != NGX_DECLINED) {
-        return rc;
+        return ngx_http_nightlight_send_text(r, (ngx_uint_t) rc,
+                                    (nlt_str_t) { err.len, err.text }, 0);
     }
 
     encoding = ngx_http_nightlight_header(r, "Content-Encoding");

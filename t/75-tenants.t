@@ -5,6 +5,7 @@
 use strict;
 use warnings;
 use Test::More;
+use MIME::Base64 qw(encode_base64);
 use Time::HiRes qw(time);
 use Nightlight::Test;
 use Nightlight::Read qw(request samples);
@@ -159,6 +160,45 @@ sub leaks_nothing {
     is_deeply(\%saw, {}, "$what: nobody sees what is another's");
 }
 leaks_nothing('fresh');
+
+# what is said about the store says nothing of other tenants
+for my $who ('b', 'nobody-yet') {
+    my $r = get($who, 'status/self_metrics');
+    is($r->{status}, 200, "$who: self_metrics");
+    like($r->{body}, qr/nightlight_build_info/, 'they say what is running');
+    my %of = map { $_ => 1 } $r->{body} =~ /"name":"tenant","value":"([^"]*)"/g;
+    is_deeply([sort keys %of], $who eq 'b' ? ['b'] : [], "$who: of nobody else");
+    unlike($r->{body}, qr/nightlight_(?:samples|head|wal|blocks|tenants")/, "$who: nothing of all of the store");
+    is(get($who, 'status/tsdb/blocks')->{body}, '{"status":"success","data":{"blocks":[]}}', "$who: no blocks");
+}
+unlike(get('nobody-yet', 'status/tsdb')->{body}, qr/"value"|"numSeries":[1-9]|"chunkCount":[1-9]|"numLabelPairs":[1-9]/,
+    'status/tsdb has nothing of others, nor how much there is');
+for my $path ('drain', 'resume', 'tsdb/clean_tombstones', 'tenants/delete?name=b') {
+    my $r = as('a', 'POST', "/api/v1/admin/$path");
+    is($r->{status}, 403, "a tenant may not: $path");
+    is($r->{body}, '{"status":"error","errorType":"forbidden","error":"this is about all of the store, '
+        . 'and only where there is no \"nightlight_tenant\""}', 'and is told why');
+}
+is($t->http('GET', '/-/ready')->{status}, 200, 'nothing was drained');
+
+# refusals: JSON where JSON is the answer, a line of text elsewhere
+for (['', 403, 'forbidden', 'no tenant: \"nightlight_tenant\" is empty for this request'],
+    ["a\x01", 400, 'bad_data', 'the name of the tenant has a control character (U+0001)']) {
+    my ($who, $status, $type, $text) = @$_;
+    my $json = "{\"status\":\"error\",\"errorType\":\"$type\",\"error\":\"$text\"}";
+    $text =~ s/\\//g;
+    for my $path ('query?query=m', 'labels', 'admin/tenants', 'status/tsdb', 'nothing/here') {
+        my $r = as($who, 'GET', "/api/v1/$path");
+        is("$r->{status} $r->{body}", "$status $json", "$path: JSON");
+        is($r->{headers}{'content-type'}, 'application/json', "$path: and called so");
+    }
+    for (['GET', '/federate?match[]=m'], ['POST', '/api/v1/read'], ['POST', '/api/v1/write']) {
+        my $r = as($who, @$_, headers => { %Nightlight::Test::WRITE_HEADERS }, body => '');
+        is($r->{status}, $status, "@$_: the same status");
+        is($r->{body}, "$text\n", "@$_: plain text");
+    }
+    is(as($who, 'OPTIONS', '/api/v1/query')->{status}, 204, 'a browser that asks first does not say who it is');
+}
 like(get('a', 'metadata')->{body}, qr/family_a.*alpha-secret/s, 'a has its metadata');
 like(get('b', 'metadata')->{body}, qr/family_b/, 'b too');
 like(as(undef, 'GET', '/plain/query?query=m&time=' . ($now / 1000 + 1))->{body},
@@ -332,8 +372,13 @@ is(put('b', { __name__ => 'm', of => 'beta-secret' }, 10, t => $now + 2)->{statu
 is($t->http('POST', '/operator/tenants/delete?name=nobody-yet')->{status}, 404, 'nobody to delete');
 is($t->http('POST', '/operator/tenants/delete?name=')->{status}, 400, 'nor nameless');
 my $was = (grep { $_->{name} eq 'a' } tenants())[0]{number};
+my ($meta_a, $meta_b) = map { qr/^family \d+ \S+ \d+ @{[unpack 'H*', "family_$_"]} /m } 'a', 'b';
+like($t->read_file('store/METADATA'), $meta_a, 'METADATA has its metadata');
 is($t->http('POST', '/operator/tenants/delete?name=a')->{status}, 204, 'a is deleted');
+unlike($t->read_file('store/METADATA'), $meta_a, 'and then has not');
+like($t->read_file('store/METADATA'), $meta_b, "but b's");
 is(sum_of('a', $everything), '', 'a has nothing');
+is(get('a', 'metadata')->{body}, '{"status":"success","data":{}}', 'nor metadata');
 is(sum_of('b', 'm'), 10, 'b has');
 ok(!grep({ $_->{name} eq 'a' } tenants()), 'a is not in the list');
 is(put('a', { __name__ => 'reborn' }, 3)->{status}, 204, 'the name can be used again');
@@ -376,4 +421,61 @@ $t->stop();
 unlink glob $t->dir . '/head/*';
 $t->run();
 is(sum_of($_, $everything), 1, "$_: and so after another start") for 'a', 'new-1', 'new-30';
+$t->end();
+
+# ---- examples/tenants.conf as it stands ----
+
+$t = Nightlight::Test->new();
+my $conf = $t->read_file("$Nightlight::Test::ROOT/examples/tenants.conf");
+my %port = map { $_ => $t->port($_ eq 9102 ? 'http' : $_) } 9101, 9102;
+for (sort keys %port) {
+    like($conf, qr/listen 127\.0\.0\.1:$_;/, "the example listens on $_");
+    $conf =~ s/127\.0\.0\.1:$_/127.0.0.1:$port{$_}/g;
+}
+$conf =~ s{modules/ngx_http_nightlight_module\.so}{$t->{module}};
+$conf =~ s/error_log  error.log warn;/error_log error.log info; daemon off;/;
+$conf =~ s/path=store/path=store head=head/;
+$conf = "user root;\n$conf" if $> == 0;
+$t->write_file('nginx.conf', $conf);
+$t->write_file('users', join '', map { "$_:{PLAIN}pw-$_\n" } qw(web-prom web-grafana db-prom db-grafana eve-prom));
+$t->expect_log(qr/"nightlight_tenant" is empty/);
+$t->run();
+
+# As a user of the example.
+sub user {
+    my ($who, $method, $uri, %p) = @_;
+    my %h = %{delete $p{headers} || {}};
+    $h{Authorization} = 'Basic ' . encode_base64("$who:pw-$who", '') if defined $who;
+    return $t->http($method, $uri, port => 9101, headers => \%h, %p);
+}
+sub send_as {
+    my ($who, $labels, $v) = @_;
+    return user($who, 'POST', '/api/v1/write', headers => { %Nightlight::Test::WRITE_HEADERS },
+        body => snappy(Nightlight::Test::series_pb($labels, [int(time()) * 1000, $v])));
+}
+sub user_sum {
+    my ($who) = @_;
+    my $r = user($who, 'GET', '/api/v1/query?query=sum(up)');
+    return $r->{body} =~ /"value":\[[^,]*,"([^"]*)"\]/ ? $1 : $r->{body};
+}
+is(send_as('web-prom', { __name__ => 'up', sender => 'forged' }, 1)->{status}, 204, 'web writes');
+is(send_as('db-prom', { __name__ => 'up' }, 10)->{status}, 204, 'db writes');
+is(user_sum('web-grafana'), 1, 'web reads its own');
+is(user_sum('db-grafana'), 10, 'db too');
+like(user('web-grafana', 'GET', '/api/v1/series?match[]=up')->{body}, qr/"sender":"web-prom"/,
+    'who sent it is stamped');
+is(send_as('web-grafana', { __name__ => 'up' }, 1)->{status}, 403, 'who reads does not write');
+is(user('web-grafana', 'POST', '/api/v1/admin/tsdb/snapshot')->{status}, 403, 'nor takes snapshots');
+is(user('web-prom', 'POST', '/api/v1/admin/tsdb/snapshot')->{status}, 200, 'who writes does');
+is(user('web-prom', 'GET', '/api/v1/admin/tenants')->{status}, 403, 'and does not see who there is');
+is(user(undef, 'GET', '/api/v1/labels')->{status}, 401, 'without a password nobody');
+my $eve = send_as('eve-prom', { __name__ => 'up' }, 1);
+is($eve->{status}, 403, 'with one that is not in the map, neither');
+like($eve->{body}, qr/no tenant/, 'and says why');
+is(user('web-prom', 'GET', '/-/ready')->{status}, 404, 'nothing else is there');
+is_deeply([map { $_->{name} } @{JSON::PP->new->decode($t->http('GET', '/api/v1/admin/tenants')
+    ->{body})->{data}{tenants}}], ['', 'web', 'db'], 'the operator sees all');
+like($t->http('GET', '/as/query?query=up', headers => { 'X-Tenant' => 'db' })->{body}, qr/"db-prom"/,
+    'and looks at one');
+like($t->http('GET', '/metrics')->{body}, qr/^nightlight_tenant_\w+\{tenant="web"\}/m, 'and counts each');
 $t->done();

@@ -22,6 +22,7 @@
 
 #define GET   NLT_API_M_GET
 #define QUICK NLT_API_QUICK
+#define STORE NLT_API_STORE
 #define PLAIN NLT_API_PLAIN
 #define TRIED NLT_API_TRIED
 
@@ -74,16 +75,16 @@ static const nlt_api_route_t routes[] = {
     {NLT_API_STATUS, "ready", GET_HEAD, QUICK | PLAIN, nlt_api_run_ready, 0},
     {NLT_API_STATUS, "flush", POST_PUT, QUICK | PLAIN, nlt_api_run_flush, 0},
     {NLT_API_METRICS, "*", GET_HEAD, QUICK | PLAIN, nlt_api_run_metrics, 0},
-    {NLT_API_ADMIN, "drain", POST_PUT, QUICK, nlt_api_run_drain, 0},
-    {NLT_API_ADMIN, "resume", POST_PUT, QUICK, nlt_api_run_resume, 0},
+    {NLT_API_ADMIN, "drain", POST_PUT, QUICK | STORE, nlt_api_run_drain, 0},
+    {NLT_API_ADMIN, "resume", POST_PUT, QUICK | STORE, nlt_api_run_resume, 0},
     {NLT_API_ADMIN, "tsdb/snapshot", POST_PUT, 0, nlt_api_run_snapshot, 0},
     {NLT_API_ADMIN, "tsdb/delete_series", POST_PUT, 0,
      nlt_api_run_delete_series, 0},
-    {NLT_API_ADMIN, "tsdb/clean_tombstones", POST_PUT, 0,
+    {NLT_API_ADMIN, "tsdb/clean_tombstones", POST_PUT, STORE,
      nlt_api_run_clean_tombstones, 0},
-    {NLT_API_ADMIN, "tenants", GET, 0, nlt_api_run_tenants, 0},
-    {NLT_API_ADMIN, "tenants/delete", POST_PUT, 0, nlt_api_run_delete_tenant,
-     0},
+    {NLT_API_ADMIN, "tenants", GET, STORE, nlt_api_run_tenants, 0},
+    {NLT_API_ADMIN, "tenants/delete", POST_PUT, STORE,
+     nlt_api_run_delete_tenant, 0},
 };
 
 /* Does the path match, with one * for a part without slashes? */
@@ -323,6 +324,13 @@ count_query(nlt_api_t *a, bool reads)
     }
 }
 
+/* Is it about the store, and asked by a tenant? */
+static bool
+is_operators(const nlt_api_t *a)
+{
+    return a->conf.tenant != 0 && (a->route->flags & NLT_API_STORE) != 0;
+}
+
 static void
 answer(nlt_api_t *a)
 {
@@ -334,7 +342,11 @@ answer(nlt_api_t *a)
         plain(a, 405, "Method Not Allowed\n");
         a->answer.allow = allow_text(a->route->methods);
     } else {
-        if (nlt_api_parse_params(a)) {
+        if (is_operators(a)) {
+            nlt_api_fail(a, "forbidden", 403,
+                         "this is about all of the store, and only where "
+                         "there is no \"nightlight_tenant\"");
+        } else if (nlt_api_parse_params(a)) {
             a->route->run(a);
         }
         a->answer.cors = is_json_api(a);
@@ -422,6 +434,17 @@ nlt_api_refuse(nlt_api_t *a, nlt_outcome_t outcome, const char *text)
     a->outcome = outcome;
     a->answer.cors = is_json_api(a);
     count_query(a, false);
+}
+
+void
+nlt_api_refuse_sender(nlt_api_t *a, int status, const char *text)
+{
+    nlt_api_fail(a,
+                 status == 403   ? "forbidden"
+                 : status == 400 ? "bad_data"
+                                 : "internal",
+                 status, "%s", text);
+    a->answer.cors = is_json_api(a);
 }
 
 void

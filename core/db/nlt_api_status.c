@@ -492,6 +492,40 @@ add_family(nlt_buf_t *b, const nlt_self_metric_t *m, size_t n)
     nlt_buf_add_c(b, "]}");
 }
 
+/*
+ * Leaves of l what a tenant may know: that the store is there, which program
+ * it is, and what is counted of the tenant itself, which has its name.
+ */
+static void
+keep_own(nlt_api_t *a, nlt_self_list_t *l)
+{
+    static const nlt_str_t common[] = {
+        {sizeof("nightlight_up") - 1, "nightlight_up"},
+        {sizeof("nightlight_ready") - 1, "nightlight_ready"},
+        {sizeof("nightlight_build_info") - 1, "nightlight_build_info"}};
+    nlt_str_t own = nlt_store_tenant_name(a->store, a->conf.tenant, &a->pool);
+    size_t kept = 0;
+
+    for (size_t i = 0; i < l->n; i++) {
+        const nlt_self_metric_t *m = &l->v[i];
+        nlt_str_t name = {strlen(m->name), m->name};
+        bool is_own = false;
+
+        for (size_t k = 0; k < NLT_COUNT(common); k++) {
+            is_own |= nlt_str_eq(name, common[k]);
+        }
+        for (size_t k = 0; k < m->n_labels; k++) {
+            is_own |= own.len > 0
+                      && nlt_str_eq(m->label[k].name, NLT_STR("tenant"))
+                      && nlt_str_eq(m->label[k].value, own);
+        }
+        if (is_own) {
+            l->v[kept++] = *m;
+        }
+    }
+    l->n = kept;
+}
+
 void
 nlt_api_run_self_metrics(nlt_api_t *a)
 {
@@ -519,6 +553,9 @@ nlt_api_run_self_metrics(nlt_api_t *a)
         nlt_regex_destroy(re);
         nlt_api_fail_rc(a, &err);
         return;
+    }
+    if (a->conf.tenant != 0) {
+        keep_own(a, &l);
     }
     b = begin(a);
     nlt_buf_add_byte(b, '[');

@@ -5,6 +5,7 @@
 #include "nlt_helper_tenants.h"
 
 #include "nlt_block_owners.h"
+#include "nlt_head_side.h"
 #include "nlt_tenants.h"
 
 /* Where series without a known owner were found. */
@@ -195,14 +196,49 @@ nlt_helper_check_tenants(nlt_helper_t *h)
     nlt_tenants_touch(t);
 }
 
+static bool
+lives_cb(const void *ctx, uint32_t tenant)
+{
+    return nlt_tenants_lives(ctx, tenant);
+}
+
+/* Exemplars and metadata of tenants that were deleted, in memory and file. */
+static void
+forget_side(nlt_helper_t *h)
+{
+    const nlt_tenants_t *t = nlt_head_tenants(h->head);
+    nlt_stash_t *x = nlt_head_exemplars(h->head);
+    nlt_stash_t *m = nlt_head_metadata(h->head);
+    nlt_stash_page_t *page = nlt_mem_zalloc(h->env->mem, sizeof(*page));
+    size_t n = 0;
+    nlt_err_t err;
+
+    if (page == NULL) {
+        return; /* nobody can ask for them, and they age */
+    }
+    if (x != NULL) {
+        (void) nlt_stash_forget(x, lives_cb, t, page);
+    }
+    if (m != NULL) {
+        n = nlt_stash_forget(m, lives_cb, t, page);
+    }
+    nlt_mem_free(h->env->mem, page, sizeof(*page));
+    if (n > 0 && nlt_helper_save_metadata(h, &err) != NLT_OK) {
+        nlt_helper_complain(h, "metadata", &err);
+    }
+}
+
 void
 nlt_helper_tend_tenants(nlt_helper_t *h)
 {
     const nlt_tenants_t *t = nlt_head_tenants(h->head);
     nlt_err_t err;
 
-    if (atomic_load(&t->hdr->removed) > atomic_load(&t->hdr->saved)
-        && nlt_helper_save_tenants(h, &err) != NLT_OK) {
+    if (atomic_load(&t->hdr->removed) <= atomic_load(&t->hdr->saved)) {
+        return;
+    }
+    forget_side(h);
+    if (nlt_helper_save_tenants(h, &err) != NLT_OK) {
         nlt_helper_complain(h, "tenants", &err);
     }
 }

@@ -232,6 +232,14 @@ NLT_CHECKED nlt_rc_t nlt_stash_items(nlt_stash_t *s, nlt_hash128_t key,
 void
 nlt_stash_move(nlt_stash_t *from, nlt_stash_t *to, nlt_stash_page_t *page);
 
+/*
+ * Removes what is of tenants for whom lives() says no; how many items.
+ * O(groups), and a microsecond an item; page: room to work in.
+ */
+size_t nlt_stash_forget(nlt_stash_t *s,
+                        bool (*lives)(const void *ctx, uint32_t tenant),
+                        const void *ctx, nlt_stash_page_t *page);
+
 /* Empties it; counted as a reset. */
 void nlt_stash_reset(nlt_stash_t *s);
 

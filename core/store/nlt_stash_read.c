@@ -446,3 +446,38 @@ nlt_stash_check(nlt_stash_t *s, const nlt_mem_t *mem, nlt_err_t *err)
     nlt_mem_free(mem, k.seen, n_seen);
     return rc;
 }
+
+/* ---- forgetting ---- */
+
+/* One walk, which what it removes may lead past others. */
+static size_t
+forget_once(nlt_stash_t *s, bool (*lives)(const void *ctx, uint32_t tenant),
+            const void *ctx, nlt_stash_page_t *page)
+{
+    nlt_stash_walk_t w = {0, 0};
+    size_t n = 0;
+
+    while (nlt_stash_groups(s, &w, NLT_STASH_ANY_TENANT, page) == NLT_OK) {
+        for (size_t i = 0; i < page->n; i++) {
+            if (!lives(ctx, page->u.group[i].tenant)) {
+                n += nlt_stash_cut(s, page->u.group[i].key, INT64_MIN,
+                                   INT64_MAX);
+            }
+        }
+    }
+    return n;
+}
+
+size_t
+nlt_stash_forget(nlt_stash_t *s,
+                 bool (*lives)(const void *ctx, uint32_t tenant),
+                 const void *ctx, nlt_stash_page_t *page)
+{
+    size_t n = 0, more;
+
+    do {
+        more = forget_once(s, lives, ctx, page);
+        n += more;
+    } while (more > 0);
+    return n;
+}

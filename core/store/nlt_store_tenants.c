@@ -24,6 +24,23 @@ nlt_store_find_tenant(nlt_store_t *s, nlt_str_t name)
     return number != 0 ? number : NLT_TENANT_NOBODY;
 }
 
+nlt_str_t
+nlt_store_tenant_name(nlt_store_t *s, uint32_t tenant, nlt_pool_t *pool)
+{
+    nlt_head_t *head = nlt_store_hold(s);
+    const nlt_tenant_t *slot;
+    nlt_str_t name = {0, NULL};
+
+    if (head != NULL) {
+        slot = nlt_tenants_slot(nlt_head_tenants(head), tenant);
+        if (slot != NULL) {
+            name = nlt_pool_str(pool, nlt_tenant_name(slot));
+        }
+        nlt_store_let_go(s);
+    }
+    return name;
+}
+
 /* Series of a tenant in the arena where most of them are. */
 static uint64_t
 series_of(const nlt_head_view_t *v, uint32_t tenant)

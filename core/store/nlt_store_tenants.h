@@ -19,6 +19,11 @@ nlt_tenants_t *nlt_store_tenants(nlt_store_t *s);
  */
 uint32_t nlt_store_find_tenant(nlt_store_t *s, nlt_str_t name);
 
+/* Name of a tenant, in the pool; empty: it has none, or there is none.  [any]
+ */
+nlt_str_t
+nlt_store_tenant_name(nlt_store_t *s, uint32_t tenant, nlt_pool_t *pool);
+
 typedef struct {
     uint32_t number;
     nlt_str_t name;     /* empty: the default tenant */
@@ -36,10 +41,10 @@ NLT_CHECKED nlt_rc_t nlt_store_list_tenants(nlt_store_t *s, nlt_pool_t *pool,
 
 /*
  * Deletes a tenant: the name is free at once, what was written under it is
- * deleted as by nlt_store_delete(), and that both are durable is waited for.
- * Who writes under the name again is another tenant.  NLT_ENOENT: there is no
- * such tenant; else as nlt_store_delete(), when the name is free all the same.
- * [any thread]
+ * deleted as by nlt_store_delete(), metadata and exemplars go with it, and
+ * that all is durable is waited for. Who writes under the name again is
+ * another tenant.  NLT_ENOENT: there is no such tenant; else as
+ * nlt_store_delete(), when the name is free all the same. [any thread]
  */
 NLT_CHECKED nlt_rc_t nlt_store_remove_tenant(nlt_store_t *s, nlt_str_t name,
                                              const nlt_store_wait_t *wait,
