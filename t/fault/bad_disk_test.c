@@ -57,6 +57,7 @@ typedef struct {
 } trial_t;
 
 static bool full;
+static bool tenants; /* of the stores that are made */
 
 typedef struct {
     char root[48];
@@ -78,6 +79,7 @@ run_begin(run_t *r, int64_t wal_sync_ms)
     fl_disk_init(&r->disk, r->disk_path);
     fl_store_init(&r->t.s, r->root, "disk", &r->disk, wal_sync_ms);
     r->t.s.lossless = true;
+    r->t.s.tenants = tenants;
 }
 
 static void
@@ -268,6 +270,14 @@ life_with_interval(void)
 }
 
 static void
+tenants_deleted(void)
+{
+    tenants = true;
+    tell("tenants, always", fl_story_tenants, NLT_WAL_SYNC_ALWAYS);
+    tenants = false;
+}
+
+static void
 waiting(void)
 {
     tell("waiting, always", fl_story_waiting, NLT_WAL_SYNC_ALWAYS);
@@ -325,6 +335,7 @@ main(int argc, char **argv)
     (void) nlt_test_seed();
     FL_TEST(life);
     FL_TEST(life_with_interval);
+    FL_TEST(tenants_deleted);
     FL_TEST(waiting);
     FL_TEST(ageing);
     FL_TEST(merging);

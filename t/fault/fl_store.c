@@ -240,11 +240,34 @@ run(fl_post_t *p)
     return false;
 }
 
+nlt_str_t
+fl_store_tenant(unsigned writer, char buf[8])
+{
+    return (nlt_str_t){(size_t) snprintf(buf, 8, "t%u", writer % 10), buf};
+}
+
+/* The number of a writer's tenant, made if need be; false: none to be had. */
+static bool
+have_tenant(fl_store_t *s, unsigned writer, uint32_t *number)
+{
+    nlt_tenants_t *t = nlt_store_tenants(s->store[writer]);
+    char buf[8];
+    nlt_err_t err;
+
+    *number = 0;
+    return !s->tenants || writer == 0
+           || (t != NULL
+               && nlt_tenants_have(t, fl_store_tenant(writer, buf), 100,
+                                   number, &err)
+                      == NLT_OK);
+}
+
 void
 fl_store_post(fl_store_t *s, fl_ledger_t *l, unsigned writer, unsigned first,
               unsigned n, int64_t t_ms, fl_post_t *p)
 {
     nlt_store_t *store = s->store[writer];
+    unsigned base = s->tenants ? FL_TENANT_SERIES * writer : 0;
     nlt_ingest_conf_t conf = {
         .labels = {64, 1024, 4096},
         .decoded_max = 8u << 20,
@@ -254,22 +277,22 @@ fl_store_post(fl_store_t *s, fl_ledger_t *l, unsigned writer, unsigned first,
     *p = (fl_post_t){.n = n, .before = s->disk ? s->disk->n : 0};
     rwb_init(&p->body);
     p->in = store ? nlt_store_ingest(store) : NULL;
-    if (p->in == NULL) {
+    if (p->in == NULL || !have_tenant(s, writer, &conf.tenant)) {
         return;
     }
-    p->said = first == 0 ? fl_ledger_say(l, p->before) : 0;
+    p->said = first == 0 && conf.tenant == 0 ? fl_ledger_say(l, p->before) : 0;
     for (unsigned i = first; i < first + n; i++) {
         char text[16];
 
         (void) snprintf(text, sizeof(text), "%u", i);
         rwb_label(&p->body, "__name__", "m");
         rwb_label(&p->body, "i", text);
-        rwb_sample(&p->body, t_ms, fl_value(i, t_ms));
+        rwb_sample(&p->body, t_ms, fl_value(base + i, t_ms));
         if (i == 0 && p->said > 0) {
             rwb_exemplar(&p->body, "trace_id", text, t_ms, 1);
         }
         rwb_end(&p->body);
-        (void) fl_ledger_add(l, i, t_ms, p->before);
+        (void) fl_ledger_add(l, base + i, t_ms, p->before);
     }
     if (p->said > 0) {
         char number[16];
@@ -406,6 +429,7 @@ typedef struct {
     fl_ledger_t *l;
     size_t at;
     bool hold;
+    unsigned base, end; /* the series of a tenant */
     int64_t t_border_ms;
     bool seen[FL_SERIES_MAX + 1];
 } check_t;
@@ -417,9 +441,10 @@ check_set(const nlt_series_set_t *set, nlt_pool_t *pool, check_t *c,
     nlt_samples_t got = {.pool = pool};
 
     for (size_t i = 0; i < set->n; i++) {
-        unsigned no = series_no(set, i);
+        unsigned no = series_no(set, i) + c->base;
         nlt_rc_t rc;
 
+        no = no < c->end ? no : FL_SERIES_MAX;
         got.n = 0;
         rc = set->source->ops->read(set, i, NLT_READ_ALL, INT64_MIN, INT64_MAX,
                                     &got, err);
@@ -434,7 +459,7 @@ check_set(const nlt_series_set_t *set, nlt_pool_t *pool, check_t *c,
         }
     }
     got.n = 0;
-    for (unsigned no = 0; no < FL_SERIES_MAX; no++) {
+    for (unsigned no = c->base; no < c->end; no++) {
         if (!c->seen[no]) {
             fl_ledger_compare(c->l, no, &got, c->at, c->t_border_ms, v);
         }
@@ -501,24 +526,31 @@ check_said(fl_store_t *s, fl_ledger_t *l, size_t at, bool hold,
     return true;
 }
 
-bool
-fl_store_check(fl_store_t *s, fl_ledger_t *l, size_t at, bool hold,
-               fl_verdict_t *v)
+/* What one tenant is answered; the default one without tenants is all. */
+static bool
+check_tenant(fl_store_t *s, unsigned writer, check_t *c, bool hold,
+             fl_verdict_t *v)
 {
-    check_t c = {.l = l, .at = at};
+    char buf[8];
+    uint32_t number =
+        writer == 0
+            ? 0
+            : nlt_store_find_tenant(s->store[0], fl_store_tenant(writer, buf));
     nlt_view_t view;
     nlt_err_t err = {.rc = NLT_OK};
     nlt_rc_t rc;
 
-    c.t_border_ms = nlt_min_i64(s->now_ms, l->t_max_ms) - s->conf.retention_ms;
-    rc = nlt_view_open(s->store[0], 0, NULL, &view, &err);
+    c->base = FL_TENANT_SERIES * writer;
+    c->end = s->tenants ? c->base + FL_TENANT_SERIES : FL_SERIES_MAX;
+    c->hold = false;
+    rc = nlt_view_open(s->store[0], number, NULL, &view, &err);
     if (rc == NLT_OK) {
         do {
-            rc = check_view(&view, &c, v, &err);
+            rc = check_view(&view, c, v, &err);
         } while (nlt_view_again(&view));
-        c.hold = hold;
+        c->hold = hold;
         if (rc == NLT_OK && hold) {
-            rc = check_view(&view, &c, v, &err);
+            rc = check_view(&view, c, v, &err);
         }
         nlt_view_close(&view);
     }
@@ -528,8 +560,22 @@ fl_store_check(fl_store_t *s, fl_ledger_t *l, size_t at, bool hold,
                         err.text);
         return false;
     }
-    return v->lost + v->wrong + v->alien + v->twice == 0
-           && check_said(s, l, at, hold, v);
+    return v->lost + v->wrong + v->alien + v->twice == 0;
+}
+
+bool
+fl_store_check(fl_store_t *s, fl_ledger_t *l, size_t at, bool hold,
+               fl_verdict_t *v)
+{
+    check_t c = {.l = l, .at = at};
+
+    c.t_border_ms = nlt_min_i64(s->now_ms, l->t_max_ms) - s->conf.retention_ms;
+    for (unsigned w = 0; w < (s->tenants ? FL_WRITERS : 1); w++) {
+        if (!check_tenant(s, w, &c, hold, v)) {
+            return false;
+        }
+    }
+    return check_said(s, l, at, hold, v);
 }
 
 /* ---- litter ---- */
@@ -552,6 +598,7 @@ litter_cb(void *ctx, const char *name)
     /* The next change writes over these; nobody else may touch them. */
     bool fine = strstr(name, ".tmp") == NULL
                 || strcmp(name, NLT_FILE_DELETES NLT_SUFFIX_TMP) == 0
+                || strcmp(name, NLT_FILE_TENANTS NLT_SUFFIX_TMP) == 0
                 || strcmp(name, NLT_FILE_METADATA NLT_SUFFIX_TMP) == 0;
 
     if (strcmp(l->dir, NLT_DIR_BLOCKS) == 0) {

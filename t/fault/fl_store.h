@@ -9,11 +9,13 @@
 #include "fl_ledger.h"
 #include "nlt_rw_build.h"
 #include "nlt_store.h"
+#include "nlt_store_tenants.h"
 
-#define FL_WRITERS 3
-#define FL_HOUR    INT64_C(3600000)
-#define FL_DAY     (24 * FL_HOUR)
-#define FL_NOW     INT64_C(1700054400000)
+#define FL_WRITERS       3
+#define FL_HOUR          INT64_C(3600000)
+#define FL_DAY           (24 * FL_HOUR)
+#define FL_TENANT_SERIES 1024u
+#define FL_NOW           INT64_C(1700054400000)
 
 typedef struct {
     char disk_path[96]; /* what a power loss concerns */
@@ -27,6 +29,11 @@ typedef struct {
     nlt_store_conf_t conf;
     nlt_helper_t *helper;
     nlt_store_t *store[FL_WRITERS];
+    /*
+     * Writers 1 and 2 are tenants "t1" and "t2", with the same labels as the
+     * default one: their series i is number i + FL_TENANT_SERIES * writer.
+     */
+    bool tenants;
     bool lossless;     /* no power loss will come: acknowledged is safe */
     unsigned n_alerts; /* log lines that say that something is broken */
     char last_log[NLT_ERR_TEXT_MAX];
@@ -65,6 +72,9 @@ void fl_store_steps(fl_store_t *s, unsigned n);
 
 /* Everything in blocks; false: not within 60 steps. */
 bool fl_store_flush(fl_store_t *s);
+
+/* Name of a writer's tenant, into buf. */
+nlt_str_t fl_store_tenant(unsigned writer, char buf[8]);
 
 /* A request that was sent and may not be answered yet. */
 typedef struct {

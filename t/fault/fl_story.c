@@ -220,6 +220,76 @@ fl_story_deleting(fl_story_t *t)
     return good;
 }
 
+/* ---- tenants ---- */
+
+/* Who waits for a delete sees the others write on. */
+static nlt_rc_t
+write_on_cb(void *ctx)
+{
+    fl_story_t *t = ctx;
+
+    t->s.now_ms += 1000;
+    (void) fl_store_write(&t->s, &t->ledger, t->n_pauses % FL_WRITERS, 0, 6,
+                          t->s.now_ms);
+    return pause_cb(ctx);
+}
+
+/* All that the tenant of writer w has; what it writes meanwhile is another's.
+ */
+static bool
+remove_tenant(fl_story_t *t, unsigned w)
+{
+    nlt_store_wait_t wait = {write_on_cb, poll_cb, t};
+    int64_t until = t->s.now_ms;
+    size_t from = t->s.disk ? t->s.disk->n : 0;
+    char buf[8];
+    nlt_err_t err;
+
+    if (t->s.store[0] == NULL) {
+        return false;
+    }
+    for (unsigned i = 0; i < FL_TENANT_SERIES; i++) {
+        fl_ledger_doom(&t->ledger, FL_TENANT_SERIES * w + i, INT64_MIN, until,
+                       from);
+    }
+    t->n_pauses = 0;
+    if (nlt_store_remove_tenant(t->s.store[0], fl_store_tenant(w, buf), &wait,
+                                &err)
+        != NLT_OK) {
+        return false;
+    }
+    for (unsigned i = 0; i < FL_TENANT_SERIES; i++) {
+        fl_ledger_bury(&t->ledger, FL_TENANT_SERIES * w + i, INT64_MIN, until,
+                       from, t->s.disk ? t->s.disk->n : 0);
+    }
+    return true;
+}
+
+bool
+fl_story_tenants(fl_story_t *t)
+{
+    bool good;
+
+    fl_story_write(t, 0);
+    good = fl_store_flush(&t->s);
+    fl_story_write(t, 1);
+    good &= remove_tenant(t, 1);
+    fl_store_steps(&t->s, 2);
+    fl_story_pass(t, 60000);
+    fl_story_write(t, 2);
+    nlt_helper_flush_soon(t->s.helper);
+    fl_store_steps(&t->s, 4);
+    fl_story_pass(t, 60000);
+    good &= remove_tenant(t, 2);
+    good &= remove_tenant(t, 1);
+    fl_story_pass(t, FL_DAY);
+    fl_story_write(t, 3);
+    good &= fl_store_flush(&t->s);
+    fl_store_steps(&t->s, 6);
+    fl_story_write(t, 3);
+    return good;
+}
+
 /* ---- import ---- */
 
 #define IMPORT_SERIES  4u

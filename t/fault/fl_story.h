@@ -63,6 +63,12 @@ bool fl_story_merging(fl_story_t *t);
  */
 bool fl_story_deleting(fl_story_t *t);
 
+/*
+ * Tenants with the same labels; one is deleted, with samples in blocks and
+ * head, and comes back under its name before that is durable, and after.
+ */
+bool fl_story_tenants(fl_story_t *t);
+
 /* Blocks are copied into import/, as cp does it, and taken in. */
 bool fl_story_import(fl_story_t *t);
 

@@ -32,6 +32,7 @@ typedef struct {
 } run_t;
 
 static bool full;
+static bool tenants; /* of the stores that are made */
 
 /* ---- runs ---- */
 
@@ -48,6 +49,7 @@ run_begin(run_t *r, int64_t wal_sync_ms)
     fl_room_dir(r->root, "head", head, sizeof(head));
     fl_disk_init(&r->disk, r->disk_path);
     fl_store_init(&r->t.s, r->root, "disk", &r->disk, wal_sync_ms);
+    r->t.s.tenants = tenants;
     NLT_CHECK(fl_store_start(&r->t.s, FL_WRITERS, &err));
 }
 
@@ -262,6 +264,7 @@ try_loss(trial_t *t, const loss_t *l)
         return;
     }
     fl_store_init(&s, t->run->root, where, NULL, t->run->t.s.conf.wal_sync_ms);
+    s.tenants = tenants;
     s.now_ms = t->run->t.s.now_ms;
     fl_store_reboot(&s);
     if (!fl_store_start(&s, 1, &err)) {
@@ -332,6 +335,7 @@ try_second(trial_t *first, const loss_t *l)
     fl_disk_init(&r.disk, r.disk_path);
     fl_store_init(&r.t.s, r.root, "first", &r.disk,
                   first->run->t.s.conf.wal_sync_ms);
+    r.t.s.tenants = tenants;
     r.t.s.now_ms = first->run->t.s.now_ms;
     fl_store_reboot(&r.t.s);
     inherit(&r.t, &first->run->t, l->at);
@@ -556,6 +560,17 @@ deaths_and_loss_with_interval(void)
     power_goes("interval, deaths", fl_story_deaths, 1000);
 }
 
+static void
+tenants_and_loss(void)
+{
+    tenants = true;
+    power_goes("life with tenants", fl_story_life, NLT_WAL_SYNC_ALWAYS);
+    power_goes("merges with tenants", fl_story_merging, NLT_WAL_SYNC_ALWAYS);
+    power_goes("tenants deleted", fl_story_tenants, NLT_WAL_SYNC_ALWAYS);
+    power_goes("tenants deleted, interval", fl_story_tenants, 1000);
+    tenants = false;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -568,6 +583,7 @@ main(int argc, char **argv)
     FL_TEST(retention_and_loss);
     FL_TEST(merges_and_loss);
     FL_TEST(deletes_and_loss);
+    FL_TEST(tenants_and_loss);
     FL_TEST(import_and_loss);
     FL_TEST(snapshots_and_loss);
     FL_TEST(rot_and_loss);
