@@ -124,10 +124,8 @@ NLT_CHECKED nlt_rc_t nlt_head_refresh(nlt_head_t *h, nlt_err_t *err);
  */
 bool nlt_head_is_dead(const nlt_head_t *h);
 
-/*
- * Has somebody removed or replaced files of this head?  Who has them mapped
- * works on, but nobody can attach any more.  A few stat() calls.
- */
+/* Has somebody removed or replaced files of this head?  Who has them mapped
+ * works on, but nobody can attach any more.  A few stat() calls. */
 bool nlt_head_is_lost(const nlt_head_t *h);
 
 /*
@@ -203,10 +201,8 @@ nlt_arena_t *nlt_head_active(nlt_head_t *h);
  */
 nlt_arena_t *nlt_head_previous(nlt_head_t *h);
 
-/*
- * Number of a mapped arena, and its header, in the mapping: valid as long as
- * the arena is pinned, or until the owner's next refresh.  [any]
- */
+/* Number of a mapped arena, and its header: valid as long as the arena is
+ * pinned, or until the owner's next refresh.  [any] */
 uint64_t nlt_arena_no(const nlt_arena_t *a);
 const nlt_arena_header_t *nlt_arena_header(const nlt_arena_t *a);
 
@@ -240,7 +236,13 @@ nlt_hash128_t nlt_head_key(const nlt_head_ctl_t *ctl, uint32_t tenant,
 /* Series number of a raw or canonical key, or 0.  Two cache misses.  [any] */
 uint32_t nlt_arena_find(const nlt_arena_t *a, nlt_hash128_t key);
 
-/* Brings the lines that nlt_arena_find / append will touch into the cache. */
+/* Is `no` the series of this canonical key?  What is asked lies in the order
+ * of numbers, hash slots lie all over the memory.  [any] */
+bool nlt_arena_is(const nlt_arena_t *a, uint32_t no, nlt_hash128_t canonical);
+
+/* Bring the lines that find / append will touch into the cache; `behind`:
+ * those that nlt_arena_is() and append will, of numbers some way behind. */
+void nlt_arena_prefetch_behind(const nlt_arena_t *a, uint32_t series);
 void nlt_arena_prefetch_key(const nlt_arena_t *a, nlt_hash128_t key);
 void nlt_arena_prefetch_series(const nlt_arena_t *a, uint32_t series);
 
@@ -324,10 +326,8 @@ typedef struct {
     bool complete; /* false: one could not be mapped (no memory) */
 } nlt_head_view_t;
 
-/*
- * Fills view.  An arena that had to be mapped and could not is left out and
- * complete is false: the answer of a query would lack its samples.
- */
+/* Fills view.  An arena that had to be mapped and could not is left out and
+ * complete is false: the answer of a query would lack its samples. */
 void nlt_head_pin(nlt_head_t *h, nlt_head_view_t *view);
 /* Lets go of them; retired ones may then be unmapped.  view is empty. */
 void nlt_head_unpin(nlt_head_t *h, nlt_head_view_t *view);

@@ -26,6 +26,9 @@
 /* Labels of one series: what fits in NLT_SERIES_BYTES_MAX at 6 bytes each. */
 #define LABELS_MAX (NLT_SERIES_BYTES_MAX / 6)
 
+/* How far ahead label blocks are fetched; entries twice as far. */
+#define BEHIND 8
+
 nlt_hash128_t
 nlt_head_key(const nlt_head_ctl_t *ctl, uint32_t tenant, const void *bytes,
              size_t n)
@@ -44,6 +47,35 @@ uint32_t
 nlt_arena_find(const nlt_arena_t *a, nlt_hash128_t key)
 {
     return nlt_xhash_find(a, &a->hdr->by_hash, nlt_xhash_key(key));
+}
+
+/* Label block of an entry, as far as its key goes. */
+static inline const nlt_arena_labels_t *
+label_key(const nlt_arena_t *a, const nlt_arena_series_t *e)
+{
+    return e ? nlt_arena_at(a, e->labels.u, sizeof(nlt_arena_labels_t)) : NULL;
+}
+
+bool
+nlt_arena_is(const nlt_arena_t *a, uint32_t no, nlt_hash128_t canonical)
+{
+    const nlt_arena_labels_t *l = label_key(a, nlt_arena_series(a, no));
+
+    return l != NULL && l->key[0] == (uint32_t) canonical.lo
+           && l->key[1] == (uint32_t) (canonical.lo >> 32)
+           && l->key[2] == (uint32_t) canonical.hi;
+}
+
+void
+nlt_arena_prefetch_behind(const nlt_arena_t *a, uint32_t series)
+{
+    const nlt_arena_labels_t *l =
+        label_key(a, nlt_arena_series(a, series + BEHIND));
+
+    if (nlt_likely(l != NULL)) {
+        __builtin_prefetch(l);
+    }
+    nlt_arena_prefetch_series(a, series + 2 * BEHIND);
 }
 
 void

@@ -71,8 +71,9 @@ register_one(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev,
     bool charged = false;
     nlt_rc_t rc;
 
-    /* An earlier series of the batch may have brought it. */
-    e->no = nlt_arena_find(a, e->key);
+    /* An earlier series of the batch may have brought it; whoever registers
+     * asks again, under its canonical key. */
+    e->no = e->canonical_len ? 0 : nlt_arena_find(a, e->key);
     if (e->no) {
         return NLT_OK;
     }

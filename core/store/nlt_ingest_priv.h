@@ -198,6 +198,7 @@ struct nlt_ingest_req_s {
     uint64_t n_batches;        /* before this one, in this walk */
     uint64_t arena_no;         /* that the batch is resolved in; 0: none */
     uint64_t prev_no;          /* the arena before it then; 0: none */
+    uint32_t found, astray;    /* last series; how many did not follow */
     size_t registered;         /* series of the batch looked at for it */
     size_t done;               /* samples of the batch, in earlier arenas */
     uint64_t logged_no;        /* arena whose log it wrote to first; or 0 */

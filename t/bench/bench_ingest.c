@@ -11,6 +11,9 @@
  * with each series, as senders do.  Bodies are made before the
  * clock runs.  The log goes to the directory of the head (tmpfs), so that
  * the processor is measured and not the disk.  One thread.
+ *
+ * Of requests the median, the 99th percentile and the longest are told: what
+ * a sender waits is a multiple of it, as many as wait for the same worker.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -159,8 +162,23 @@ make_bodies(builder_t *b, body_t *bodies, unsigned n_series,
     return n;
 }
 
+/* What requests took, us. */
+typedef struct {
+    double *v;
+    size_t n;
+} times_t;
+
+static int
+by_time(const void *a, const void *b)
+{
+    double x = *(const double *) a, y = *(const double *) b;
+
+    return (x > y) - (x < y);
+}
+
 static void
-send_bodies(nlt_ingest_t *in, const body_t *bodies, size_t n, int version)
+send_bodies(nlt_ingest_t *in, const body_t *bodies, size_t n, int version,
+            times_t *times)
 {
     const nlt_ingest_conf_t conf = {.labels = {64, 1024, 4096},
                                     .decoded_max = 32u << 20,
@@ -169,6 +187,8 @@ send_bodies(nlt_ingest_t *in, const body_t *bodies, size_t n, int version)
     nlt_ingest_req_t *r;
 
     for (size_t i = 0; i < n; i++) {
+        double start = now_ns();
+
         if (nlt_ingest_begin(in, &conf, (nlt_str_t){bodies[i].n, bodies[i].p},
                              &r)
             != NLT_OK) {
@@ -179,6 +199,7 @@ send_bodies(nlt_ingest_t *in, const body_t *bodies, size_t n, int version)
         if (res.status != 204) {
             die(res.err.text);
         }
+        times->v[times->n++] = (now_ns() - start) / 1e3;
     }
 }
 
@@ -192,17 +213,39 @@ emit(int version, const char *what, unsigned n_series, double value,
     fflush(stdout);
 }
 
+/* Empties it. */
+static void
+emit_times(int version, const char *what, unsigned n_series, times_t *times)
+{
+    static const struct {
+        const char *name;
+        double share;
+    } quantiles[] = {{"median", 0.5}, {"p99", 0.99}, {"longest", 1}};
+    char text[64];
+
+    qsort(times->v, times->n, sizeof(*times->v), by_time);
+    for (size_t i = 0; i < sizeof(quantiles) / sizeof(quantiles[0]); i++) {
+        size_t at = (size_t) (quantiles[i].share * (double) (times->n - 1));
+
+        snprintf(text, sizeof(text), "request of %s, %s", what,
+                 quantiles[i].name);
+        emit(version, text, n_series, times->v[at], "us");
+    }
+    times->n = 0;
+}
+
 static void
 run(nlt_ingest_t *in, nlt_head_t *head, unsigned n_series, unsigned rounds,
     unsigned per_request, int version)
 {
     nlt_head_counters_t *c = &nlt_head_ctl(head)->counters;
     body_t *bodies = calloc(n_series, sizeof(*bodies));
+    times_t times = {calloc((size_t) n_series * rounds, sizeof(*times.v)), 0};
     double start, spent = 0;
     uint64_t wal = 0;
     builder_t b = {.version = version};
 
-    if (bodies == NULL) {
+    if (bodies == NULL || times.v == NULL) {
         die("no memory");
     }
     rwb_init(&b.v1);
@@ -212,13 +255,14 @@ run(nlt_ingest_t *in, nlt_head_t *head, unsigned n_series, unsigned rounds,
 
         clock_ms = T0 + round * 15000;
         start = now_ns();
-        send_bodies(in, bodies, n, version);
+        send_bodies(in, bodies, n, version, &times);
         if (round == 0) {
             emit(version, "new series", n_series,
                  (now_ns() - start) / n_series, "ns");
             emit(version, "log of new series", n_series,
                  (double) atomic_load(&c->wal_bytes) / n_series, "B/series");
             wal = atomic_load(&c->wal_bytes);
+            emit_times(version, "new series", n_series, &times);
         } else {
             spent += now_ns() - start;
         }
@@ -231,6 +275,8 @@ run(nlt_ingest_t *in, nlt_head_t *head, unsigned n_series, unsigned rounds,
     emit(version, "sample", n_series, spent / samples, "ns");
     emit(version, "log of a sample", n_series,
          (double) (atomic_load(&c->wal_bytes) - wal) / samples, "B/sample");
+    emit_times(version, "known series", n_series, &times);
+    free(times.v);
     free(bodies);
     rwb_free(&b.v1);
     rw2b_free(&b.v2);

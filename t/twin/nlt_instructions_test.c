@@ -46,9 +46,9 @@ static const struct {
     unsigned n;        /* samples, or series, that are measured */
     unsigned recorded; /* instructions for each */
 } paths[] = {
-    {"measured_new_1", N_SERIES, 12000},
-    {"measured_write_1", N_SERIES *(ROUNDS - 1), 2140},
-    {"measured_write_2", N_SERIES *(ROUNDS - 1), 2725},
+    {"measured_new_1", N_SERIES, 11800},
+    {"measured_write_1", N_SERIES *(ROUNDS - 1), 2120},
+    {"measured_write_2", N_SERIES *(ROUNDS - 1), 2760},
     {"measured_append", N_SERIES *(ROUNDS - 1), 359},
     {"measured_encode", N_CHUNK, 179},
     {"measured_encode_tight", N_CHUNK, 534},

@@ -384,6 +384,109 @@ far_back_the_first_value_wins_on_reading(void)
 }
 
 static void
+numbers_are_known_by_their_canonical_keys(void)
+{
+    enum {
+        N = 300
+    };
+    static nlt_hash128_t keys[N + 1];
+    fixture_t f;
+    nlt_head_t *h = make(&f, NLT_HEAD_MEMORY_MIN);
+    nlt_arena_t *a = nlt_head_active(h);
+    uint32_t no;
+
+    for (uint32_t i = 1; i <= N; i++) {
+        char text[16];
+        nlt_label_t v[] = {{NLT_METRIC_NAME, NLT_STR("m")},
+                           {NLT_STR("i"), {0, text}}};
+        nlt_labels_t l = {v, 2};
+
+        v[1].value.len = (size_t) snprintf(text, sizeof(text), "%u", i);
+        keys[i] = fixture_key(nlt_head_ctl(h), 0, l);
+        nlt_hash128_t raw = {keys[i].lo + 1, keys[i].hi};
+
+        NLT_CHECK(!nlt_arena_is(a, i, keys[i]));
+        NLT_CHECK_INT(nlt_arena_register(a, 0, l, keys[i], raw, &no), NLT_OK);
+        NLT_CHECK_INT(no, i);
+        NLT_CHECK_INT(nlt_arena_find(a, raw), i);
+        NLT_CHECK(!nlt_arena_is(a, i, raw));
+    }
+    for (uint32_t i = 1; i <= N; i++) {
+        NLT_CHECK(nlt_arena_is(a, i, keys[i]));
+        NLT_CHECK(!nlt_arena_is(a, i, keys[i % N + 1]));
+        /* 96 bits count, as in the hash table */
+        for (unsigned bit = 0; bit < 96; bit += 5) {
+            nlt_hash128_t other = keys[i];
+
+            *(bit < 64 ? &other.lo : &other.hi) ^= UINT64_C(1) << bit % 64;
+            NLT_CHECK(!nlt_arena_is(a, i, other));
+        }
+        nlt_arena_prefetch_behind(a, i);
+    }
+    NLT_CHECK(!nlt_arena_is(a, 0, keys[1]));
+    NLT_CHECK(!nlt_arena_is(a, N + 1, keys[1]));
+    NLT_CHECK(!nlt_arena_is(a, UINT32_MAX, keys[1]));
+    nlt_arena_prefetch_behind(a, UINT32_MAX);
+    nlt_head_detach(h);
+    fixture_close(&f);
+}
+
+/* Pairs are taken from the series before, but not from another tenant. */
+static void
+series_share_pairs_only_within_a_tenant(void)
+{
+    nlt_label_t v[] = {{NLT_METRIC_NAME, NLT_STR("m")},
+                       {NLT_STR("job"), NLT_STR("node")}};
+    fixture_t f;
+    nlt_head_t *h = make(&f, NLT_HEAD_MEMORY_MIN);
+    nlt_arena_t *a = nlt_head_active(h);
+    uint32_t *found, no;
+    size_t n;
+    nlt_pool_t pool;
+
+    nlt_pool_init(&pool, &nlt_mem_libc, 1 << 20);
+    for (uint32_t tenant = 0; tenant < 4; tenant++) {
+        NLT_CHECK_INT(
+            fixture_register(h, a, tenant, (nlt_labels_t){v, 2}, &no), NLT_OK);
+        v[1].name = NLT_STR("jot");
+        NLT_CHECK_INT(
+            fixture_register(h, a, tenant, (nlt_labels_t){v, 2}, &no), NLT_OK);
+        v[1].name = NLT_STR("job");
+    }
+    for (uint32_t tenant = 0; tenant < 4; tenant++) {
+        NLT_CHECK_INT(
+            nlt_arena_select(a, &pool, tenant, NULL, 0, &found, &n, NULL),
+            NLT_OK);
+        NLT_CHECK_INT(n, 2);
+        NLT_CHECK_INT(found[0], 2 * tenant + 1);
+        NLT_CHECK_STR(nlt_arena_label(a, found[0], NLT_STR("job")), "node");
+        NLT_CHECK_STR(nlt_arena_label(a, found[1], NLT_STR("job")), "");
+        NLT_CHECK_STR(nlt_arena_label(a, found[1], NLT_STR("jot")), "node");
+        nlt_matcher_t named = {NLT_MATCH_EQ, NLT_METRIC_NAME, NLT_STR("m"),
+                               NULL};
+
+        NLT_CHECK_INT(
+            nlt_arena_select(a, &pool, tenant, &named, 1, &found, &n, NULL),
+            NLT_OK);
+        NLT_CHECK_INT(n, 2);
+        for (uint32_t k = 0; k < 2; k++) {
+            nlt_matcher_t m = {NLT_MATCH_EQ, NLT_STR("job"), NLT_STR("node"),
+                               NULL};
+
+            m.name = k ? NLT_STR("jot") : m.name;
+            NLT_CHECK_INT(
+                nlt_arena_select(a, &pool, tenant, &m, 1, &found, &n, NULL),
+                NLT_OK);
+            NLT_CHECK_INT(n, 1);
+            NLT_CHECK_INT(found[0], 2 * tenant + 1 + k);
+        }
+    }
+    nlt_pool_deinit(&pool);
+    nlt_head_detach(h);
+    fixture_close(&f);
+}
+
+static void
 hash_finds_every_key_through_many_splits(void)
 {
     enum {
@@ -488,6 +591,8 @@ main(void)
     NLT_TEST(chunks_are_cut_at_two_hours);
     NLT_TEST(select_follows_matchers);
     NLT_TEST(far_back_the_first_value_wins_on_reading);
+    NLT_TEST(numbers_are_known_by_their_canonical_keys);
+    NLT_TEST(series_share_pairs_only_within_a_tenant);
     NLT_TEST(hash_finds_every_key_through_many_splits);
     NLT_TEST(postings_give_back_what_was_added);
     return nlt_test_done();
