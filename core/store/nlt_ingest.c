@@ -35,6 +35,7 @@ nlt_ingest_scratch_take(nlt_ingest_t *in)
         s = nlt_mem_zalloc(in->env->mem, sizeof(*s));
         if (s != NULL) {
             nlt_buf_init(&s->canonical, in->env->mem, NLT_SERIES_BYTES_MAX);
+            nlt_buf_init(&s->kept, in->env->mem, NLT_INGEST_KEPT_MAX);
         }
     }
     if (s != NULL) {
@@ -73,6 +74,7 @@ scratch_free(nlt_ingest_t *in, nlt_ingest_scratch_t *s)
     nlt_mem_free(mem, s->refs, s->refs_cap * sizeof(*s->refs));
     nlt_mem_free(mem, s->places, s->refs_cap * sizeof(*s->places));
     nlt_buf_deinit(&s->canonical);
+    nlt_buf_deinit(&s->kept);
     nlt_mem_free(mem, s, sizeof(*s));
 }
 
@@ -91,6 +93,7 @@ nlt_ingest_scratch_give(nlt_ingest_t *in, nlt_ingest_scratch_t *s)
     if (s->symbols_cap > NLT_INGEST_KEEP_SYMBOLS) {
         free_symbols(in, s);
     }
+    nlt_buf_deinit(&s->kept);
     in->spare = s;
 }
 
@@ -201,6 +204,7 @@ begin_batch(nlt_ingest_req_t *r)
 {
     r->s->n_series = 0;
     r->s->n_samples = 0;
+    nlt_buf_reset(&r->s->kept);
     r->registered = 0;
     r->done = 0;
     r->checked = false;
@@ -302,6 +306,7 @@ reload_batch(nlt_ingest_req_t *r)
     r->arena_no = 0;
     r->s->n_series = 0;
     r->s->n_samples = 0;
+    nlt_buf_reset(&r->s->kept);
     r->registered = 0;
     r->phase = NLT_INGEST_LOADING;
 }
@@ -816,7 +821,7 @@ nlt_ingest_own(nlt_ingest_t *in, uint32_t tenant, const nlt_ingest_own_t *s,
     }
     if (rc == NLT_OK && n) {
         rc = nlt_arena_append(a, scratch->samples, n, &done);
-        logged = done ? nlt_ingest_log(in, a, scratch->samples, done, NULL, 0,
+        logged = done ? nlt_ingest_log(in, a, scratch->samples, done, NULL,
                                        &accepted, err)
                       : NLT_OK;
         if (logged != NLT_OK) {

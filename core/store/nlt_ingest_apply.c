@@ -73,7 +73,7 @@ register_one(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev,
 
     /* An earlier series of the batch may have brought it; whoever registers
      * asks again, under its canonical key. */
-    e->no = e->canonical_len ? 0 : nlt_arena_find(a, e->key);
+    e->no = nlt_ingest_sent_canonical(e) ? 0 : nlt_arena_find(a, e->key);
     if (e->no) {
         return NLT_OK;
     }
@@ -267,8 +267,8 @@ nlt_ingest_append(nlt_ingest_req_t *r, nlt_arena_t *a)
     r->budget -= (int) n;
     rc = n ? nlt_arena_append(a, samples, n, &done) : NLT_OK;
     if (done) {
-        nlt_rc_t logged = nlt_ingest_log(r->in, a, samples, done, r->s->series,
-                                         r->s->n_series, &accepted, &err);
+        nlt_rc_t logged =
+            nlt_ingest_log(r->in, a, samples, done, r->s, &accepted, &err);
 
         if (logged != NLT_OK) {
             err.rc = logged;

@@ -182,7 +182,6 @@ labels1(nlt_ingest_req_t *r, nlt_ingest_series_t *e, size_t *n, nlt_err_t *err)
         != NLT_OK) {
         return NLT_RW_LABELS_BROKEN;
     }
-    e->canonical_len = 0;
     if (nlt_rw_labels_usual(&series, &r->conf.labels, s->labels, n)) {
         if (series.labels.data == e->body) {
             e->canonical_len = (uint32_t) series.labels.len;
@@ -232,6 +231,41 @@ keeps_labels(const nlt_ingest_req_t *r)
     return sc == NULL || (sc->n_stamps == 0 && sc->n_drops == 0);
 }
 
+/* Takes the labels that were made canonical when the series was checked. */
+static bool
+kept_labels(nlt_ingest_req_t *r, const nlt_ingest_series_t *e, size_t *n,
+            nlt_hash128_t *key)
+{
+    nlt_rw_series_t series = {.n_labels = r->conf.labels.labels_max};
+
+    if (e->kept == 0) {
+        return false;
+    }
+    series.labels =
+        (nlt_str_t){e->canonical_len, r->s->kept.data + e->kept - 1};
+    *key = nlt_head_key(r->in->ctl, r->conf.tenant, series.labels.data,
+                        series.labels.len);
+    return nlt_rw_labels_usual(&series, &r->conf.labels, r->s->labels, n);
+}
+
+/* Keeps s->canonical for whoever registers and logs the series, if it fits. */
+static void
+keep_labels(nlt_ingest_req_t *r, nlt_ingest_series_t *e)
+{
+    nlt_ingest_scratch_t *s = r->s;
+    size_t at = s->kept.len;
+
+    e->kept = 0;
+    e->canonical_len = 0;
+    if (r->conf.screen == NULL) {
+        nlt_buf_add(&s->kept, s->canonical.data, s->canonical.len);
+        if (s->kept.rc == NLT_OK) {
+            e->kept = (uint32_t) at + 1;
+            e->canonical_len = (uint32_t) s->canonical.len;
+        }
+    }
+}
+
 nlt_rc_t
 nlt_ingest_labels(nlt_ingest_req_t *r, nlt_ingest_series_t *e,
                   nlt_labels_t *out, nlt_hash128_t *key)
@@ -249,6 +283,11 @@ nlt_ingest_labels(nlt_ingest_req_t *r, nlt_ingest_series_t *e,
                 + (r->conf.screen ? r->conf.screen->n_stamps : 0))) {
         return nlt_ingest_refuse(r, 503, NLT_ENOMEM, NULL, "out of memory");
     }
+    if (kept_labels(r, e, &n, key)) {
+        *out = (nlt_labels_t){s->labels, n};
+        return NLT_OK;
+    }
+    e->canonical_len = 0;
     verdict = r->conf.version == 2 ? nlt_ingest_labels2(r, e, &n, &err)
                                    : labels1(r, e, &n, &err);
     switch (verdict) {
@@ -276,13 +315,13 @@ nlt_ingest_labels(nlt_ingest_req_t *r, nlt_ingest_series_t *e,
         *key = e->key; /* the hash of these bytes, and no seed */
         return NLT_OK;
     }
-    e->canonical_len = 0;
     nlt_buf_reset(&s->canonical);
     nlt_rw_canonical(&s->canonical, *out);
     r->budget -= (int) (s->canonical.len / NLT_INGEST_LABEL_BYTES);
     if (s->canonical.rc != NLT_OK) {
         return nlt_ingest_refuse(r, 503, NLT_ENOMEM, NULL, "out of memory");
     }
+    keep_labels(r, e);
     *key = nlt_head_key(r->in->ctl, r->conf.tenant, s->canonical.data,
                         s->canonical.len);
     return NLT_OK;
@@ -459,13 +498,14 @@ check_miss(nlt_ingest_req_t *r, const nlt_arena_t *a, const nlt_arena_t *prev,
         return rc;
     }
     /* Under the key of the bytes as they came it was looked up just now. */
-    no = e->canonical_len ? 0 : nlt_arena_find(a, key);
+    no = nlt_ingest_sent_canonical(e) ? 0 : nlt_arena_find(a, key);
     if (no) {
         /* What has no samples gets no alias, and is not looked up again. */
         e->no = e->n == 0 ? no : 0;
         return check_in(r, a, e, no);
     }
-    e->prev = prev && !e->canonical_len ? nlt_arena_find(prev, key) : 0;
+    e->prev =
+        prev && !nlt_ingest_sent_canonical(e) ? nlt_arena_find(prev, key) : 0;
     return e->prev ? check_in(r, prev, e, e->prev) : NLT_OK;
 }
 

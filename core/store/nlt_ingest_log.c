@@ -188,24 +188,28 @@ nlt_ingest_log_series(nlt_ingest_t *in, const nlt_arena_t *a, uint32_t series,
 
 /* The labels of a series where a request has them ready; empty: nowhere. */
 static nlt_str_t
-labels_at_hand(const nlt_ingest_series_t *of, size_t n_of, size_t *at,
-               uint32_t series)
+labels_at_hand(const nlt_ingest_scratch_t *of, size_t *at, uint32_t series)
 {
+    const nlt_ingest_series_t *e;
+
     /* Samples come in the order of their series. */
-    while (*at < n_of && of[*at].no != series) {
+    while (of != NULL && *at < of->n_series && of->series[*at].no != series) {
         ++*at;
     }
-    if (*at == n_of || of[*at].canonical_len == 0) {
+    if (of == NULL || *at == of->n_series
+        || of->series[*at].canonical_len == 0) {
         return (nlt_str_t){0, NULL};
     }
-    return (nlt_str_t){of[*at].canonical_len, of[*at].body};
+    e = &of->series[*at];
+    return (nlt_str_t){e->canonical_len,
+                       e->kept ? of->kept.data + e->kept - 1 : e->body};
 }
 
 /* Series records first; *n_series counts them. */
 static nlt_rc_t
 log_new_series(nlt_ingest_t *in, const nlt_arena_t *a,
                const nlt_head_sample_t *s, size_t n,
-               const nlt_ingest_series_t *of, size_t n_of, uint64_t *n_series,
+               const nlt_ingest_scratch_t *of, uint64_t *n_series,
                nlt_err_t *err)
 {
     uint32_t before = 0;
@@ -228,7 +232,7 @@ log_new_series(nlt_ingest_t *in, const nlt_arena_t *a,
             continue;
         }
         ++*n_series;
-        labels = labels_at_hand(of, n_of, &at, before);
+        labels = labels_at_hand(of, &at, before);
         if (nlt_likely(labels.len != 0)) {
             log_labels(in, before, nlt_arena_tenant(a, before), labels);
         } else {
@@ -242,8 +246,8 @@ log_new_series(nlt_ingest_t *in, const nlt_arena_t *a,
 
 nlt_rc_t
 nlt_ingest_log(nlt_ingest_t *in, nlt_arena_t *a, const nlt_head_sample_t *s,
-               size_t n, const nlt_ingest_series_t *of, size_t n_of,
-               uint64_t *accepted, nlt_err_t *err)
+               size_t n, const nlt_ingest_scratch_t *of, uint64_t *accepted,
+               nlt_err_t *err)
 {
     nlt_head_counters_t *c = &in->ctl->counters;
     uint64_t n_series;
@@ -260,7 +264,7 @@ nlt_ingest_log(nlt_ingest_t *in, nlt_arena_t *a, const nlt_head_sample_t *s,
     }
     wal = in->log->wal;
     nlt_ingest_log_begin(in);
-    rc = log_new_series(in, a, s, n, of, n_of, &n_series, err);
+    rc = log_new_series(in, a, s, n, of, &n_series, err);
     if (rc != NLT_OK) {
         return rc;
     }

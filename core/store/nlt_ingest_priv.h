@@ -12,10 +12,6 @@
  *   nlt_ingest_side.c     gathers, logs and puts them
  *   nlt_ingest_log.c      which logs are open; log; sync
  *
- * 1.0 and 2.0 differ in how bytes are read, and in what a fault does: in 1.0
- * it refuses the request, in 2.0 it is noted, its sample or series is dropped,
- * and the rest goes on.  Everything else is the same for both.
- *
  * A batch is two arrays.  Samples lie in the order of the request; a series
  * entry says which of them are its own:
  *
@@ -47,13 +43,15 @@
 /* Bytes of labels that cost as much as a sample to check, sort and hash. */
 #define NLT_INGEST_LABEL_BYTES 64
 
+/* Labels of a batch, of 2.0 or unsorted, that are made canonical but once. */
+#define NLT_INGEST_KEPT_MAX (1u << 20)
+
 /* Decode buffers up to this size, and room for symbols of 2.0, are kept. */
 #define NLT_INGEST_KEEP_BYTES   (1u << 20)
 #define NLT_INGEST_KEEP_SYMBOLS 16384
 
 /* Text of the faults of a 2.0 request; more of them are only counted. */
 #define NLT_INGEST_FAULTS_BYTES 8192
-
 /*
  * nlt_ingest_series_t.side: what the series has beside samples.  The rest of
  * its bits are a hash of 2.0's metadata (type, help, unit), 0 if it has none:
@@ -74,8 +72,8 @@ typedef struct nlt_ingest_series_s {
     uint32_t no;    /* number in the arena; 0: not known there */
     uint32_t prev;  /* number in the arena before, if not known here */
     uint32_t side;  /* see above; in the first entry of a series only */
-    uint32_t canonical_len; /* of the labels that the body begins with, if
-                               they are canonical as they are; or 0 */
+    uint32_t canonical_len; /* of labels that are ready to be logged; or 0 */
+    uint32_t kept; /* + 1: where in s->kept; 0: body begins with them */
 } nlt_ingest_series_t;
 
 /* Buffers of one request; kept by the ingester when it is over. */
@@ -91,6 +89,7 @@ typedef struct nlt_ingest_scratch_s {
     nlt_label_t *labels; /* labels_cap of them, for one series at a time */
     size_t labels_cap;
     nlt_buf_t canonical;
+    nlt_buf_t kept; /* canonical labels of new series of the batch */
     /* of 2.0 */
     nlt_rw2_symbols_t symbols;
     nlt_rw2_symbol_t *symbol_v;
@@ -221,7 +220,14 @@ struct nlt_ingest_req_s {
     nlt_ingest_result_t res;
 };
 
-/* Exemplars alone?  Prometheus sends them so, without a sample. */
+/* Did its labels come canonical?  Then its key is the canonical one. */
+static inline bool
+nlt_ingest_sent_canonical(const nlt_ingest_series_t *e)
+{
+    return e->canonical_len != 0 && e->kept == 0;
+}
+
+/* Exemplars alone?  Prometheus sends them so. */
 static inline bool
 nlt_ingest_only_exemplars(const nlt_ingest_series_t *e)
 {
@@ -233,15 +239,12 @@ nlt_ingest_only_exemplars(const nlt_ingest_series_t *e)
 
 /* ---- nlt_ingest.c ---- */
 
-/*
- * There is no room in a, or not for new series: is it worth waiting for the
- * next arena?  Then run() has to end with NLT_AGAIN.
- */
+/* There is no room in a, or not for new series: is it worth waiting for the
+ * next arena?  Then run() has to end with NLT_AGAIN. */
 bool nlt_ingest_await_room(nlt_ingest_req_t *r, const nlt_arena_t *a);
 
 /* Empty buffers, the kept ones if there are; NULL: out of memory. */
 nlt_ingest_scratch_t *nlt_ingest_scratch_take(nlt_ingest_t *in);
-
 /* Keeps them for the next request, or frees them. */
 void nlt_ingest_scratch_give(nlt_ingest_t *in, nlt_ingest_scratch_t *s);
 
@@ -249,10 +252,8 @@ void nlt_ingest_scratch_give(nlt_ingest_t *in, nlt_ingest_scratch_t *s);
 NLT_CHECKED bool nlt_ingest_room(nlt_ingest_t *in, nlt_ingest_scratch_t *s,
                                  size_t n_series, size_t n_samples);
 
-/*
- * An array of at least `need` elements of `size` bytes, doubled; the `used`
- * first ones are kept.  false: out of memory.
- */
+/* An array of at least `need` elements of `size` bytes, doubled; the `used`
+ * first ones are kept.  false: out of memory. */
 NLT_CHECKED bool nlt_ingest_grow(nlt_ingest_t *in, void **p, size_t *cap,
                                  size_t used, size_t need, size_t size);
 
@@ -262,10 +263,8 @@ nlt_ingest_label_room(nlt_ingest_t *in, nlt_ingest_scratch_t *s, size_t n);
 
 /* ---- nlt_ingest_answer.c ---- */
 
-/*
- * Ends the request with an answer; `about` (or NULL) is the series that the
- * text is about and gets " for series {...}".  Returns NLT_ECANCELED.
- */
+/* Ends the request with an answer; `about` (or NULL) is the series that the
+ * text is about and gets " for series {...}".  Returns NLT_ECANCELED. */
 nlt_rc_t nlt_ingest_refuse(nlt_ingest_req_t *r, int status, nlt_rc_t rc,
                            const nlt_ingest_series_t *about, const char *fmt,
                            ...) NLT_PRINTF(5, 6);
@@ -367,26 +366,24 @@ NLT_CHECKED nlt_rc_t nlt_ingest_beside(nlt_ingest_req_t *r, nlt_arena_t *a,
 /*
  * Logs samples of arena a that were accepted (results OK, OOO, DUPLICATE),
  * with the records of series that are not logged yet.  *accepted counts
- * them.  The write's number is in->n_writes then.  NLT_EIO: the log has
- * failed, and all processes know; NLT_EFULL, also when too many older logs
- * wait for their sync; NLT_ENOMEM, NLT_EDATA, NLT_ENOENT.
+ * them.  `of`, or NULL, has the batch that s was gathered from: labels that
+ * are ready there are not made again.  The write's number is in in->n_writes
+ * then.  NLT_EIO: the log has failed, and all processes know; NLT_EFULL, also
+ * when too many older logs wait for their sync; NLT_ENOMEM, NLT_EDATA,
+ * NLT_ENOENT.
  */
 NLT_CHECKED nlt_rc_t nlt_ingest_log(nlt_ingest_t *in, nlt_arena_t *a,
                                     const nlt_head_sample_t *s, size_t n,
-                                    const nlt_ingest_series_t *of, size_t n_of,
+                                    const nlt_ingest_scratch_t *of,
                                     uint64_t *accepted, nlt_err_t *err);
 
-/*
- * Makes the log of arena a the one that is written, in->log.  NLT_EFULL: too
- * many older logs wait for their sync; as nlt_wal_open().
- */
+/* Makes the log of arena a the one that is written, in->log.  NLT_EFULL: too
+ * many older logs wait for their sync; as nlt_wal_open(). */
 NLT_CHECKED nlt_rc_t nlt_ingest_log_open(nlt_ingest_t *in,
                                          const nlt_arena_t *a, nlt_err_t *err);
 
-/*
- * What became of the writes of a request that waits.  NLT_OK: durable;
- * NLT_AGAIN: not yet; NLT_EIO: they cannot be relied on.
- */
+/* What became of the writes of a request that waits.  NLT_OK: durable;
+ * NLT_AGAIN: not yet; NLT_EIO: they cannot be relied on. */
 nlt_rc_t nlt_ingest_durable(const nlt_ingest_req_t *r, nlt_err_t *err);
 
 /* Lets go of all logs. */

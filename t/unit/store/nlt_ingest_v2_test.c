@@ -425,6 +425,32 @@ large_requests_are_applied_in_parts(void)
     }
 }
 
+/*
+ * Labels of a batch are made canonical once and kept, as far as there is room
+ * for them; the others are made again.  All are in the log.
+ */
+static void
+more_labels_than_are_kept_are_logged(void)
+{
+    unsigned n = 16000; /* of more than NLT_INGEST_KEPT_MAX / n bytes */
+    char metric[32];
+    bed_t t;
+
+    open2(&t);
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(metric, sizeof(metric), "m%05u", i);
+        rw2b_label(&b, "region", "somewhere far away where it is warm");
+        name(metric);
+        rw2b_label(&b, "job", "the label set of this one is not sorted");
+        rw2b_sample(&b, NOW, i);
+        rw2b_end(&b);
+    }
+    NLT_CHECK_INT(send2(&t), 204);
+    NLT_CHECK_INT(count_rows(&t), n);
+    check_logged(&t, 1);
+    close2(&t);
+}
+
 static void
 symbol_tables_have_a_limit(void)
 {
@@ -484,6 +510,7 @@ main(void)
     NLT_TEST(conflicts_inside_of_a_request_are_counted_as_written);
     NLT_TEST(fault_texts_are_bounded);
     NLT_TEST(large_requests_are_applied_in_parts);
+    NLT_TEST(more_labels_than_are_kept_are_logged);
     NLT_TEST(symbol_tables_have_a_limit);
     NLT_TEST(a_full_disk_is_503_and_nothing_is_written);
     return nlt_test_done();
