@@ -62,6 +62,7 @@ typedef struct {
     off_t                            exemplars;
     ngx_int_t                        tenants;
     ngx_int_t                        wal_sync;   /* ms, or NLT_WAL_SYNC_* */
+    ngx_flag_t                       dense;      /* block_format= */
 
     ngx_msec_t                       self;       /* 0: off */
     ngx_str_t                        instance;   /* of own metrics */

@@ -61,6 +61,7 @@ ngx_http_nightlight_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     store->exemplars = NGX_CONF_UNSET;
     store->tenants = NGX_CONF_UNSET;
     store->wal_sync = NGX_CONF_UNSET;
+    store->dense = NGX_CONF_UNSET;
     store->file = cf->conf_file->file.name.data;
     store->line = cf->conf_file->line;
 
@@ -164,6 +165,20 @@ ngx_http_nightlight_wal_sync_param(ngx_conf_t *cf,
 
     store->wal_sync = n;
     return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_nightlight_format_param(ngx_conf_t *cf,
+    ngx_http_nightlight_store_t *store, ngx_str_t *arg, ngx_str_t *v)
+{
+    store->dense = v->len == 5 && ngx_strncmp(v->data, "dense", 5) == 0;
+
+    return !store->dense
+           && (v->len != 8 || ngx_strncmp(v->data, "portable", 8) != 0)
+           ? ngx_http_nightlight_param_error(cf, arg,
+                                        "not \"portable\" or \"dense\"")
+           : NGX_CONF_OK;
 }
 
 
@@ -322,6 +337,10 @@ ngx_http_nightlight_store_param(ngx_conf_t *cf,
 
     if (ngx_http_nightlight_param(arg, "wal_sync=", &v)) {
         return ngx_http_nightlight_wal_sync_param(cf, store, arg, &v);
+    }
+
+    if (ngx_http_nightlight_param(arg, "block_format=", &v)) {
+        return ngx_http_nightlight_format_param(cf, store, arg, &v);
     }
 
     if (ngx_http_nightlight_param(arg, "tenants=", &v)) {
@@ -558,6 +577,7 @@ ngx_http_nightlight_store_check(ngx_conf_t *cf,
     ngx_conf_init_value(store->retention_size, 0);
     ngx_conf_init_value(store->min_free, 0);
     ngx_conf_init_value(store->wal_sync, 1000);
+    ngx_conf_init_value(store->dense, 0);
     ngx_conf_init_value(store->exemplars, store->memory / 64);
 
     if (store->memory < (off_t) NLT_HEAD_MEMORY_MIN) {

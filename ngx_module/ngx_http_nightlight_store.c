@@ -173,6 +173,7 @@ ngx_http_nightlight_store_conf(ngx_http_nightlight_store_t *store,
     conf->retention_bytes = (uint64_t) store->retention_size;
     conf->min_free_bytes = (uint64_t) store->min_free;
     conf->wal_sync_ms = store->wal_sync;
+    conf->dense = store->dense;
     conf->exemplar_bytes = (uint64_t) store->exemplars;
     conf->tenants = (uint32_t) store->tenants;
     conf->arena_age_ms = NLT_BORDER_MS;

@@ -64,7 +64,7 @@ accepted('store declared after its use is found too',
     "server { location / { nightlight_query main; } } $store");
 accepted('every parameter', "nightlight_store main path=$dir/store "
     . "head=$dir/head memory=64m retention=30d wal_sync=500ms "
-    . "retention_size=1g min_free=1m exemplars=1m tenant_retention=20d "
+    . "retention_size=1g min_free=1m exemplars=1m block_format=dense tenant_retention=20d "
     . "tenant_retention=team-a:7d tenant_retention=a:b:30d;"
     . "nightlight_self main 1s instance=edge-1;"
     . "nightlight_query_timeout 30s; nightlight_query_max_samples 1m;"
@@ -79,6 +79,11 @@ for my $sync ('always', 'off', '10ms', '1m') {
         . "head=$dir/head memory=64m wal_sync=$sync;");
 }
 
+accepted('block_format=portable', "nightlight_store main path=$dir/store "
+    . "head=$dir/head memory=64m block_format=portable;");
+refused("block_format=$_", qr/block_format=$_": not "portable" or "dense"/,
+    "nightlight_store main path=$dir/store block_format=$_;")
+    for 'denser', 'dens', 'Dense', '';
 refused('no path', qr/has no "path="/, 'nightlight_store main memory=32m;');
 refused('path below nothing', qr/there is no directory/,
     "nightlight_store main path=$dir/none/store memory=32m;");

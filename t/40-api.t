@@ -446,6 +446,13 @@ for my $args ('?skip_head=maybe', '?skip_head=yes') {
         . 'strconv.ParseBool: parsing '
         . "\\\"$v\\\": invalid syntax\"}", 'says why');
 }
+for my $args ('?format=portable', '?format=dense&skip_head=1') {
+    is($t->http('POST', "/api/v1/admin/tsdb/snapshot$args")->{status}, 200,
+        "snapshot$args");
+}
+is($t->http('POST', '/api/v1/admin/tsdb/snapshot?format=thick')->{body},
+    '{"status":"error","errorType":"bad_data","error":"invalid parameter '
+    . '\"format\": \"thick\" is not \"portable\" or \"dense\""}', 'no other');
 is($t->http('GET', '/api/v1/admin/tsdb/snapshot')->{status}, 405,
     'a snapshot is nothing to get');
 

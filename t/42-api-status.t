@@ -48,7 +48,8 @@ sub is_data { my ($got, $data, $what) = @_;
 
 my $store = 'nightlight_store:\n  name: \"main\"\n  path: \"' . "$dir/store"
     . '\"\n  head: \"' . "$dir/head" . '\"\n  memory: 48m\n  retention: 10y\n'
-    . '  retention_size: 5g\n  min_free: 1m\n  wal_sync: always\n';
+    . '  retention_size: 5g\n  min_free: 1m\n  wal_sync: always\n'
+    . '  block_format: ' . ($t->dense() ? 'dense' : 'portable') . '\n';
 is_data(status('config'), "{\"yaml\":\"$store" . 'nightlight_query_timeout: '
     . '2m\nnightlight_query_max_samples: 50000000\nnightlight_query_max_series: '
     . '5000000\nnightlight_query_memory: 256m\nnightlight_lookback: 5m\n'
@@ -184,13 +185,14 @@ $t->wait_for(sub { $blocks = $t->api('status/tsdb/blocks'); $blocks->{raw} =~ /u
     'it is listed');
 my ($file) = glob "$dir/store/blocks/*/meta.json";
 my $meta = JSON::PP->new->decode($t->read_file($file));
+is($meta->{version}, $t->dense() ? 128 : 1, 'of a version for its format');
 delete $meta->{nightlight};
 delete $meta->{stats}{$_} for grep { !$meta->{stats}{$_} } keys %{$meta->{stats}};
 is_deeply($blocks->{data}{blocks}, [$meta], 'as its meta.json has it');
 like($blocks->{raw}, qr/^\{"status":"success","data":\{"blocks":\[\{"ulid":"\w+",
     "minTime":\d+,"maxTime":\d+,"stats":\{"numSamples":10,"numFloatSamples":10,
     "numSeries":6,"numChunks":6\},"compaction":\{"level":1,"sources":\["\w+"\]\},
-    "version":1\}\]\}\}$/x, 'in this form');
+    "version":(?:1|128)\}\]\}\}$/x, 'in this form');
 is($t->write_pb(series_pb({ __name__ => 'temp', job => 'api', i => 'h0' },
     [$now + 1000, 1]))->{status}, 204, 'the next arena');
 is($t->api('status/tsdb')->{data}{headStats}{numSeries}, 1,

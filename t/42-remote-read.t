@@ -12,7 +12,7 @@ use Nightlight::Read qw(request samples chunks frames text);
 
 *snappy = \&Nightlight::Test::snappy;
 
-my $t = Nightlight::Test->new();
+my $t = Nightlight::Test->new(formats => 1);
 $t->write_conf(main => 'worker_processes 1;',
     server => 'listen 127.0.0.1:%%PORT_tiny%% sndbuf=64k;', locations => <<'EOL');
         location = /api/v1/write { nightlight_write main; }

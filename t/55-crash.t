@@ -127,7 +127,7 @@ sub next_death {
 
 sub begin {
     my ($mode) = @_;
-    $t = Nightlight::Test->new();
+    $t = Nightlight::Test->new(formats => 1);
     # nginx says alert about each child that a signal ends
     $t->expect_log(qr/exited on signal 9/, qr/open socket #\d+ left/);
     $t->write_conf(main => 'worker_processes 2;',

@@ -8,7 +8,7 @@ use Nightlight::Test;
 use Nightlight::Load;
 use Nightlight::Disk;
 
-my $t = Nightlight::Test->new();
+my $t = Nightlight::Test->new(formats => 1);
 my $disk = Nightlight::Disk->new($t, 'fsync', 'fdatasync');
 my $now = int(time() * 1000);
 my $store = 'memory=48m retention=10y wal_sync=always';

@@ -7,7 +7,7 @@ use Test::More;
 use Time::HiRes qw(time sleep);
 use Nightlight::Test;
 
-my $t = Nightlight::Test->new();
+my $t = Nightlight::Test->new(formats => 1);
 my $dir = $t->dir;
 
 sub conf {

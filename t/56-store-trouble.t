@@ -6,7 +6,7 @@ use Test::More;
 use Nightlight::Test;
 use Nightlight::Load;
 
-my $t = Nightlight::Test->new();
+my $t = Nightlight::Test->new(formats => 1);
 my $now = int(time() * 1000);
 
 # head= of the configuration; the store's other parameters are fixed.

@@ -19,7 +19,7 @@ my $seed = $ENV{NLT_TEST_SEED} || int(time());
 srand $seed;
 note("NLT_TEST_SEED=$seed");
 
-my $t = Nightlight::Test->new();
+my $t = Nightlight::Test->new(formats => 1);
 $t->write_conf(store => "memory=${memory} retention=2y wal_sync=100ms",
     locations => <<'EOF');
         nightlight_query_memory 1024m;

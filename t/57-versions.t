@@ -7,7 +7,7 @@ use warnings;
 use Test::More;
 use Nightlight::Test;
 
-my $t = Nightlight::Test->new();
+my $t = Nightlight::Test->new(formats => 1);
 $t->write_conf(store => 'memory=24m retention=10y wal_sync=1s',
     main => 'worker_processes 1;');
 my $store = $t->dir . '/store';

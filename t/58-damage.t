@@ -10,7 +10,7 @@ use Test::More;
 use Time::HiRes qw(time sleep);
 use Nightlight::Test;
 
-my $t = Nightlight::Test->new();
+my $t = Nightlight::Test->new(formats => 1);
 $t->write_conf(store => 'memory=24m retention=10y wal_sync=1s');
 $t->run();
 

@@ -10,7 +10,7 @@ use Test::More;
 use Time::HiRes qw(time sleep);
 use Nightlight::Test;
 
-my $t = Nightlight::Test->new();
+my $t = Nightlight::Test->new(formats => 1);
 $t->expect_log(qr/exited on signal 9/, qr/open socket #\d+ left/);
 $t->write_conf(main => 'worker_processes 3;', server => 'add_header X-Worker $pid always;',
     locations => <<'EOL');

@@ -66,7 +66,7 @@ sub one { return $t->write_pb(Nightlight::Test::series_pb(
 
 # ---- the log ----
 
-$t = Nightlight::Test->new();
+$t = Nightlight::Test->new(formats => 1);
 my $dir = $t->dir . '/store';
 mount($dir, '12m');
 $t->write_conf(store => 'memory=24m retention=10y wal_sync=1s');

@@ -21,18 +21,35 @@ param_bool(nlt_api_t *a, const char *name, bool *out)
     return false;
 }
 
+/* format=: portable, which is what others read, or dense. */
+static bool
+param_format(nlt_api_t *a, bool *dense)
+{
+    nlt_str_t s = nlt_api_param(a, "format");
+
+    *dense = nlt_str_eq(s, NLT_STR("dense"));
+    if (*dense || s.len == 0 || nlt_str_eq(s, NLT_STR("portable"))) {
+        return true;
+    }
+    nlt_api_bad_param(a, "format", "%.*s is not \"portable\" or \"dense\"",
+                      NLT_FMT(nlt_api_quote(a, s)));
+    return false;
+}
+
 void
 nlt_api_run_snapshot(nlt_api_t *a)
 {
     char name[NLT_SNAPSHOT_NAME_SIZE];
-    bool skip_head;
+    nlt_snapshot_conf_t conf = {.tenant = a->conf.tenant,
+                                .cancel = &a->cancel,
+                                .timeout_ms = a->conf.timeout_ms};
     nlt_err_t err;
 
-    if (!param_bool(a, "skip_head", &skip_head)) {
+    if (!param_bool(a, "skip_head", &conf.skip_head)
+        || !param_format(a, &conf.as_is)) {
         return;
     }
-    switch (nlt_snapshot_create(a->store, a->conf.tenant, skip_head,
-                                &a->cancel, a->conf.timeout_ms, name, &err)) {
+    switch (nlt_snapshot_create(a->store, &conf, name, &err)) {
     case NLT_OK:
         nlt_buf_reset(&a->text);
         nlt_buf_addf(&a->text,

@@ -158,6 +158,8 @@ add_store(nlt_buf_t *b, const nlt_api_t *a)
     }
     nlt_buf_add_c(b, "\n  wal_sync: ");
     add_sync(b, s->wal_sync_ms);
+    nlt_buf_add_c(b, s->dense ? "\n  block_format: dense"
+                              : "\n  block_format: portable");
 }
 
 static void

@@ -153,7 +153,7 @@ add_block(nlt_buf_t *b, const nlt_block_meta_t *m)
         add_ulids(b, ",\"parents\":", "{\"ulid\":\"", "\"}", m->parents,
                   m->n_parents);
     }
-    nlt_buf_add_c(b, "},\"version\":1}");
+    nlt_buf_addf(b, "},\"version\":%d}", nlt_block_meta_version(m));
 }
 
 static nlt_rc_t

@@ -329,6 +329,9 @@ add_histogram(nlt_self_list_t *l, const nlt_head_histogram_t *h,
     "nightlight_compaction_bytes_total", "Bytes that compactions wrote.", 1
 #define SELF_compaction_ns                                                    \
     "nightlight_compaction_seconds_total", "Time spent in compactions.", 1e9
+#define SELF_conversions                                                      \
+    "nightlight_conversions_total",                                           \
+        "Compactions that only changed the format of blocks.", 1
 #define SELF_deletes                                                          \
     "nightlight_deletes_total", "Deletes of series accepted.", 1
 #define SELF_snapshots "nightlight_snapshots_total", "Snapshots made.", 1
@@ -454,6 +457,27 @@ add_levels(nlt_self_list_t *l, const nlt_store_gauges_t *g)
 }
 
 static void
+add_format(nlt_self_list_t *l, const char *name, uint64_t all, uint64_t dense,
+           const char *help)
+{
+    add_labelled(l, NLT_SELF_GAUGE, name, "format", "portable",
+                 (double) (all - dense), help);
+    add_labelled(l, NLT_SELF_GAUGE, name, "format", "dense", (double) dense,
+                 help);
+}
+
+static void
+add_formats(nlt_self_list_t *l, const nlt_store_gauges_t *g)
+{
+    add_format(l, "nightlight_format_blocks", g->blocks, g->dense_blocks,
+               "Blocks on disk by format.");
+    add_format(l, "nightlight_format_block_bytes", g->block_bytes,
+               g->dense_bytes, "Bytes of blocks by format.");
+    add_format(l, "nightlight_format_block_samples", g->block_samples,
+               g->dense_samples, "Samples of blocks by format.");
+}
+
+static void
 add_gauges(nlt_self_list_t *l, nlt_store_t *s)
 {
     nlt_store_gauges_t g;
@@ -506,6 +530,7 @@ add_gauges(nlt_self_list_t *l, nlt_store_t *s)
         (double) g.newest_ms / 1000, "Time of the newest sample.");
     add_arenas(l, &g);
     add_levels(l, &g);
+    add_formats(l, &g);
     add(l, false, "nightlight_queries_running", g.load.n_running,
         "API requests that threads work on.");
     add(l, false, "nightlight_queries_waiting", g.load.n_waiting,

@@ -380,6 +380,12 @@ get_chunk(const nlt_block_t *b, const nlt_index_chunk_t *c, bool times,
     }
     rc = nlt_chunk_file_get(b->segments[seg]->p, b->segments[seg]->len,
                             c->ref & UINT32_MAX, out, NULL, &inner);
+    if (rc == NLT_OK && out->encoding == NLT_CHUNK_DENSE && !b->meta.dense) {
+        /* So what is copied as portable is. */
+        rc = nlt_err_set(&inner, NLT_EDATA,
+                         "chunk at offset %llu is dense, but not the block",
+                         (unsigned long long) (c->ref & UINT32_MAX));
+    }
     if (rc == NLT_OK && times && out->encoding == NLT_CHUNK_DENSE) {
         rc = nlt_block_dense_times(b, c, out, &inner);
     }

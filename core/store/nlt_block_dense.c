@@ -5,7 +5,6 @@
 
 #include "nlt_block_priv.h"
 #include "nlt_bytes.h"
-#include "nlt_dense.h"
 #include "nlt_hash.h"
 
 #define SLOTS     1024
@@ -93,6 +92,22 @@ place_times(nlt_block_dense_t *d, nlt_chunk_writer_t *w, uint32_t n,
     }
     memcpy(s->p, d->out.data + 2, len);
     return NLT_OK;
+}
+
+nlt_block_chunk_t
+nlt_block_dense_encode(nlt_dense_work_t *work, const int64_t *t_ms,
+                       const double *v, size_t n, uint8_t *out)
+{
+    size_t len = nlt_dense_encode_values(work, v, n, out);
+
+    memcpy(out + len, t_ms, n * sizeof(*t_ms));
+    return (nlt_block_chunk_t){
+        .t_min_ms = t_ms[0],
+        .t_max_ms = t_ms[n - 1],
+        .encoding = NLT_CHUNK_DENSE,
+        .n_samples = (uint32_t) n,
+        .data = {len + n * sizeof(*t_ms), (const char *) out},
+    };
 }
 
 nlt_rc_t

@@ -16,8 +16,24 @@
 
 #include "nlt_block_write.h"
 #include "nlt_chunk_file.h"
+#include "nlt_dense.h"
 
 typedef struct nlt_block_dense_s nlt_block_dense_t;
+
+/* Room that nlt_block_dense_encode() of n samples needs at most. */
+static inline size_t
+nlt_block_dense_bytes_max(size_t n)
+{
+    return nlt_dense_bytes_max(n) + n * sizeof(int64_t);
+}
+
+/*
+ * Makes n samples (1..NLT_DENSE_SAMPLES_MAX, times ascending) a dense chunk as
+ * the writer of blocks takes it; its data, in out, is that long.
+ */
+nlt_block_chunk_t
+nlt_block_dense_encode(nlt_dense_work_t *work, const int64_t *t_ms,
+                       const double *v, size_t n, uint8_t *out);
 
 /*
  * Appends a dense chunk, and its times unless the block has them; *ref names

@@ -11,7 +11,8 @@
 #include "nlt_num.h"
 
 #define META_BYTES_MAX (1u << 20)
-#define META_VERSION   1
+#define META_VERSION   1   /* Prometheus's */
+#define DENSE_VERSION  128 /* as the encoding of its chunks */
 #define DEPTH_MAX      32
 
 static const char crockford[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -60,6 +61,12 @@ print_u64(nlt_buf_t *b, const char *key, uint64_t v)
     nlt_buf_add_u64(b, v);
 }
 
+int
+nlt_block_meta_version(const nlt_block_meta_t *meta)
+{
+    return meta->dense ? DENSE_VERSION : META_VERSION;
+}
+
 void
 nlt_block_meta_print(nlt_buf_t *b, const nlt_block_meta_t *m)
 {
@@ -95,9 +102,10 @@ nlt_block_meta_print(nlt_buf_t *b, const nlt_block_meta_t *m)
     print_u64(b,
               m->n_parents ? "]\n  },\n  \"version\": "
                            : "\n  },\n  \"version\": ",
-              META_VERSION);
+              (uint64_t) nlt_block_meta_version(m));
     print_u64(b, ",\n  \"nightlight\": {\n    \"arena\": ", m->arena);
-    nlt_buf_add_c(b, ",\n    ");
+    nlt_buf_add_c(b, m->dense ? ",\n    \"format\": \"dense\",\n    "
+                              : ",\n    ");
     if (b->rc == NLT_OK) {
         /* Of everything before its own key. */
         uint32_t crc = nlt_crc32c(0, b->data + begin, b->len - begin);
@@ -417,9 +425,12 @@ parse_compaction(json_t *j, nlt_pool_t *pool, nlt_block_meta_t *m)
     return rc;
 }
 
-/* Our own key; false when its checksum does not fit the text before it. */
+/*
+ * Our own key; false when its checksum does not fit the text before it.
+ * *format is what it says, or empty.
+ */
 static bool
-parse_own(json_t *j, nlt_block_meta_t *m)
+parse_own(json_t *j, nlt_block_meta_t *m, nlt_str_t *format)
 {
     bool first = true, ok = true;
     nlt_str_t key;
@@ -430,6 +441,8 @@ parse_own(json_t *j, nlt_block_meta_t *m)
     while (take_key(j, &first, &key)) {
         if (nlt_str_eq(key, NLT_STR("arena"))) {
             m->arena = take_u64(j);
+        } else if (nlt_str_eq(key, NLT_STR("format"))) {
+            (void) take_string(j, format);
         } else if (nlt_str_eq(key, NLT_STR("checksum"))) {
             size_t n = (size_t) (key.data - 1 - j->begin);
 
@@ -448,9 +461,16 @@ parse_own(json_t *j, nlt_block_meta_t *m)
 #define SEEN_VERSION 8u
 #define SEEN_ALL     15u
 
+/* What the text says beside the meta itself. */
+typedef struct {
+    unsigned seen;
+    int64_t version;
+    nlt_str_t format;
+    bool sum_ok;
+} said_t;
+
 static nlt_rc_t
-parse_keys(json_t *j, nlt_pool_t *pool, nlt_block_meta_t *m, unsigned *seen,
-           int64_t *version, bool *sum_ok)
+parse_keys(json_t *j, nlt_pool_t *pool, nlt_block_meta_t *m, said_t *said)
 {
     bool first = true;
     nlt_str_t key;
@@ -462,28 +482,53 @@ parse_keys(json_t *j, nlt_pool_t *pool, nlt_block_meta_t *m, unsigned *seen,
     while (rc == NLT_OK && take_key(j, &first, &key)) {
         if (nlt_str_eq(key, NLT_STR("ulid"))) {
             take_ulid(j, &m->ulid);
-            *seen |= SEEN_ULID;
+            said->seen |= SEEN_ULID;
         } else if (nlt_str_eq(key, NLT_STR("minTime"))) {
             m->t_min_ms = take_i64(j);
-            *seen |= SEEN_MIN;
+            said->seen |= SEEN_MIN;
         } else if (nlt_str_eq(key, NLT_STR("maxTime"))) {
             m->t_end_ms = take_i64(j);
-            *seen |= SEEN_MAX;
+            said->seen |= SEEN_MAX;
         } else if (nlt_str_eq(key, NLT_STR("version"))) {
-            *version = take_i64(j);
-            *seen |= SEEN_VERSION;
+            said->version = take_i64(j);
+            said->seen |= SEEN_VERSION;
         } else if (nlt_str_eq(key, NLT_STR("stats"))) {
             parse_stats(j, m);
         } else if (nlt_str_eq(key, NLT_STR("compaction"))) {
             rc = parse_compaction(j, pool, m);
         } else if (nlt_str_eq(key, NLT_STR("nightlight"))) {
             m->ours = true;
-            *sum_ok = parse_own(j, m);
+            said->sum_ok = parse_own(j, m, &said->format);
         } else {
             skip_value(j);
         }
     }
     return rc;
+}
+
+/* Does this program know the version and the format? */
+static nlt_rc_t
+check_format(const said_t *said, nlt_block_meta_t *m, nlt_err_t *err)
+{
+    bool named = said->format.len > 0;
+
+    m->dense = nlt_str_eq(said->format, NLT_STR("dense"));
+    if (named && !m->dense) {
+        return nlt_err_set(err, NLT_EVERSION,
+                           "meta.json: format \"%.*s\" is not known",
+                           (int) nlt_min_i64((int64_t) said->format.len, 32),
+                           said->format.data);
+    }
+    if (said->version != (m->dense ? DENSE_VERSION : META_VERSION)) {
+        return m->dense && said->version == META_VERSION
+                   ? nlt_err_set(err, NLT_EDATA,
+                                 "meta.json: format \"dense\", but version 1")
+                   : nlt_err_set(err, NLT_EVERSION,
+                                 "meta.json: unexpected meta file version "
+                                 "%lld",
+                                 (long long) said->version);
+    }
+    return NLT_OK;
 }
 
 nlt_rc_t
@@ -492,16 +537,14 @@ nlt_block_meta_parse(nlt_pool_t *pool, nlt_str_t json, nlt_block_meta_t *out,
 {
     json_t j = {.begin = json.data, .p = json.data};
     nlt_block_meta_t m = {.level = 1};
-    unsigned seen = 0;
-    int64_t version = 0;
-    bool sum_ok = true;
+    said_t said = {.sum_ok = true};
     nlt_rc_t rc;
 
     if (json.len == 0 || json.len > META_BYTES_MAX) {
         return nlt_err_set(err, NLT_EDATA, "meta.json of %zu bytes", json.len);
     }
     j.end = json.data + json.len;
-    rc = parse_keys(&j, pool, &m, &seen, &version, &sum_ok);
+    rc = parse_keys(&j, pool, &m, &said);
     if (rc == NLT_ENOMEM) {
         return nlt_err_set(err, rc, "out of memory for meta.json");
     }
@@ -518,17 +561,16 @@ nlt_block_meta_parse(nlt_pool_t *pool, nlt_str_t json, nlt_block_meta_t *out,
                               "meta.json: unexpected text at byte %lld",
                               (long long) (j.bad - j.begin));
     }
-    if ((seen & SEEN_VERSION) && version != META_VERSION) {
-        return nlt_err_set(err, NLT_EVERSION,
-                           "meta.json: unexpected meta file version %lld",
-                           (long long) version);
+    rc = said.seen & SEEN_VERSION ? check_format(&said, &m, err) : NLT_OK;
+    if (rc != NLT_OK) {
+        return rc;
     }
-    if (seen != SEEN_ALL) {
+    if (said.seen != SEEN_ALL) {
         return nlt_err_set(err, NLT_EDATA,
                            "meta.json: ulid, minTime, maxTime or version is "
                            "missing");
     }
-    if (!sum_ok) {
+    if (!said.sum_ok) {
         return nlt_err_set(err, NLT_EDATA, "meta.json: checksum mismatch");
     }
     if (m.t_end_ms < m.t_min_ms) {

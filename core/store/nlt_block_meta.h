@@ -4,6 +4,10 @@
  * Floor 3 (store); uses base.
  * Format: docs/formats/block.md.  Keys of Prometheus, and one of our own,
  * "nightlight": {arena, checksum}, which other readers ignore.
+ *
+ * A block that has dense chunks (docs/formats/dense.md) is no Prometheus
+ * block.  Its version is 128, which every other reader refuses by name before
+ * it looks at anything else, and "nightlight" has "format": "dense".
  */
 #ifndef NLT_STORE_BLOCK_META_H
 #define NLT_STORE_BLOCK_META_H
@@ -37,18 +41,23 @@ typedef struct {
     unsigned level; /* 1: fresh from the head */
     uint64_t arena; /* highest one whose samples are in it; 0: none */
     bool ours;      /* has our own key (read only: always written) */
+    bool dense;     /* may have dense chunks; without it, none are read */
     size_t n_sources;    /* level > 1; a fresh block is its own source */
     nlt_ulid_t *sources; /* in the pool of the reader */
     size_t n_parents;
     nlt_ulid_t *parents;
 } nlt_block_meta_t;
 
+/* What its version says. */
+int nlt_block_meta_version(const nlt_block_meta_t *meta);
+
 /* Appends the JSON text, ended by a newline. */
 void nlt_block_meta_print(nlt_buf_t *b, const nlt_block_meta_t *meta);
 
 /*
  * Reads one: any JSON of at most 1 MiB; unknown keys are skipped.
- * NLT_EDATA (not JSON, or a key is missing), NLT_EVERSION.
+ * NLT_EDATA (not JSON, a key is missing, version and format disagree),
+ * NLT_EVERSION (a version or a format that this program does not know).
  */
 NLT_CHECKED nlt_rc_t nlt_block_meta_parse(nlt_pool_t *pool, nlt_str_t json,
                                           nlt_block_meta_t *out,

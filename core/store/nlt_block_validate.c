@@ -125,7 +125,8 @@ check_segments(validate_t *va, nlt_err_t *err)
             nlt_rc_t rc =
                 nlt_chunk_file_get(s->p, s->len, off, &view, &off, err);
 
-            if (rc == NLT_OK && view.encoding == NLT_CHUNK_TIMES) {
+            if (rc == NLT_OK && view.encoding == NLT_CHUNK_TIMES
+                && va->b->meta.dense) {
                 continue;
             }
             if (rc == NLT_OK && ++n % POLL_CHUNKS == 0) {

@@ -152,6 +152,7 @@ nlt_block_writer_open(const nlt_env_t *env, int dir_fd,
     w->meta.n_histogram_samples = w->meta.n_tombstones = 0;
     w->meta.n_series = w->meta.n_chunks = w->meta.bytes = 0;
     w->meta.level = meta->level ? meta->level : 1;
+    w->meta.dense = false;
     nlt_chunk_writer_init(&w->chunks, env, -1, 0);
     nlt_buf_init(&w->refs, env->mem, BUF_MAX);
     nlt_buf_init(&w->tombstones, env->mem, NLT_TOMBSTONES_BYTES_MAX);
@@ -214,6 +215,7 @@ add_chunk(nlt_block_writer_t *w, const nlt_block_chunk_t *c, nlt_err_t *err)
     nlt_buf_add(&w->refs, &ref, sizeof(ref));
     w->meta.n_chunks++;
     w->meta.n_samples += c->n_samples;
+    w->meta.dense |= c->encoding == NLT_CHUNK_DENSE;
     if (nlt_chunk_is_float(c->encoding)) {
         w->meta.n_float_samples += c->n_samples;
     } else {

@@ -36,7 +36,8 @@ typedef struct {
 } nlt_block_chunk_t;
 
 /*
- * Begins a block with meta->ulid below dir_fd.  NLT_EIO, NLT_ENOMEM.
+ * Begins a block with meta->ulid below dir_fd, portable until the first dense
+ * chunk.  NLT_EIO, NLT_ENOMEM.
  * dir_fd and env are retained until finish or abort.
  */
 NLT_CHECKED nlt_rc_t nlt_block_writer_open(const nlt_env_t *env, int dir_fd,

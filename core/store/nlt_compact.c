@@ -811,6 +811,7 @@ compact(compact_t *c, const nlt_compact_source_t *sources,
         .n_histograms = meta.n_histogram_samples,
         .n_series = meta.n_series,
         .bytes = meta.bytes,
+        .dense = meta.dense,
     };
     return NLT_OK;
 }

@@ -10,6 +10,7 @@
  * encoded already, so that only the end of the list has to be merged with it,
  * and the beginning of a long list can be encoded meanwhile.
  */
+#include "nlt_block_dense.h"
 #include "nlt_bytes.h"
 #include "nlt_compact_priv.h"
 #include "nlt_flush.h"
@@ -92,22 +93,17 @@ copy(nlt_compact_chunks_t *j, const nlt_compact_chunk_t *c)
 static nlt_rc_t
 encode_dense(nlt_compact_chunks_t *j, size_t from, size_t n)
 {
-    size_t n_times = n * sizeof(*j->acc.t_ms), len;
-    char *p = nlt_buf_reserve(&j->bytes, nlt_dense_bytes_max(n) + n_times);
+    char *p = nlt_buf_reserve(&j->bytes, nlt_block_dense_bytes_max(n));
+    nlt_block_chunk_t c;
 
     if (p == NULL) {
         return no_memory(j);
     }
-    len = nlt_dense_encode_values(j->work, j->acc.v + from, n, (uint8_t *) p);
-    memcpy(p + len, j->acc.t_ms + from, n_times);
-    nlt_buf_advance(&j->bytes, len + n_times);
-    return add_out(j, (nlt_block_chunk_t){
-                          .t_min_ms = j->acc.t_ms[from],
-                          .t_max_ms = j->acc.t_ms[from + n - 1],
-                          .encoding = NLT_CHUNK_DENSE,
-                          .n_samples = (uint32_t) n,
-                          .data = {len + n_times, NULL},
-                      });
+    c = nlt_block_dense_encode(j->work, j->acc.t_ms + from, j->acc.v + from, n,
+                               (uint8_t *) p);
+    nlt_buf_advance(&j->bytes, c.data.len);
+    c.data.data = NULL;
+    return add_out(j, c);
 }
 
 /*

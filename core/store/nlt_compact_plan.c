@@ -32,6 +32,9 @@
 /* So many of a group at most go at once when nothing else will do. */
 #define FORCED_MAX 8
 
+/* A dense block grows by less than this when it becomes portable. */
+#define DENSE_GROWTH 4
+
 /* Runs that are tried until one keeps the order. */
 #define TRIES 256
 
@@ -649,48 +652,97 @@ describe(const nlt_manifest_t *m, nlt_compact_plan_t *out)
 }
 
 /*
- * The first dirty block that can be rewritten; blocks that begin like it in
- * the same arena and stand after it go with it.
+ * Block i is to be rewritten; blocks that begin like it in the same arena and
+ * stand after it go with it.  False: not now.
  */
+static bool
+rewrite(planner_t *p, size_t i, uint64_t growth, nlt_compact_plan_t *out)
+{
+    const nlt_manifest_t *m = p->m;
+    uint64_t bytes = 0;
+
+    out->n = 0;
+    for (size_t k = i;
+         k < m->n_blocks && m->blocks[k].arena == m->blocks[i].arena
+         && m->blocks[k].t_min_ms == m->blocks[i].t_min_ms;
+         k++) {
+        if ((p->in->skip != NULL && p->in->skip[k])
+            || out->n == NLT_COMPACT_BLOCKS_MAX
+            || (k > i
+                && (m->blocks[k].n_histograms > 0
+                    || m->blocks[i].n_histograms > 0))) {
+            return false;
+        }
+        out->idx[out->n++] = k;
+        bytes += size_of(&m->blocks[k]);
+    }
+    if (!nlt_compact_keeps_order(m, out->idx, out->n, p->in->now_ms)) {
+        return false;
+    }
+    if (bytes > p->in->free_bytes / growth) {
+        p->starved = true;
+        return false;
+    }
+    return true;
+}
+
+/* The first dirty block that can be rewritten. */
 static void
 plan_deletes(planner_t *p, nlt_compact_plan_t *out)
 {
-    const nlt_manifest_t *m = p->m;
-
-    for (size_t i = 0; i < m->n_blocks; i++) {
-        bool skip = false;
-        uint64_t bytes = 0;
-
-        if (!p->in->dirty[i]) {
-            continue;
+    for (size_t i = 0; i < p->m->n_blocks; i++) {
+        if (p->in->dirty[i] && rewrite(p, i, 1, out)) {
+            out->why = NLT_COMPACT_DELETES;
+            describe(p->m, out);
+            return;
         }
-        out->n = 0;
-        for (size_t k = i;
-             k < m->n_blocks && m->blocks[k].arena == m->blocks[i].arena
-             && m->blocks[k].t_min_ms == m->blocks[i].t_min_ms;
-             k++) {
-            skip |= (p->in->skip != NULL && p->in->skip[k])
-                    || out->n == NLT_COMPACT_BLOCKS_MAX
-                    || (k > i
-                        && (m->blocks[k].n_histograms > 0
-                            || m->blocks[i].n_histograms > 0));
-            if (skip) {
-                break;
+    }
+    out->n = 0;
+}
+
+static bool
+has_other_format(const planner_t *p, size_t i)
+{
+    const nlt_manifest_block_t *b = &p->m->blocks[i];
+
+    return (b->dense != 0) != p->in->dense && b->n_samples > b->n_histograms;
+}
+
+/* Does block i of the other format go before block k?  The smaller does. */
+static bool
+format_before(const planner_t *p, size_t i, size_t k)
+{
+    uint64_t a = size_of(&p->m->blocks[i]), b = size_of(&p->m->blocks[k]);
+
+    return a != b ? a < b : i < k;
+}
+
+/* The smallest block of the other format that can be rewritten. */
+static void
+plan_format(planner_t *p, nlt_compact_plan_t *out)
+{
+    const size_t n = p->m->n_blocks;
+    size_t last = n;
+
+    for (unsigned tries = 0; tries < TRIES; tries++) {
+        size_t next = n;
+
+        for (size_t i = 0; i < n; i++) {
+            if (has_other_format(p, i)
+                && (last == n || format_before(p, last, i))
+                && (next == n || format_before(p, i, next))) {
+                next = i;
             }
-            out->idx[out->n++] = k;
-            bytes += size_of(&m->blocks[k]);
         }
-        if (skip
-            || !nlt_compact_keeps_order(m, out->idx, out->n, p->in->now_ms)) {
-            continue;
+        if (next == n) {
+            break;
         }
-        if (bytes > p->in->free_bytes) {
-            p->starved = true;
-            continue;
+        if (rewrite(p, next, p->in->dense ? 1 : DENSE_GROWTH, out)) {
+            out->why = NLT_COMPACT_FORMAT;
+            describe(p->m, out);
+            return;
         }
-        out->why = NLT_COMPACT_DELETES;
-        describe(m, out);
-        return;
+        last = next;
     }
     out->n = 0;
 }
@@ -751,6 +803,9 @@ nlt_compact_plan(const nlt_manifest_t *m, const nlt_compact_in_t *in,
         sort_items(p.v, p.n, NULL);
         sort_times(p.by_time, p.n, m);
         plan_runs(&p, out);
+    }
+    if (out->why == NLT_COMPACT_NONE && in->convert) {
+        plan_format(&p, out);
     }
     out->starved = out->why == NLT_COMPACT_NONE && p.starved;
     return NLT_OK;

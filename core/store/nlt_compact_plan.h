@@ -55,6 +55,10 @@
  * Deletes.  A block that has samples under a delete (`dirty`) is rewritten
  * alone, before anything else.  Who calls says when that is due.
  *
+ * Format.  When there is nothing else to do, a block that is not of the format
+ * that blocks should have is rewritten, too, the smallest first: whatever is
+ * merged gets the format anyway.  A block that has histograms alone has none.
+ *
  * Order of values.  Where two blocks have a sample of one series at one time,
  * the first in the MANIFEST's order wins: by arena, first time, ULID.  The
  * block that is made has the highest arena of its sources, their lowest
@@ -91,13 +95,16 @@ typedef struct {
     const bool *dirty;
     /* skip[i]: block i shall stay as it is for now.  NULL: none */
     const bool *skip;
+    bool dense;   /* format that blocks should have */
+    bool convert; /* blocks of the other may be rewritten now */
 } nlt_compact_in_t;
 
 typedef enum {
     NLT_COMPACT_NONE,
     NLT_COMPACT_DELETES,
     NLT_COMPACT_OVERLAP, /* some of the sources overlap */
-    NLT_COMPACT_LEVEL
+    NLT_COMPACT_LEVEL,
+    NLT_COMPACT_FORMAT /* they are not of the format that they should have */
 } nlt_compact_why_t;
 
 typedef struct {

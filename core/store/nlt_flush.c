@@ -3,6 +3,7 @@
  */
 #include "nlt_flush.h"
 
+#include "nlt_block_dense.h"
 #include "nlt_block_tenant.h"
 #include "nlt_block_write.h"
 #include "nlt_bytes.h"
@@ -96,6 +97,7 @@ typedef struct {
     nlt_pool_t samples; /* of the series in hand */
     nlt_pool_t scratch; /* rewound after each series */
     nlt_samples_t s;
+    nlt_dense_work_t *work; /* NULL: chunks are portable */
     nlt_cutter_t cutter;
     nlt_cuts_t cuts; /* what is deleted */
     uint32_t *id;    /* numbers of the series in the arena */
@@ -408,34 +410,53 @@ write_symbols(flush_t *f, nlt_block_writer_t *w, size_t k)
     return rc;
 }
 
+/* The samples [from, from + n) of f->s as a chunk in the scratch pool. */
+static bool
+encode_chunk(flush_t *f, size_t from, size_t n, nlt_block_chunk_t *out)
+{
+    const int64_t *t = f->s.t_ms + from;
+    const double *v = f->s.v + from;
+    uint8_t *data =
+        nlt_pool_alloc(&f->scratch, f->work ? nlt_block_dense_bytes_max(n)
+                                            : nlt_xor_chunk_bytes_max(n));
+
+    if (data == NULL) {
+        return false;
+    }
+    if (f->work) {
+        *out = nlt_block_dense_encode(f->work, t, v, n, data);
+        return true;
+    }
+    *out = (nlt_block_chunk_t){
+        .t_min_ms = t[0],
+        .t_max_ms = t[n - 1],
+        .encoding = 1,
+        .n_samples = (uint32_t) n,
+        .data = {nlt_xor_encode_chunk(t, v, n, LOOKAHEAD, data),
+                 (const char *) data},
+    };
+    return true;
+}
+
 /* The samples in f->s as chunks in the scratch pool. */
 static nlt_rc_t
 encode(flush_t *f, nlt_block_chunk_t **out, size_t *n_out)
 {
-    size_t n = nlt_flush_chunks(f->s.n), from = 0;
+    size_t n =
+        f->work ? (f->s.n + NLT_DENSE_SAMPLES_MAX - 1) / NLT_DENSE_SAMPLES_MAX
+                : nlt_flush_chunks(f->s.n);
     nlt_block_chunk_t *c = nlt_pool_array(&f->scratch, n, sizeof(*c));
+    size_t from = 0;
 
     if (c == NULL) {
         return no_memory(f);
     }
     for (size_t i = 0; i < n; i++) {
         size_t to = f->s.n * (i + 1) / n;
-        uint8_t *data =
-            nlt_pool_alloc(&f->scratch, nlt_xor_chunk_bytes_max(to - from));
 
-        if (data == NULL) {
+        if (!encode_chunk(f, from, to - from, &c[i])) {
             return no_memory(f);
         }
-        size_t len = nlt_xor_encode_chunk(f->s.t_ms + from, f->s.v + from,
-                                          to - from, LOOKAHEAD, data);
-
-        c[i] = (nlt_block_chunk_t){
-            .t_min_ms = f->s.t_ms[from],
-            .t_max_ms = f->s.t_ms[to - 1],
-            .encoding = 1,
-            .n_samples = (uint32_t) (to - from),
-            .data = {len, (const char *) data},
-        };
         from = to;
     }
     *out = c;
@@ -542,6 +563,7 @@ write_block(flush_t *f, size_t k, nlt_manifest_t *m)
         .n_samples = meta.n_samples,
         .n_series = meta.n_series,
         .bytes = meta.bytes,
+        .dense = meta.dense,
     };
     rc = nlt_manifest_add_block(m, &b);
     return rc == NLT_OK ? rc : nlt_err_set(f->err, rc, "too many blocks");
@@ -620,6 +642,10 @@ nlt_flush_arena(const nlt_flush_conf_t *conf, const nlt_arena_t *a,
     nlt_cutter_init(&f.cutter, conf->env->mem, conf->deletes, NLT_TENANTS_ALL);
     f.cutter.lenient = true;
     rc = poll_now(&f);
+    if (rc == NLT_OK && conf->dense) {
+        f.work = nlt_pool_alloc(&f.keep, sizeof(*f.work));
+        rc = f.work ? NLT_OK : no_memory(&f);
+    }
     if (rc == NLT_OK) {
         rc = prepare(&f);
     }

@@ -21,7 +21,8 @@
  *      of ranks, so that label order is a comparison of small integers
  *   2  for up to 64 windows at a time: which series has samples in which
  *   3  per window that has any: its symbols, then its series in order, each
- *      decoded once more and encoded anew, 240 to 480 samples a chunk
+ *      decoded once more and encoded anew, 240 to 480 samples a chunk, or
+ *      dense, up to 8192
  *
  * Samples that are deleted are left out (nlt_cuts.h).  What only they had, a
  * name or a whole series, is in no block.
@@ -64,6 +65,7 @@ typedef struct {
     int64_t now_ms;
     const nlt_delete_list_t *deletes; /* applied; NULL: there are none */
     int64_t retention_ms;             /* bounds the windows */
+    bool dense; /* of dense chunks: docs/formats/dense.md */
     /* Asked at first and every few hundred series; another code than NLT_OK
      * ends the flush. */
     nlt_rc_t (*poll)(void *ctx);

@@ -69,7 +69,8 @@
     X(compaction_samples) /* that came out of them */                         \
     X(compaction_bytes)   /* written */                                       \
     X(compaction_ns)                                                          \
-    X(deletes) /* accepted */                                                 \
+    X(conversions) /* of these, for another format alone */                   \
+    X(deletes)     /* accepted */                                             \
     X(snapshots)                                                              \
     X(early_flushes) /* rotated because the arena was full */                 \
     X(queries)                                                                \

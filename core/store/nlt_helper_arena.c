@@ -440,6 +440,7 @@ write_arena(nlt_helper_t *h, uint64_t no, nlt_manifest_t *m, size_t *n_blocks,
         .store_id = h->dir.store_id,
         .now_ms = nlt_now_ms(h->env),
         .retention_ms = h->conf.retention_ms,
+        .dense = h->conf.dense,
         .poll = nlt_helper_poll_cb,
         .poll_ctx = h,
     };

@@ -15,6 +15,9 @@
  * than all of them, and if a source has to go, the merge is given up.  So a
  * merge of any length comes to its end however fast samples arrive.
  *
+ * A block of the other format (block_format=) is rewritten alone when there is
+ * nothing to merge, and for at most half of the time.
+ *
  * When there are so many blocks that opening them becomes a burden, merging
  * goes before flushing and importing (NLT_HELPER_BLOCKS_MANY).  Writers then
  * see what they see when memory= is used up for any reason.
@@ -218,8 +221,8 @@ static void
 count(nlt_helper_t *h, const nlt_compact_plan_t *p,
       const nlt_manifest_block_t *result, int64_t start_ns)
 {
-    static const char *const why[] = {"nothing", "deletes", "overlap",
-                                      "level"};
+    static const char *const why[] = {"nothing", "deletes", "overlap", "level",
+                                      "format"};
     nlt_head_counters_t *c = &nlt_helper_ctl(h)->counters;
     int64_t ns = nlt_mono_ns(h->env) - start_ns;
 
@@ -230,6 +233,11 @@ count(nlt_helper_t *h, const nlt_compact_plan_t *p,
     atomic_fetch_add(&c->compaction_ns, (uint64_t) ns);
     atomic_store(&c->compaction_last_ms, (uint64_t) nlt_now_ms(h->env));
     nlt_head_observe(&c->time_compaction, ns);
+    if (p->why == NLT_COMPACT_FORMAT) {
+        /* At most half of the time, however many there are. */
+        h->convert_after_ns = nlt_mono_ns(h->env) + ns;
+        atomic_fetch_add(&c->conversions, 1);
+    }
     nlt_log(h->env, NLT_LOG_NOTICE,
             "compaction (%s): %zu blocks are now %s: %llu samples, %llu "
             "bytes, after %lld ms",
@@ -277,6 +285,7 @@ merge(nlt_helper_t *h, const nlt_compact_plan_t *p, int64_t now_ms,
             h->conf.n_tenant_keeps > 0 ? nlt_helper_tenant_border : NULL,
         .tenant_ctx = h,
         .level = p->level,
+        .dense = h->conf.dense,
         .poll = nlt_helper_watch_cb,
         .poll_ctx = &w,
     };
@@ -349,7 +358,8 @@ nlt_helper_compact(nlt_helper_t *h, const bool *dirty, bool *did,
                            .newest_ms = nlt_helper_newest_ms(h),
                            .retention_ms = h->conf.retention_ms,
                            .bytes_max = h->conf.retention_bytes / SIZE_SHARE,
-                           .dirty = dirty};
+                           .dirty = dirty,
+                           .dense = h->conf.dense};
     nlt_compact_plan_t p;
     nlt_pool_t pool;
     nlt_rc_t rc;
@@ -362,6 +372,7 @@ nlt_helper_compact(nlt_helper_t *h, const bool *dirty, bool *did,
     }
     nlt_pool_init(&pool, h->env->mem, PLAN_POOL_BYTES);
     in.free_bytes = room(h);
+    in.convert = nlt_mono_ns(h->env) >= h->convert_after_ns;
     in.skip = to_skip(h, &pool);
     rc = nlt_compact_plan(&h->manifest, &in, &pool, &p);
     nlt_pool_deinit(&pool);

@@ -124,6 +124,7 @@ struct nlt_helper_s {
     nlt_helper_avoid_t avoid[NLT_HELPER_AVOID];
     unsigned n_avoid;                /* ever */
     int64_t compact_after_ns;        /* not before; 0: any time */
+    int64_t convert_after_ns;        /* likewise, for another format */
     int64_t planned_ns;              /* when a plan found nothing to do, */
     uint64_t planned_generation;     /* and in which MANIFEST */
     bool starved;                    /* it was said that there is no room */

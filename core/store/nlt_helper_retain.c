@@ -22,6 +22,7 @@
 
 /* A sample and a series of a fresh block, about, in bytes. */
 #define SAMPLE_BYTES 2
+#define DENSE_BYTES  1
 #define SERIES_BYTES 300
 
 /* Why blocks go. */
@@ -80,7 +81,8 @@ nlt_helper_block_estimate(const nlt_helper_t *h, uint64_t no, uint64_t log)
     if (a != NULL) {
         const nlt_arena_header_t *head = nlt_arena_header(a);
 
-        bytes = atomic_load(&head->n_samples) * SAMPLE_BYTES
+        bytes = atomic_load(&head->n_samples)
+                    * (h->conf.dense ? DENSE_BYTES : SAMPLE_BYTES)
                 + (uint64_t) atomic_load(&head->n_series) * SERIES_BYTES;
         nlt_head_unpin_arena(h->head, a);
     }

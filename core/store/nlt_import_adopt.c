@@ -232,6 +232,7 @@ check_copy(const nlt_import_t *im, const char *ulid, int stage_fd,
             .n_histograms = facts.n_histograms,
             .n_series = facts.n_series,
             .bytes = nlt_block_dir_bytes(env, stage_fd, ulid),
+            .dense = nlt_block_meta(b)->dense,
         };
     }
     nlt_block_close(b);

@@ -9,7 +9,7 @@
 
 #define FORMAT 3
 
-/* Longest line: a block with nine numbers of 20 digits, and the CRC. */
+/* Longest line: a block with ten numbers of 20 digits, and the CRC. */
 #define LINE_MAX_BYTES 288
 
 /* Lines with fixed places, before all others; one less before format 3. */
@@ -320,7 +320,7 @@ print_block(const nlt_manifest_block_t *b, nlt_buf_t *out)
 {
     const uint64_t counts[] = {b->arena,     b->deletes,      b->level,
                                b->n_samples, b->n_histograms, b->n_series,
-                               b->bytes};
+                               b->bytes,     b->dense};
 
     nlt_buf_addf(out, "block %s %lld %lld", b->ulid.c, (long long) b->t_min_ms,
                  (long long) b->t_end_ms);
@@ -399,8 +399,15 @@ parse_block(parse_t *p)
     uint64_t *counts_2[] = {&b.arena,     &b.deletes,      &b.level,
                             &b.n_samples, &b.n_histograms, &b.n_series,
                             &b.bytes};
-    uint64_t **counts = p->format == 1 ? counts_1 : counts_2;
-    size_t n = p->format == 1 ? NLT_COUNT(counts_1) : NLT_COUNT(counts_2);
+    uint64_t *counts_3[] = {&b.arena,     &b.deletes,      &b.level,
+                            &b.n_samples, &b.n_histograms, &b.n_series,
+                            &b.bytes,     &b.dense};
+    uint64_t **counts = p->format == 1   ? counts_1
+                        : p->format == 2 ? counts_2
+                                         : counts_3;
+    size_t n = p->format == 1   ? NLT_COUNT(counts_1)
+               : p->format == 2 ? NLT_COUNT(counts_2)
+                                : NLT_COUNT(counts_3);
     const nlt_str_t *w = p->in.word;
     nlt_rc_t rc;
 
@@ -414,6 +421,9 @@ parse_block(parse_t *p)
         if (!nlt_lines_count(w[4 + i], counts[i])) {
             return bad(p, "a number of the block is wrong");
         }
+    }
+    if (b.dense > 1) {
+        return bad(p, "the block has a format that is not known");
     }
     rc = nlt_manifest_add_block(p->m, &b);
     if (rc == NLT_EDUP || rc == NLT_ELIMIT) {

@@ -18,7 +18,8 @@
  *     tenants 3 0d1c88ea
  *     finished 43 5b0e4c77
  *     block 01J... 1718000000000 1718007200000 39 0 1 86400 0 120 412345
- * c0ff.. damaged 01H... 1717900000000 1717986400000 0badf00d end 7 7e51f00d
+ * 0 c0ff01ab damaged 01H... 1717900000000 1717986400000 0badf00d end 7
+ * 7e51f00d
  *
  * (checksums here are made up.)  The last word of a line is the CRC-32C of
  * the text of all lines so far, checksums left out: a line that is missing,
@@ -72,6 +73,7 @@ typedef struct {
     uint64_t n_histograms; /* of these samples */
     uint64_t n_series;
     uint64_t bytes; /* of all its files; 0: not counted */
+    uint64_t dense; /* 1: it has dense chunks; 0: portable */
 } nlt_manifest_block_t;
 
 /* A block in quarantine/: what a query of its time misses. */

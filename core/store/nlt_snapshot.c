@@ -28,6 +28,7 @@ typedef struct {
     nlt_store_t *s;
     const nlt_env_t *env;
     uint32_t tenant;
+    bool as_is;          /* dense blocks stay dense */
     int64_t t_oldest_ms; /* of the tenant's own retention */
     bool is_shared;      /* the store has, or had, several tenants */
     const int *cancel;
@@ -332,19 +333,43 @@ translate_rules(const snapshot_t *sn, const nlt_block_entry_t *e,
 
 /* ---- one block ---- */
 
-/* Does it go into the snapshot as it is?  Of one that cannot be read nobody
- * knows whose it is, where there are tenants. */
+/*
+ * Do its files go into the snapshot as they are?  Of one that cannot be read
+ * nobody knows whose it is, where there are tenants, nor what is in it.
+ */
 static bool
-is_own(const snapshot_t *sn, const nlt_block_entry_t *e)
+is_linked(const snapshot_t *sn, const nlt_block_entry_t *e)
 {
-    return sn->tenant == 0
-           && (e->block == NULL ? !sn->is_shared
-                                : !nlt_block_has_tenants(e->block));
+    if (e->block == NULL) {
+        return sn->tenant == 0 && !sn->is_shared && sn->as_is;
+    }
+    return sn->tenant == 0 && !nlt_block_has_tenants(e->block)
+           && (sn->as_is || !nlt_block_meta(e->block)->dense);
 }
 
 /*
- * Writes the tenant's part of a block.  One that cannot be read may have
- * something of it, and of others.
+ * A block is written anew at the most in four times its bytes (dense to
+ * portable is about 3.2), and the store's reserve is not for snapshots.
+ */
+static nlt_rc_t
+check_room(const snapshot_t *sn, const nlt_block_entry_t *e)
+{
+    const nlt_io_t *io = sn->env->io;
+    int64_t bytes = io->free_bytes(io->ctx, sn->tmp_fd);
+    uint64_t want = e->info.bytes * (e->info.dense ? 4 : 1);
+
+    if (bytes >= 0 && (uint64_t) bytes < sn->s->conf.min_free_bytes + want) {
+        return nlt_err_set(sn->err, NLT_EFULL,
+                           "there is no room on the disk for a copy of block "
+                           "%s, up to %llu bytes, beside min_free=",
+                           e->info.ulid.c, (unsigned long long) want);
+    }
+    return NLT_OK;
+}
+
+/*
+ * Writes the tenant's part of a block, or all of it in another format.  One
+ * that cannot be read may have something of the tenant, and of others.
  */
 static nlt_rc_t
 add_part(snapshot_t *sn, const nlt_block_entry_t *e,
@@ -359,11 +384,13 @@ add_part(snapshot_t *sn, const nlt_block_entry_t *e,
         .deletes = rules,
         .level = (unsigned) e->info.level,
         .tenant = &sn->tenant,
+        .dense = sn->as_is && e->block && nlt_block_meta(e->block)->dense,
         .poll = poll_cb,
         .poll_ctx = sn,
     };
     const nlt_compact_source_t source = {e->block, e->info};
     nlt_manifest_block_t out;
+    nlt_rc_t rc;
 
     if (e->block == NULL || nlt_block_entry_is_out(e)) {
         return nlt_err_set(sn->err, e->error.rc ? e->error.rc : NLT_EDATA,
@@ -372,7 +399,10 @@ add_part(snapshot_t *sn, const nlt_block_entry_t *e,
     if (sn->tenant != 0 && !nlt_block_has_tenants(e->block)) {
         return NLT_OK;
     }
-    return nlt_compact_blocks(&conf, &source, 1, &out, NULL, sn->err);
+    rc = check_room(sn, e);
+    return rc == NLT_OK
+               ? nlt_compact_blocks(&conf, &source, 1, &out, NULL, sn->err)
+               : rc;
 }
 
 static nlt_rc_t
@@ -400,7 +430,7 @@ add_block(snapshot_t *sn, const nlt_block_entry_t *e,
     nlt_buf_t file;
     nlt_rc_t rc = poll_cb(sn);
 
-    if (rc == NLT_OK && !is_own(sn, e)) {
+    if (rc == NLT_OK && !is_linked(sn, e)) {
         return add_part(sn, e, rules);
     }
     if (rc != NLT_OK) {
@@ -600,17 +630,17 @@ count_snapshot(nlt_store_t *s)
 }
 
 nlt_rc_t
-nlt_snapshot_create(nlt_store_t *s, uint32_t tenant, bool skip_head,
-                    const int *cancel, int64_t timeout_ms,
+nlt_snapshot_create(nlt_store_t *s, const nlt_snapshot_conf_t *conf,
                     char name[NLT_SNAPSHOT_NAME_SIZE], nlt_err_t *err)
 {
     snapshot_t sn = {
         .s = s,
         .env = s->env,
-        .tenant = tenant,
-        .cancel = cancel,
+        .tenant = conf->tenant,
+        .as_is = conf->as_is,
+        .cancel = conf->cancel,
         .end_ns = nlt_mono_ns(s->env)
-                  + nlt_min_i64(timeout_ms, INT64_C(1) << 32) * 1000000,
+                  + nlt_min_i64(conf->timeout_ms, INT64_C(1) << 32) * 1000000,
         .tmp_fd = -1,
         .err = err,
     };
@@ -620,7 +650,7 @@ nlt_snapshot_create(nlt_store_t *s, uint32_t tenant, bool skip_head,
         return nlt_err_set(err, NLT_EIO, "no name for the snapshot");
     }
     (void) snprintf(sn.tmp, sizeof(sn.tmp), "%s" NLT_SUFFIX_TMP, name);
-    if (!skip_head) {
+    if (!conf->skip_head) {
         rc = wait_for_head(&sn);
     }
     if (rc == NLT_OK) {

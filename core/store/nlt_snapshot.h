@@ -16,7 +16,10 @@
  *     rename to <name>, sync
  *
  * It is of one tenant: a block that has series of others is written anew with
- * this tenant's alone, without the private label (nlt_block_tenant.h).
+ * this tenant's alone, without the private label (nlt_block_tenant.h).  It is
+ * of blocks that everybody reads: a dense one (docs/formats/dense.md) is
+ * written anew as portable, about three times as large, and one whose format
+ * is not known makes it fail; unless who asks wants blocks as they are.
  *
  * The arenas are those that held samples when the snapshot began: what was
  * acknowledged before is in it, what is written meanwhile may be or not.  They
@@ -38,21 +41,30 @@
 /* "20260102T150405Z-0123456789abcdef" and a NUL, as Prometheus names them. */
 #define NLT_SNAPSHOT_NAME_SIZE 34
 
+typedef struct {
+    uint32_t tenant;
+    bool skip_head;     /* what is not in blocks yet is left out */
+    bool as_is;         /* dense blocks stay dense */
+    const int *cancel;  /* NULL, or other than 0 ends it */
+    int64_t timeout_ms; /* from now */
+} nlt_snapshot_conf_t;
+
 /*
- * Makes a snapshot; *cancel (may be NULL) other than 0 ends the waiting with
- * NLT_ECANCELED.  timeout_ms from now: NLT_ETIMEOUT.  Nothing remains then:
+ * Makes a snapshot.  NLT_ECANCELED, NLT_ETIMEOUT.  Nothing remains then:
  *   NLT_ENOTREADY  there is no head
  *   NLT_EDATA      a block is damaged, or DELETES
- *   NLT_EVERSION   a block of a newer format has deletes to be written down
+ *   NLT_EVERSION   a block of a newer format has deletes to be written down,
+ *                  or is asked for as portable
  *   NLT_ELIMIT     too many tombstones, or an expression of a delete
- *   NLT_EFULL, NLT_EIO, NLT_ENOMEM
+ *   NLT_EFULL (also: a block to be written anew does not fit beside
+ *   min_free=), NLT_EIO, NLT_ENOMEM
  * Cost beside the flush: four links and two syncs a block, which is half a
  * second for 1000 blocks on a disk that nobody else syncs.  Of a block that
- * tenants share: the merge of one block (nlt_compact.h).
+ * tenants share, or a dense one: the merge of one block (nlt_compact.h), 40 ns
+ * a sample to make a dense one portable.
  */
-NLT_CHECKED nlt_rc_t nlt_snapshot_create(nlt_store_t *s, uint32_t tenant,
-                                         bool skip_head, const int *cancel,
-                                         int64_t timeout_ms,
+NLT_CHECKED nlt_rc_t nlt_snapshot_create(nlt_store_t *s,
+                                         const nlt_snapshot_conf_t *conf,
                                          char name[NLT_SNAPSHOT_NAME_SIZE],
                                          nlt_err_t *err);
 

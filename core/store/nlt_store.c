@@ -563,6 +563,11 @@ gauge_blocks(nlt_block_set_t *set, nlt_store_gauges_t *out)
         out->blocks_left_out += nlt_block_entry_is_out(list->v[i]);
         out->block_bytes += b->bytes;
         out->block_samples += b->n_samples;
+        if (b->dense) {
+            out->dense_blocks++;
+            out->dense_bytes += b->bytes;
+            out->dense_samples += b->n_samples;
+        }
         out->oldest_ms = nlt_min_i64(out->oldest_ms, b->t_min_ms);
         out->newest_ms = nlt_max_i64(out->newest_ms, b->t_end_ms - 1);
     }

@@ -75,17 +75,16 @@ typedef struct {
      * syncs once a second what nobody waits for.
      */
     int64_t wal_sync_ms;
-    /* Of memory_bytes, for exemplars: about 200 bytes each; 0: none. */
-    uint64_t exemplar_bytes;
-    uint32_t tenants;     /* besides the default one, at most */
+    uint64_t exemplar_bytes; /* of memory_bytes, about 200 each; 0: none */
+    uint32_t tenants;        /* besides the default one, at most */
+    bool dense; /* blocks are written dense, and others become it; or not */
     int64_t arena_age_ms; /* rotate an arena that is older; 2 h */
 } nlt_store_conf_t;
 
 /*
  * Creates what is missing below conf->path (which must exist): directories,
  * store.id; and makes the name of conf->path itself durable.  Safe when
- * several processes do it at once.  NLT_EIO with the path and errno in the
- * text ("Permission denied").
+ * several processes do it at once.  NLT_EIO with path and errno in the text.
  */
 NLT_CHECKED nlt_rc_t nlt_store_prepare_dir(const nlt_env_t *env,
                                            const nlt_store_conf_t *conf,
@@ -179,6 +178,9 @@ typedef struct {
     uint64_t blocks_left_out; /* damaged, in quarantine, or unreadable */
     uint64_t block_bytes;
     uint64_t block_samples;
+    uint64_t dense_blocks; /* of blocks, in dense format */
+    uint64_t dense_bytes;
+    uint64_t dense_samples;
     uint64_t delete_rules;    /* deletes that are still on the disk */
     uint64_t disk_free_bytes; /* where the store lies; 0: not known */
     uint64_t exemplars;
@@ -337,10 +339,9 @@ void nlt_view_close(nlt_view_t *v);
 /* ---- the helper ---- */
 
 /*
- * Tries to become the helper of the store.  NLT_AGAIN: another process holds
- * the lease, try at the next tick; NLT_ENOTREADY: processes of another
- * container use the store, try once a second (nlt_users.h).  On success the
- * caller runs step() from one thread.
+ * Tries to become the helper.  NLT_AGAIN: another process holds the lease, try
+ * at the next tick; NLT_ENOTREADY: processes of another container use the
+ * store, try once a second (nlt_users.h).  The caller runs step() then.
  */
 NLT_CHECKED nlt_rc_t nlt_helper_open(const nlt_env_t *env,
                                      const nlt_store_conf_t *conf,

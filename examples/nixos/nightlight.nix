@@ -39,6 +39,7 @@ let
     + parameter "retention_size" s.retentionSize
     + parameter "min_free" s.minFree
     + parameter "wal_sync" s.walSync
+    + parameter "block_format" s.blockFormat
     + parameter "exemplars" s.exemplars
     + parameter "tenants" s.tenants
     + lib.concatStrings (map (t: " tenant_retention=${t}") s.tenantRetention)
@@ -80,6 +81,7 @@ let
         description = "A shorter retention of tenants: time, or name:time.";
       };
       walSync = optional "always, an interval, or off; 1s unless it is set.";
+      blockFormat = optional "portable or dense; portable unless it is set.";
       self = mkOption {
         type = types.nullOr types.str;
         default = "15s";

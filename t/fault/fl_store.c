@@ -13,6 +13,7 @@
 
 #include "nlt_filenames.h"
 #include "nlt_manifest.h"
+#include "nlt_test.h"
 
 #define STEP_NS INT64_C(100000000)
 
@@ -103,6 +104,7 @@ fl_store_init(fl_store_t *s, const char *root, const char *name,
         .retention_ms = 15 * FL_DAY,
         .wal_sync_ms = wal_sync_ms,
         .arena_age_ms = 2 * FL_HOUR,
+        .dense = nlt_test_dense(),
     };
 }
 

@@ -458,14 +458,14 @@ static bool
 snapshot(fl_story_t *t)
 {
     fl_snapshot_t *snap = &t->snapshot[t->n_snapshots];
+    const nlt_snapshot_conf_t conf = {.skip_head = true, .timeout_ms = 60000};
     nlt_store_gauges_t g;
     nlt_err_t err;
 
     nlt_store_gauges(t->s.store[0], &g);
     snap->n_samples = g.block_samples;
     if (t->n_snapshots == FL_SNAPSHOTS_MAX
-        || nlt_snapshot_create(t->s.store[0], 0, true, NULL, 60000, snap->name,
-                               &err)
+        || nlt_snapshot_create(t->s.store[0], &conf, snap->name, &err)
                != NLT_OK) {
         return false;
     }

@@ -14,7 +14,8 @@
  * A failed check prints file, line and values, and the test goes on; a test
  * with a failed check is "not ok".  Random tests take their seed from
  * nlt_test_seed(): NLT_TEST_SEED in the environment, or the time; it is
- * printed at the first call, so that a failure can be repeated.
+ * printed at the first call, so that a failure can be repeated.  Likewise
+ * NLT_TEST_FORMAT, for blocks of stores: nlt_test_dense().
  */
 #ifndef NLT_TEST_H
 #define NLT_TEST_H
@@ -115,6 +116,26 @@ nlt_test_seed(void)
     printf("# seed: NLT_TEST_SEED=%" PRIu64 "\n", seed);
     nlt_test_rand_state = seed * 2654435769u + 1;
     return seed;
+}
+
+/*
+ * Are the blocks of a store that is tested dense?  NLT_TEST_FORMAT=dense or
+ * =portable says so; else each run takes one of the two by its seed.
+ */
+static inline bool
+nlt_test_dense(void)
+{
+    static int dense = -1;
+
+    if (dense < 0) {
+        const char *f = getenv("NLT_TEST_FORMAT"),
+                   *s = getenv("NLT_TEST_SEED");
+        uint64_t seed = s ? strtoull(s, NULL, 10) : (uint64_t) time(NULL);
+
+        dense = f ? strcmp(f, "dense") == 0 : seed % 2 == 1;
+        printf("# blocks: NLT_TEST_FORMAT=%s\n", dense ? "dense" : "portable");
+    }
+    return dense;
 }
 
 /* Uniform 64 bits (splitmix64 on nlt_test_rand_state). */

@@ -247,7 +247,7 @@ compare_meta(inspect_t *in, const nlt_block_meta_t *meta, size_t idx)
                   && b->arena == meta->arena;
 
     if (!times || b->n_samples != meta->n_samples
-        || b->n_series != meta->n_series) {
+        || b->n_series != meta->n_series || (b->dense != 0) != meta->dense) {
         inspect_fault(in, "meta.json differs from the MANIFEST");
         inspect_repair(in, "nothing: the block is served as it is");
     }
@@ -355,12 +355,14 @@ inspect_block(inspect_t *in, const char *name, size_t idx)
     }
     const nlt_block_meta_t *meta = nlt_block_meta(b);
 
-    printf("  level %u, arena %llu: %llu series, %llu chunks, %llu samples\n"
+    printf("  level %u, arena %llu: %llu series, %llu chunks, %llu samples, "
+           "%s\n"
            "  %s\n",
            meta->level, (unsigned long long) meta->arena,
            (unsigned long long) meta->n_series,
            (unsigned long long) meta->n_chunks,
            (unsigned long long) meta->n_samples,
+           meta->dense ? "dense" : "portable",
            inspect_range(range, meta->t_min_ms, meta->t_end_ms - 1));
     if (idx < m->n_blocks) {
         compare_meta(in, meta, idx);

@@ -127,6 +127,20 @@ sub write_file_expand {
     $self->write_file($name, $content);
 }
 
+# Are the store's blocks dense?  NLT_TEST_FORMAT=dense or =portable says so;
+# else a test that was made with formats => 1 takes one of the two by its
+# seed (NLT_TEST_SEED or the time), and others have portable ones.
+sub dense {
+    my ($self) = @_;
+    return $self->{dense} if defined $self->{dense};
+    my $format = $ENV{NLT_TEST_FORMAT}
+        || ($self->{formats} && ($ENV{NLT_TEST_SEED} || time()) % 2
+            ? 'dense' : 'portable');
+    $format = 'portable' if $self->{portable};
+    Test::More::note("NLT_TEST_FORMAT=$format") if $self->{formats};
+    return $self->{dense} = $format eq 'dense';
+}
+
 # The standard configuration; keys add to it or replace parts:
 #   main, events, http, server: extra lines; store: parameters of the store;
 #   self: arguments of nightlight_self; locations: all locations;
@@ -136,6 +150,8 @@ sub write_conf {
     my $user = $> == 0 ? 'user root;' : '';
     my $store = defined $p{store} ? $p{store}
               : "memory=48m retention=10y wal_sync=1s";
+    $store .= ' block_format=dense'
+        if $store !~ /block_format=/ && $self->dense();
     my $self_line = $p{self} ? "nightlight_self main $p{self};" : '';
     my $locations = defined $p{locations} ? $p{locations} : <<'EOF';
         location = /api/v1/write { nightlight_write main; }

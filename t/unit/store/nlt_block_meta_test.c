@@ -42,7 +42,7 @@ only_canonical_ulids_are_valid(void)
 }
 
 static void
-printed_meta_reads_back(void)
+check_printed(bool dense)
 {
     nlt_ulid_t sources[2] = {{"01HF7YAT000000000000000001"},
                              {"01HF7YAT000000000000000002"}};
@@ -60,7 +60,8 @@ printed_meta_reads_back(void)
                           .n_sources = 2,
                           .sources = sources,
                           .n_parents = 1,
-                          .parents = sources + 1},
+                          .parents = sources + 1,
+                          .dense = dense},
                      got;
     nlt_buf_t b;
 
@@ -80,6 +81,7 @@ printed_meta_reads_back(void)
     NLT_CHECK_INT(got.n_tombstones, 5);
     NLT_CHECK_INT(got.level, 2);
     NLT_CHECK_INT(got.arena, 77);
+    NLT_CHECK_INT(got.dense, dense);
     NLT_CHECK_INT(got.n_sources, 2);
     NLT_CHECK_INT(got.n_parents, 1);
     NLT_CHECK(strcmp(got.sources[1].c, sources[1].c) == 0);
@@ -102,6 +104,53 @@ printed_meta_reads_back(void)
             NLT_EDATA);
     }
     nlt_buf_deinit(&b);
+}
+
+static void
+printed_meta_reads_back(void)
+{
+    check_printed(false);
+    check_printed(true);
+}
+
+/* Others look at the version first, and say which one it is. */
+static void
+dense_blocks_are_of_another_version(void)
+{
+    static const char head[] = "{\"ulid\": \"01HF7YAT000000000000000000\", "
+                               "\"minTime\": 0, \"maxTime\": 1, ";
+    static const struct {
+        const char *tail;
+        nlt_rc_t rc;
+        const char *text;
+    } want[] = {
+        {"\"version\": 1, \"nightlight\": {\"arena\": 1}}", NLT_OK, NULL},
+        {"\"version\": 128, \"nightlight\": {\"format\": \"dense\"}}", NLT_OK,
+         NULL},
+        {"\"version\": 128}", NLT_EVERSION,
+         "meta.json: unexpected meta file version 128"},
+        {"\"version\": 1, \"nightlight\": {\"format\": \"dense\"}}", NLT_EDATA,
+         "meta.json: format \"dense\", but version 1"},
+        {"\"version\": 129, \"nightlight\": {\"format\": \"dense\"}}",
+         NLT_EVERSION, "meta.json: unexpected meta file version 129"},
+        {"\"version\": 129, \"nightlight\": {\"format\": \"denser\"}}",
+         NLT_EVERSION, "meta.json: format \"denser\" is not known"},
+        {"\"version\": 1, \"nightlight\": {\"format\": \"\\\"\"}}",
+         NLT_EVERSION, "meta.json: format \"\\\"\" is not known"},
+    };
+
+    for (size_t i = 0; i < NLT_COUNT(want); i++) {
+        nlt_block_meta_t m;
+        char json[256];
+
+        (void) snprintf(json, sizeof(json), "%s%s", head, want[i].tail);
+        NLT_CHECK_INT(parse(json, &m), want[i].rc);
+        if (want[i].text) {
+            NLT_CHECK_STR(((nlt_str_t){err.len, err.text}), want[i].text);
+        } else {
+            NLT_CHECK_INT(m.dense, i == 1);
+        }
+    }
 }
 
 static void
@@ -202,6 +251,7 @@ main(void)
     NLT_TEST(ulids_begin_with_their_time_and_differ);
     NLT_TEST(only_canonical_ulids_are_valid);
     NLT_TEST(printed_meta_reads_back);
+    NLT_TEST(dense_blocks_are_of_another_version);
     NLT_TEST(a_fresh_block_is_its_own_source);
     NLT_TEST(metas_of_prometheus_are_read);
     NLT_TEST(other_versions_and_nonsense_are_refused);

@@ -356,6 +356,92 @@ deletes_come_first_and_skipped_ones_stay(void)
     nlt_manifest_deinit(&m);
 }
 
+/* A block of n bytes, of that format, whose merging is out of question. */
+static nlt_manifest_block_t
+lone(uint64_t arena, int day, uint64_t bytes, bool dense)
+{
+    nlt_manifest_block_t b =
+        block(arena, NOW - day * DAY, NOW - day * DAY + DAY, bytes);
+
+    b.dense = dense;
+    return b;
+}
+
+static void
+the_other_format_is_rewritten_when_nothing_is_merged(void)
+{
+    for (int dense = 0; dense < 2; dense++) {
+        nlt_manifest_t m = empty();
+        nlt_compact_in_t in = now_in(15 * DAY);
+        nlt_manifest_block_t b;
+        nlt_compact_plan_t p;
+        bool skip[6] = {false};
+
+        in.dense = dense;
+        add(&m, lone(1, 9, 3000, !dense));
+        add(&m, lone(2, 8, 1000, dense));
+        add(&m, lone(3, 7, 2000, !dense));
+        b = lone(4, 6, 500, !dense); /* nothing in it has a format */
+        b.n_histograms = b.n_samples;
+        add(&m, b);
+        b = lone(5, 5, 4000, !dense); /* floats beside histograms have */
+        b.n_histograms = 7;
+        add(&m, b);
+        p = plan(&m, &in);
+        NLT_CHECK_INT(p.why, NLT_COMPACT_NONE);
+        in.convert = true;
+        p = plan(&m, &in);
+        NLT_CHECK_INT(p.why, NLT_COMPACT_FORMAT);
+        NLT_CHECK(TAKES(&p, 2));
+        NLT_CHECK_INT(p.bytes, 2000);
+        skip[2] = true;
+        in.skip = skip;
+        p = plan(&m, &in);
+        NLT_CHECK(TAKES(&p, 0));
+        skip[0] = true;
+        p = plan(&m, &in);
+        NLT_CHECK(TAKES(&p, 4));
+        /* Portable ones are larger: there must be room. */
+        in.free_bytes = 4000;
+        p = plan(&m, &in);
+        NLT_CHECK_INT(p.why, dense ? NLT_COMPACT_FORMAT : NLT_COMPACT_NONE);
+        NLT_CHECK_INT(p.starved, !dense);
+        in.free_bytes = 4 * 4000;
+        p = plan(&m, &in);
+        NLT_CHECK_INT(p.why, NLT_COMPACT_FORMAT);
+        /* Merging goes first, and gives the format on the way. */
+        in.skip = NULL;
+        add(&m, lone(6, 9, 3000, !dense));
+        p = plan(&m, &in);
+        NLT_CHECK_INT(p.why, NLT_COMPACT_OVERLAP);
+        nlt_manifest_deinit(&m);
+    }
+}
+
+/* The later block of a pair in the middle would come to stand elsewhere. */
+static void
+another_format_changes_no_order_of_values(void)
+{
+    nlt_manifest_t m = empty();
+    nlt_compact_in_t in = now_in(15 * DAY);
+    nlt_compact_plan_t p;
+
+    /* Imports that begin alike, in the order of their names. */
+    add(&m, lone(0, 9, 1000, false));
+    add(&m, lone(0, 9, 900, true));
+    add(&m, lone(0, 9, 8000, false));
+    m.blocks[0].n_histograms = m.blocks[2].n_histograms = 1;
+    in.dense = in.convert = true;
+    p = plan(&m, &in);
+    /* The first cannot go behind the others; the last is as it is there. */
+    NLT_CHECK_INT(p.why, NLT_COMPACT_FORMAT);
+    NLT_CHECK(TAKES(&p, 2));
+    m.blocks[2].dense = 1;
+    p = plan(&m, &in);
+    NLT_CHECK_INT(p.why, NLT_COMPACT_NONE);
+    nlt_manifest_deinit(&m);
+}
+
 static void
 histograms_that_overlap_are_left_alone(void)
 {
@@ -717,6 +803,8 @@ main(void)
     NLT_TEST(a_large_block_is_not_copied_for_a_small_one);
     NLT_TEST(no_room_no_plan);
     NLT_TEST(deletes_come_first_and_skipped_ones_stay);
+    NLT_TEST(the_other_format_is_rewritten_when_nothing_is_merged);
+    NLT_TEST(another_format_changes_no_order_of_values);
     NLT_TEST(histograms_that_overlap_are_left_alone);
     NLT_TEST(ties_are_not_parted_at_the_end);
     NLT_TEST(blocks_wider_than_the_highest_range_join_their_equals);

@@ -155,6 +155,8 @@ dense_and_back_changes_no_sample(void)
         c = chunks_of(b, 0, &n);
         NLT_CHECK_INT(c[0].encoding,
                       conf.dense ? NLT_CHUNK_DENSE : NLT_CHUNK_XOR);
+        NLT_CHECK_INT(nlt_block_meta(b)->dense, conf.dense);
+        NLT_CHECK_INT(block[n_blocks - 1].info.dense, conf.dense);
         NLT_CHECK_INT(nlt_block_validate(b, &pool, &err), NLT_OK);
         NLT_CHECK_INT(nlt_block_select(b, &pool, NULL, 0, &ids, &n, &err),
                       NLT_OK);
@@ -166,6 +168,66 @@ dense_and_back_changes_no_sample(void)
         NLT_CHECK(memcmp(is.t_ms, was.t_ms, was.n * sizeof(*was.t_ms)) == 0);
         NLT_CHECK(memcmp(is.v, was.v, was.n * sizeof(*was.v)) == 0);
     }
+    teardown();
+}
+
+/* What a block says of itself decides how its files are handed on. */
+static void
+a_portable_block_has_no_dense_chunk(void)
+{
+    nlt_compact_conf_t conf = conf_of(NULL);
+    nlt_manifest_block_t out;
+    nlt_samples_t s = {.pool = &pool};
+    nlt_block_t *b;
+    uint32_t *ids;
+    size_t n;
+
+    setup();
+    add(1, 0, 2, row(0, 480, 3), 3);
+    conf.dense = true;
+    b = merged(&conf);
+    b->meta.dense = false;
+    NLT_CHECK_INT(nlt_block_validate(b, &pool, &err), NLT_EDATA);
+    NLT_CHECK(strstr(err.text, "is dense, but not the block") != NULL);
+    NLT_CHECK_INT(nlt_block_select(b, &pool, NULL, 0, &ids, &n, &err), NLT_OK);
+    NLT_CHECK_INT(nlt_block_read(b, ids[0], INT64_MIN, INT64_MAX, &s, &err),
+                  NLT_EDATA);
+    NLT_CHECK_INT(merge(&conf, &out, NULL), NLT_EDATA);
+    teardown();
+}
+
+/* Histograms are as they were; a block that has only them is portable. */
+static void
+histograms_have_no_dense_form(void)
+{
+    nlt_compact_conf_t conf = conf_of(NULL);
+    bm_chunk_t c[2];
+    const nlt_block_meta_t *m;
+    nlt_block_raw_chunk_t *raw;
+    size_t n;
+
+    setup();
+    c[1] = (bm_chunk_t){.histogram = true,
+                        .t_min_ms = T0_MS + 300 * INT64_C(1000),
+                        .t_max_ms = T0_MS + 400 * INT64_C(1000),
+                        .n = 100,
+                        .data = {12, "\0\x64histogram."}};
+    add(1, 0, 1, &c[1], 1);
+    conf.dense = true;
+    m = nlt_block_meta(merged(&conf));
+    NLT_CHECK(!m->dense);
+    NLT_CHECK_INT(m->n_histogram_samples, 100);
+    teardown();
+    setup();
+    c[0] = floats(T0_MS, 300, 1000);
+    add(1, 0, 1, c, 2);
+    m = nlt_block_meta(merged(&conf));
+    NLT_CHECK(m->dense);
+    raw = chunks_of(block[1].block, 0, &n);
+    NLT_CHECK_INT(n, 2);
+    NLT_CHECK_INT(raw[0].encoding, NLT_CHUNK_DENSE);
+    NLT_CHECK_INT(raw[1].encoding, NLT_CHUNK_HISTOGRAM);
+    NLT_CHECK(nlt_str_eq(raw[1].data, c[1].data));
     teardown();
 }
 
@@ -292,6 +354,8 @@ tests(void)
     NLT_TEST(small_chunks_of_others_are_encoded_anew);
     NLT_TEST(merged_samples_are_split_evenly);
     NLT_TEST(dense_and_back_changes_no_sample);
+    NLT_TEST(a_portable_block_has_no_dense_chunk);
+    NLT_TEST(histograms_have_no_dense_form);
     NLT_TEST(the_first_source_wins_at_equal_times);
     NLT_TEST(the_result_knows_whose_it_is_and_what_it_came_from);
     NLT_TEST(too_many_sources_are_cut_to_the_newest);

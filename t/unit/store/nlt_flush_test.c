@@ -7,6 +7,7 @@
 
 #include "nlt_block.h"
 #include "nlt_compact_plan.h"
+#include "nlt_chunk_file.h"
 #include "nlt_flush.h"
 #include "nlt_head_fixture.h"
 #include "nlt_limits.h"
@@ -194,6 +195,8 @@ fill(flush_fx_t *f, unsigned i, int64_t t0, int64_t step, unsigned n)
     }
 }
 
+static bool dense; /* what is flushed, in the tests that follow */
+
 static nlt_rc_t
 flush(flush_fx_t *f, size_t *n_blocks)
 {
@@ -204,6 +207,7 @@ flush(flush_fx_t *f, size_t *n_blocks)
         .now_ms = NOW_MS,
         .deletes = f->deletes,
         .retention_ms = 15 * DAY_MS,
+        .dense = dense,
         .poll = poll_cb,
         .poll_ctx = f,
     };
@@ -277,6 +281,7 @@ flush_writes_sorted_series_in_windows(void)
         nlt_compact_window(NOW_MS, 15 * DAY_MS, info->t_min_ms, &start, &end);
         NLT_CHECK(info->t_end_ms <= end);
         NLT_CHECK_INT(info->arena, 3);
+        NLT_CHECK_INT(info->dense, dense);
         NLT_CHECK(info->bytes > 100);
         nlt_pool_init(&pool, &nlt_mem_libc, 64 << 20);
         NLT_CHECK_INT(
@@ -298,8 +303,10 @@ flush_writes_sorted_series_in_windows(void)
                 unsigned count = (unsigned) ((uint8_t) c[k].data.data[0] << 8
                                              | (uint8_t) c[k].data.data[1]);
 
-                NLT_CHECK(count <= NLT_FLUSH_CHUNK_SAMPLES);
-                NLT_CHECK(n_chunks == 1 || count >= 240);
+                NLT_CHECK(dense || count <= NLT_FLUSH_CHUNK_SAMPLES);
+                NLT_CHECK(n_chunks == 1 || (!dense && count >= 240));
+                NLT_CHECK_INT(c[k].encoding,
+                              dense ? NLT_CHUNK_DENSE : NLT_CHUNK_XOR);
                 NLT_CHECK(c[k].t_min_ms >= start && c[k].t_max_ms < end);
             }
         }
@@ -484,11 +491,15 @@ main(void)
     NLT_TEST(windows_of_ten_years_are_few_and_without_gaps);
     NLT_TEST(chunks_have_240_to_480_samples);
     NLT_TEST(block_names_tell_whose_they_are);
-    NLT_TEST(flush_writes_sorted_series_in_windows);
-    NLT_TEST(flush_of_an_empty_arena_makes_no_block);
-    NLT_TEST(deleted_samples_are_not_flushed);
-    NLT_TEST(arena_of_which_nothing_is_left_makes_no_block);
-    NLT_TEST(rule_whose_expression_takes_too_long_stays_in_force);
-    NLT_TEST(flush_canceled_anywhere_leaves_nothing);
+    for (int format = 0; format < 2; format++) {
+        dense = format == 1;
+        printf("# %s\n", dense ? "dense" : "portable");
+        NLT_TEST(flush_writes_sorted_series_in_windows);
+        NLT_TEST(flush_of_an_empty_arena_makes_no_block);
+        NLT_TEST(deleted_samples_are_not_flushed);
+        NLT_TEST(arena_of_which_nothing_is_left_makes_no_block);
+        NLT_TEST(rule_whose_expression_takes_too_long_stays_in_force);
+        NLT_TEST(flush_canceled_anywhere_leaves_nothing);
+    }
     return nlt_test_done();
 }

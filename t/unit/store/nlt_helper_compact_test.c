@@ -508,6 +508,151 @@ many_blocks_are_merged_before_there_are_more(void)
     fx_deinit(&fx);
 }
 
+/* ---- the format of blocks ---- */
+
+/* How many blocks are dense; all must be as large as they are said to be. */
+static size_t
+n_dense(fx_t *fx)
+{
+    nlt_manifest_t m = manifest(fx);
+    size_t n = 0;
+
+    for (size_t i = 0; i < m.n_blocks; i++) {
+        n += m.blocks[i].dense;
+    }
+    nlt_manifest_deinit(&m);
+    return n;
+}
+
+/* Closes it and begins anew with that format. */
+static void
+again_as(fx_t *fx, bool dense)
+{
+    fx_close(fx);
+    fx->conf.dense = dense;
+    NLT_CHECK(fx_start(fx));
+    be_quiet(fx);
+}
+
+static bool
+converts(fx_t *fx, uint64_t n)
+{
+    for (int i = 0; i < 300 && atomic_load(&counters(fx)->conversions) < n;
+         i++) {
+        fx_step(fx, 1);
+    }
+    return atomic_load(&counters(fx)->conversions) == n;
+}
+
+/* One block on each of n days, of all series, each with its sample now. */
+static void
+lone_blocks(fx_t *fx, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        one_block(fx, fx->now_ms - (2 + i) * 24 * FX_HOUR, i);
+    }
+    NLT_CHECK_INT(fx_write(fx, 0, fx->now_ms, -1), NLT_OK);
+    NLT_CHECK_INT(n_blocks(fx), n);
+}
+
+static void
+blocks_get_the_format_that_is_said_and_back(void)
+{
+    for (unsigned n_tenants = 0; n_tenants <= 4; n_tenants += 4) {
+        fx_t fx;
+
+        fx_init(&fx);
+        hook = (hook_t){.fx = &fx};
+        fx.n_tenants = n_tenants;
+        fx.conf.dense = false;
+        NLT_CHECK(fx_start(&fx));
+        lone_blocks(&fx, 4);
+        NLT_CHECK_INT(n_dense(&fx), 0);
+        again_as(&fx, true);
+        NLT_CHECK(converts(&fx, 4));
+        NLT_CHECK_INT(n_dense(&fx), 4);
+        NLT_CHECK(check_all(&fx));
+        NLT_CHECK_INT(entries(&fx, "blocks"), 4);
+        /* What is flushed and merged from now on is dense, too. */
+        one_block(&fx, fx.now_ms - 2 * 24 * FX_HOUR, 9);
+        NLT_CHECK_INT(n_dense(&fx), n_blocks(&fx));
+        be_quiet(&fx);
+        NLT_CHECK(merges(&fx, 5));
+        NLT_CHECK_INT(n_dense(&fx), n_blocks(&fx));
+        NLT_CHECK(check_all(&fx));
+        fx_step(&fx, 50);
+        NLT_CHECK_INT(atomic_load(&counters(&fx)->conversions), 4);
+        again_as(&fx, false);
+        for (int i = 0; i < 300 && n_dense(&fx) > 0; i++) {
+            fx_step(&fx, 1);
+        }
+        NLT_CHECK_INT(n_dense(&fx), 0);
+        NLT_CHECK(check_all(&fx));
+        /* An older version would see what it knows. */
+        fx_close(&fx);
+        fx_remove_head(&fx);
+        NLT_CHECK(fx_start(&fx));
+        NLT_CHECK(check_all(&fx));
+        fx_deinit(&fx);
+    }
+}
+
+/* Whoever is stopped half way leaves what was there. */
+static void
+a_conversion_that_is_cancelled_leaves_the_block(void)
+{
+    int cancel = 1;
+    fx_t fx;
+
+    fx_init(&fx);
+    hook = (hook_t){.fx = &fx};
+    fx.io.open = hooked_open;
+    fx.conf.dense = false;
+    NLT_CHECK(fx_start(&fx));
+    lone_blocks(&fx, 2);
+    again_as(&fx, true);
+    hook.at = is_new_block;
+    hook.act = take_time;
+    for (int i = 0; i < 50; i++) {
+        (void) nlt_helper_step(fx.helper, &cancel);
+        fx.mono_ns += SECOND / 10;
+    }
+    NLT_CHECK(hook.at == NULL);
+    NLT_CHECK_INT(atomic_load(&counters(&fx)->conversions), 0);
+    NLT_CHECK_INT(entries(&fx, "blocks"), 2);
+    NLT_CHECK_INT(n_dense(&fx), 0);
+    NLT_CHECK(check_all(&fx));
+    NLT_CHECK(converts(&fx, 2));
+    NLT_CHECK(check_all(&fx));
+    fx_deinit(&fx);
+}
+
+/* A conversion that takes a second is followed by a second of rest. */
+static void
+conversions_take_half_of_the_time_at_most(void)
+{
+    int64_t began, done[3];
+    fx_t fx;
+
+    fx_init(&fx);
+    hook = (hook_t){.fx = &fx};
+    fx.io.open = hooked_open;
+    fx.conf.dense = false;
+    NLT_CHECK(fx_start(&fx));
+    lone_blocks(&fx, 3);
+    again_as(&fx, true);
+    for (unsigned i = 0; i < 3; i++) {
+        hook.at = is_new_block;
+        hook.act = take_time;
+        began = fx.mono_ns;
+        NLT_CHECK(converts(&fx, i + 1));
+        NLT_CHECK(hook.at == NULL);
+        done[i] = fx.mono_ns;
+        NLT_CHECK(i == 0 || done[i] - began >= 2 * SECOND);
+    }
+    fx_deinit(&fx);
+}
+
 int
 main(void)
 {
@@ -520,6 +665,9 @@ main(void)
     NLT_TEST(a_full_disk_stops_merging_for_a_while);
     NLT_TEST(a_damaged_source_is_moved_aside_and_others_are_merged);
     NLT_TEST(a_merge_that_is_cancelled_is_made_by_the_next_helper);
+    NLT_TEST(blocks_get_the_format_that_is_said_and_back);
+    NLT_TEST(a_conversion_that_is_cancelled_leaves_the_block);
+    NLT_TEST(conversions_take_half_of_the_time_at_most);
     NLT_TEST(many_blocks_are_merged_before_there_are_more);
     return nlt_test_done();
 }

@@ -17,6 +17,7 @@ static inline void
 begin(void)
 {
     fx_init(&fx);
+    fx.conf.dense = false; /* a block would get another name */
     NLT_CHECK(fx_start(&fx));
     char path[80];
 

@@ -65,12 +65,14 @@ sample_2(void)
     return m;
 }
 
+/* And what format 3 has beyond format 2. */
 static nlt_manifest_t
 sample_3(void)
 {
     nlt_manifest_t m = sample_2();
 
     m.tenants = 262144;
+    m.blocks[2].dense = 1;
     return m;
 }
 
@@ -178,16 +180,16 @@ manifest_of_format_3_is_read(void)
         "floor 7 1670896f\n"
         "tenants 262144 88e4f85c\n"
         "finished 9 7ff40419\n"
-        "block 01J00000000000000000000000 -3 7199990 5 0 1 1000 0 10 0 "
-        "4223bc68\n"
+        "block 01J00000000000000000000000 -3 7199990 5 0 1 1000 0 10 0 0 "
+        "5cd7c4e5\n"
         "block 01J00000000000000000000002 14399997 21599990 5 4 3 1002 17 12 "
-        "8192 "
-        "fd31b102\n"
+        "8192 0 "
+        "ce3e3c61\n"
         "block 01J00000000000000000000001 7199997 14399990 6 0 1 1001 0 11 "
-        "4096 "
-        "04faa3e4\n"
-        "damaged 01H00000000000000000000077 -7 12 16701054\n"
-        "end 10 ba27d671\n";
+        "4096 1 "
+        "33728ba8\n"
+        "damaged 01H00000000000000000000077 -7 12 c642de78\n"
+        "end 10 5c153638\n";
     static const char beyond[] =
         "nightlight-manifest 3 d78c4b02\n"
         "store 00112233445566778899aabbccddeeff e3ea112e\n"

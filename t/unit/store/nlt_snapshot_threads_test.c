@@ -14,6 +14,9 @@
 
 static fx_t fx;
 static int snapshots_fd;
+static bool as_is; /* what is asked for: blocks as they are */
+
+static bool dense; /* what the store has */
 
 static void
 begin_tenants(unsigned n_tenants)
@@ -21,6 +24,7 @@ begin_tenants(unsigned n_tenants)
     char path[80];
 
     fx_init(&fx);
+    fx.conf.dense = dense;
     fx.n_tenants = n_tenants;
     NLT_CHECK(fx_start(&fx));
     (void) snprintf(path, sizeof(path), "%s/snapshots", fx.path);
@@ -75,6 +79,7 @@ typedef struct {
     pthread_t thread;
     uint32_t tenant;
     bool skip_head;
+    bool as_is;
     int cancel;
     int64_t timeout_ms;
     char name[NLT_SNAPSHOT_NAME_SIZE];
@@ -87,9 +92,10 @@ static void *
 run_job(void *ctx)
 {
     job_t *j = ctx;
+    const nlt_snapshot_conf_t conf = {j->tenant, j->skip_head, j->as_is,
+                                      &j->cancel, j->timeout_ms};
 
-    j->rc = nlt_snapshot_create(fx.store, j->tenant, j->skip_head, &j->cancel,
-                                j->timeout_ms, j->name, &j->err);
+    j->rc = nlt_snapshot_create(fx.store, &conf, j->name, &j->err);
     j->done = true;
     return NULL;
 }
@@ -97,6 +103,7 @@ run_job(void *ctx)
 static void
 start(job_t *j)
 {
+    j->as_is = as_is;
     NLT_CHECK_INT(pthread_create(&j->thread, NULL, run_job, j), 0);
 }
 
@@ -209,6 +216,7 @@ have_block_cb(void *ctx, const char *name)
     for (size_t i = 0; i < n; i++) {
         have_series(h, b, id[i]);
     }
+    h->bad |= nlt_block_meta(b)->dense != (dense && as_is);
     nlt_block_close(b);
     return true;
 }
@@ -420,6 +428,102 @@ of_shared_blocks_a_tenant_gets_its_own(void)
     end();
 }
 
+/* ---- formats ---- */
+
+static int64_t
+two_bytes_free(void *ctx, int fd)
+{
+    (void) ctx;
+    (void) fd;
+    return 2;
+}
+
+/* Links need no room; a dense block that becomes portable does. */
+static void
+a_store_without_room_for_copies_says_so(void)
+{
+    nlt_snapshot_conf_t conf = {.skip_head = true, .timeout_ms = 60000};
+    char name[NLT_SNAPSHOT_NAME_SIZE];
+    nlt_err_t err;
+
+    begin();
+    write_some(FX_NOW - 5 * FX_HOUR, 20);
+    NLT_CHECK(fx_flush(&fx));
+    fx.io.free_bytes = two_bytes_free;
+    NLT_CHECK_INT(nlt_snapshot_create(fx.store, &conf, name, &err),
+                  dense ? NLT_EFULL : NLT_OK);
+    NLT_CHECK_INT(n_snapshots(), !dense);
+    conf.as_is = true;
+    NLT_CHECK_INT(nlt_snapshot_create(fx.store, &conf, name, &err), NLT_OK);
+    end();
+}
+
+/* Another version's: it can be kept for who knows it, but not converted. */
+static void
+a_block_of_another_format_is_not_passed_off(void)
+{
+    nlt_snapshot_conf_t conf = {.skip_head = true, .timeout_ms = 60000};
+    char name[NLT_SNAPSHOT_NAME_SIZE], cmd[400];
+    nlt_err_t err;
+
+    begin();
+    write_some(FX_NOW - 5 * FX_HOUR, 20);
+    NLT_CHECK(fx_flush(&fx));
+    fx_close(&fx);
+    (void) snprintf(cmd, sizeof(cmd),
+                    "for d in %s/blocks/*; do echo '{\"version\": 7, "
+                    "\"minTime\": 0, \"maxTime\": 9, \"ulid\": \"'$(basename "
+                    "$d)'\"}' > $d/meta.json; done",
+                    fx.path);
+    NLT_CHECK_INT(system(cmd), 0);
+    NLT_CHECK(fx_start(&fx));
+    NLT_CHECK_INT(nlt_snapshot_create(fx.store, &conf, name, &err),
+                  NLT_EVERSION);
+    NLT_CHECK(strstr(err.text, "version 7") != NULL);
+    NLT_CHECK_INT(n_snapshots(), 0);
+    conf.as_is = true;
+    NLT_CHECK_INT(nlt_snapshot_create(fx.store, &conf, name, &err), NLT_OK);
+    end();
+}
+
+/* Dense blocks come in as others do, and get the format of who takes them. */
+static void
+a_dense_snapshot_can_be_imported(void)
+{
+    for (int to = 0; to < 2; to++) {
+        char name[NLT_SNAPSHOT_NAME_SIZE], cmd[400];
+        static fx_t other;
+        nlt_store_gauges_t g = {.blocks = 0};
+
+        dense = as_is = true;
+        begin();
+        write_some(FX_NOW - 5 * FX_HOUR, 200);
+        NLT_CHECK(take(false, name));
+        fx_init(&other);
+        other.conf.dense = to;
+        NLT_CHECK(fx_start(&other));
+        (void) snprintf(cmd, sizeof(cmd),
+                        "cp -r %s/snapshots/%s %s/import/.in && "
+                        "mv %s/import/.in/* %s/import/",
+                        fx.path, name, other.path, other.path, other.path);
+        NLT_CHECK_INT(system(cmd), 0);
+        for (int i = 0;
+             i < 1000
+             && (g.blocks == 0 || g.dense_blocks != (to ? g.blocks : 0)
+                 || g.block_samples < 1000);
+             i++) {
+            fx_step(&other, 1);
+            nlt_store_gauges(other.store, &g);
+        }
+        NLT_CHECK_INT(g.dense_blocks, to ? g.blocks : 0);
+        memcpy(other.series, fx.series, sizeof(fx.series));
+        NLT_CHECK(fx_check(&other, INT64_MIN, INT64_MAX));
+        memset(other.series, 0, sizeof(fx.series));
+        fx_deinit(&other);
+        end();
+    }
+}
+
 /* ---- trouble ---- */
 
 static void
@@ -450,6 +554,7 @@ nothing_remains_of_one_that_is_ended(void)
 static void
 without_a_head_there_is_none(void)
 {
+    nlt_snapshot_conf_t conf = {.timeout_ms = 1000};
     char name[NLT_SNAPSHOT_NAME_SIZE];
     nlt_err_t err;
 
@@ -457,12 +562,11 @@ without_a_head_there_is_none(void)
     NLT_CHECK_INT(
         nlt_store_open(&fx.env, &fx.conf, NLT_ROLE_WORKER, &fx.store, &err),
         NLT_OK);
-    NLT_CHECK_INT(
-        nlt_snapshot_create(fx.store, 0, false, NULL, 1000, name, &err),
-        NLT_ENOTREADY);
-    NLT_CHECK_INT(
-        nlt_snapshot_create(fx.store, 0, true, NULL, 1000, name, &err),
-        NLT_ENOTREADY);
+    for (int skip = 0; skip < 2; skip++) {
+        conf.skip_head = skip;
+        NLT_CHECK_INT(nlt_snapshot_create(fx.store, &conf, name, &err),
+                      NLT_ENOTREADY);
+    }
     fx_deinit(&fx);
 }
 
@@ -534,6 +638,8 @@ blocks_may_go_away_at_any_time(void)
 {
     int n = 0;
 
+    as_is = dense; /* what is not linked is held open */
+
     for (link_at = 1; link_at < 8; link_at++) {
         char name[NLT_SNAPSHOT_NAME_SIZE];
         int n_blocks;
@@ -598,6 +704,8 @@ a_start_removes_what_was_not_finished(void)
 static void
 failures_at_any_call_leave_nothing_half_made(void)
 {
+    const nlt_snapshot_conf_t conf = {
+        .skip_head = true, .as_is = as_is, .timeout_ms = 60000};
     long n = 0;
 
     for (int transient = 0; transient < 2; transient++) {
@@ -611,8 +719,7 @@ failures_at_any_call_leave_nothing_half_made(void)
             write_some(FX_NOW - 3 * FX_HOUR, 100);
             NLT_CHECK(fx_flush(&fx));
             fx.fault = (fx_fault_t){.fail_at = at, .transient = transient};
-            rc = nlt_snapshot_create(fx.store, 0, true, NULL, 60000, name,
-                                     &err);
+            rc = nlt_snapshot_create(fx.store, &conf, name, &err);
             hit = fx.fault.hit;
             fx.fault = (fx_fault_t){.calls = 0};
             if (rc == NLT_OK) {
@@ -638,12 +745,23 @@ failures_at_any_call_leave_nothing_half_made(void)
 int
 main(void)
 {
-    NLT_TEST(everything_acknowledged_before_is_in_it);
+    for (int round = 0; round < 3; round++) {
+        dense = round > 0;
+        as_is = round > 1;
+        printf("# %s, asked for %s\n", dense ? "dense" : "portable",
+               as_is ? "as it is" : "portable");
+        NLT_TEST(everything_acknowledged_before_is_in_it);
+        NLT_TEST(deletes_are_tombstones_for_others);
+        NLT_TEST(of_shared_blocks_a_tenant_gets_its_own);
+    }
+    NLT_TEST(a_dense_snapshot_can_be_imported);
+    dense = nlt_test_dense();
+    as_is = dense && time(NULL) / 2 % 2 == 1;
     NLT_TEST(the_head_can_be_left_out);
     NLT_TEST(an_empty_store_has_an_empty_snapshot);
+    NLT_TEST(a_store_without_room_for_copies_says_so);
+    NLT_TEST(a_block_of_another_format_is_not_passed_off);
     NLT_TEST(it_outlives_its_blocks);
-    NLT_TEST(deletes_are_tombstones_for_others);
-    NLT_TEST(of_shared_blocks_a_tenant_gets_its_own);
     NLT_TEST(nothing_remains_of_one_that_is_ended);
     NLT_TEST(without_a_head_there_is_none);
     NLT_TEST(a_head_that_is_given_up_meanwhile_is_read_again);

@@ -140,6 +140,7 @@ fx_init(fx_t *fx)
         .retention_ms = 15 * 24 * FX_HOUR,
         .wal_sync_ms = 1000,
         .arena_age_ms = 2 * FX_HOUR,
+        .dense = nlt_test_dense(),
     };
     NLT_CHECK_INT(nlt_store_prepare_dir(&fx->env, &fx->conf, &err), NLT_OK);
 }

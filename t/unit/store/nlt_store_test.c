@@ -398,6 +398,7 @@ promtool_reads_flushed_blocks(void)
         return;
     }
     fx_init(&fx);
+    fx.conf.dense = false;
     NLT_CHECK(fx_start(&fx));
     write_some(&fx, 1000);
     NLT_CHECK(fx_flush(&fx));
