@@ -296,9 +296,8 @@ item_of(const planner_t *p, size_t idx)
     if (home > p->highest) {
         level = home;
     } else {
+        /* That of its home does not have to be. */
         level = level_over(p->over_ms, b->t_min_ms, home, p->highest, &over);
-        /* Those of the youngest hours do not have to be. */
-        level = over || level == 1 ? level : ALONE;
     }
     if (p->in->skip != NULL && p->in->skip[idx]) {
         level = home > p->highest ? ALONE_WIDE : ALONE;

@@ -26,10 +26,10 @@
  *     |---------- 8 d, over ----------|- 24 h -|- 24 h -|8 h |8 h |2h|2h|
  *      one group, whatever is in it     group    group   one each   newest
  *
- * Only the two-hour windows of the youngest hours are grouped before they are
- * over.  Blocks that are longer than the highest range (imports, a retention
- * that was shortened) form groups with others of the same home that they
- * overlap.
+ * Windows that are not over group what has its home in them: the two hours of
+ * now, and days of which a backlog was flushed (nlt_flush.h).  Blocks that are
+ * longer than the highest range (imports, a retention that was shortened) form
+ * groups with others of the same home that they overlap.
  *
  * Runs.  What is merged is a run: blocks of one group that follow each other
  * in the MANIFEST's order.  Blocks differ in size, and a large one shall not

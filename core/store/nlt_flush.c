@@ -17,6 +17,13 @@
 #define POLL_SERIES 256
 #define LOOKAHEAD   16
 
+/* Windows are joined that have together at least this, */
+#define JOIN_MS (INT64_C(5) * 3600000)
+/* and of samples in a time at least one in so many of the fullest; */
+#define EVEN 4
+/* what has fewer minutes counts as if it had these. */
+#define COVERED_MS_MIN (INT64_C(10) * 60000)
+
 static int64_t
 add_saturated(int64_t a, int64_t b)
 {
@@ -87,6 +94,7 @@ typedef struct {
     int64_t t_min_ms; /* of the samples in it, inclusive */
     int64_t t_max_ms;
     uint64_t n_series;
+    uint64_t n_samples;
 } window_t;
 
 typedef struct {
@@ -364,6 +372,7 @@ scan_group(flush_t *f)
             }
             f->w[k].t_min_ms = nlt_min_i64(f->w[k].t_min_ms, t);
             f->w[k].t_max_ms = nlt_max_i64(f->w[k].t_max_ms, t);
+            f->w[k].n_samples++;
             f->w[k].n_series += !(mask >> k & 1);
             mask |= UINT64_C(1) << k;
         }
@@ -374,6 +383,106 @@ scan_group(flush_t *f)
         }
     }
     return NLT_OK;
+}
+
+/* ---- windows that become one block ---- */
+
+/* Part of a window that lies between the ends of the arena. */
+static double
+covered_ms(const flush_t *f, const window_t *w)
+{
+    const nlt_arena_header_t *h = nlt_arena_header(f->arena);
+    int64_t from = nlt_max_i64(w->start_ms, atomic_load(&h->t_min_ms));
+    int64_t to = nlt_min_i64(w->end_ms - 1, atomic_load(&h->t_max_ms));
+
+    return (double) nlt_max_i64(to - from + 1, COVERED_MS_MIN);
+}
+
+/* Samples in a millisecond. */
+static double
+density(const flush_t *f, const window_t *w)
+{
+    return (double) w->n_samples / covered_ms(f, w);
+}
+
+/* Windows [a, b) become the first of them. */
+static void
+join(flush_t *f, size_t a, size_t b)
+{
+    uint64_t all = 0;
+
+    for (size_t k = a; k < b; k++) {
+        all |= UINT64_C(1) << k;
+    }
+    f->w[a].end_ms = f->w[b - 1].end_ms;
+    f->w[a].t_max_ms = f->w[b - 1].t_max_ms;
+    for (size_t k = a + 1; k < b; k++) {
+        f->w[a].n_samples += f->w[k].n_samples;
+        f->w[k].n_series = f->w[k].n_samples = 0;
+    }
+    f->w[a].n_series = 0;
+    for (size_t i = 0; i < f->n; i++) {
+        if (f->mask[i] & all) {
+            f->mask[i] = (f->mask[i] & ~all) | UINT64_C(1) << a;
+            f->w[a].n_series++;
+        }
+    }
+}
+
+/*
+ * Joins what is about equally full, of windows [a, b) that lie in one window
+ * of the highest range.
+ */
+static void
+join_even(flush_t *f, size_t a, size_t b)
+{
+    double most = 0;
+
+    for (size_t k = a; k < b; k++) {
+        double d = density(f, &f->w[k]);
+
+        most = d > most ? d : most;
+    }
+    while (a < b) {
+        size_t end = a;
+
+        while (end < b && f->w[end].n_samples > 0
+               && density(f, &f->w[end]) * EVEN >= most) {
+            end++;
+        }
+        if (end > a + 1
+            && f->w[end - 1].t_max_ms - f->w[a].t_min_ms >= JOIN_MS) {
+            join(f, a, end);
+        }
+        a = end > a ? end : a + 1;
+    }
+}
+
+/* Number of the window of the highest range that t is in. */
+static int64_t
+top_window(const flush_t *f, int64_t t)
+{
+    unsigned level = 1;
+    int64_t range;
+
+    while (nlt_compact_range(level + 1, f->conf->retention_ms) != 0) {
+        level++;
+    }
+    range = nlt_compact_range(level, f->conf->retention_ms);
+    return t / range - (t % range < 0);
+}
+
+static void
+join_windows(flush_t *f)
+{
+    for (size_t a = 0, b; a < f->n_w; a = b) {
+        for (b = a + 1; b < f->n_w
+                        && top_window(f, f->w[b].start_ms)
+                               == top_window(f, f->w[a].start_ms);
+             b++) {
+        }
+        join_even(f, a, b);
+    }
 }
 
 static nlt_rc_t
@@ -587,6 +696,9 @@ write_windows(flush_t *f, nlt_manifest_t *m)
 
         at = plan_group(f, at, t_max);
         rc = scan_group(f);
+        if (rc == NLT_OK) {
+            join_windows(f);
+        }
         for (size_t k = 0; rc == NLT_OK && k < f->n_w; k++) {
             if (f->w[k].n_series > 0) {
                 /* The one before was synced, which may have taken a while. */

@@ -15,7 +15,13 @@
  *
  * so one request with a sample of each day of ten years makes about 130
  * blocks, not 3650, and what is flushed late lies as what was flushed in time
- * and merged since.  One flush:
+ * and merged since.  An arena is as old as two hours, so one that has more
+ * than five of a day, about as many samples in each of them, was sent a
+ * backlog: that becomes one block although the day is not over, since nobody
+ * will send it again, and an index for each two hours is a third of a dense
+ * block (nlt_compact_plan.h: such a block waits until its day is over).
+ *
+ * One flush:
  *
  *   1  rank: every string once, sorted; every series becomes a short vector
  *      of ranks, so that label order is a comparison of small integers

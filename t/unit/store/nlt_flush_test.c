@@ -320,6 +320,64 @@ flush_writes_sorted_series_in_windows(void)
     teardown(&f);
 }
 
+/* Hours of the block that has t, 0 when there is none. */
+static int64_t
+hours_at(const flush_fx_t *f, int64_t t)
+{
+    for (size_t b = 0; b < f->m.n_blocks; b++) {
+        if (f->m.blocks[b].t_min_ms <= t && t < f->m.blocks[b].t_end_ms) {
+            return (f->m.blocks[b].t_end_ms - f->m.blocks[b].t_min_ms)
+                   / HOUR_MS;
+        }
+    }
+    return 0;
+}
+
+/* NOW_MS is 13:20 of a day, so the day and its last windows are not over. */
+static void
+a_backlog_of_a_day_is_one_block(void)
+{
+    const int64_t day = NOW_MS - NOW_MS % NLT_DAY_MS;
+    size_t n_blocks = 0, samples = 0;
+    flush_fx_t f;
+
+    /* All of today and half of yesterday, which is over. */
+    setup(&f);
+    for (unsigned i = 0; i < 10; i++) {
+        fill(&f, i, day - 12 * HOUR_MS + i, 60000, 12 * 60);
+        fill(&f, i, day + i, 60000, (size_t) (NOW_MS - day) / 60000);
+    }
+    NLT_CHECK_INT(flush(&f, &n_blocks), NLT_OK);
+    NLT_CHECK_INT(n_blocks, 2);
+    NLT_CHECK_INT(hours_at(&f, day - HOUR_MS), 11);
+    NLT_CHECK_INT(hours_at(&f, day + HOUR_MS), (NOW_MS - day) / HOUR_MS);
+    for (size_t b = 0; b < f.m.n_blocks; b++) {
+        samples += f.m.blocks[b].n_samples;
+        NLT_CHECK_INT(f.m.blocks[b].n_series, 10);
+    }
+    NLT_CHECK_INT(samples, 10 * (12 * 60 + (NOW_MS - day) / 60000));
+    NLT_CHECK_INT(entries(&f), n_blocks);
+    teardown(&f);
+    /* A few late samples of this morning are no backlog. */
+    setup(&f);
+    for (unsigned i = 0; i < 10; i++) {
+        fill(&f, i, NOW_MS - 100 * 60000, 60000, 100);
+        fill(&f, i, day + i * HOUR_MS / 4, 60000, 3);
+    }
+    NLT_CHECK_INT(flush(&f, &n_blocks), NLT_OK);
+    NLT_CHECK_INT(hours_at(&f, NOW_MS - 60000), 1);
+    NLT_CHECK(hours_at(&f, day) <= 2);
+    teardown(&f);
+    /* Nor are three hours in a row, which a slow rotation may bring. */
+    setup(&f);
+    for (unsigned i = 0; i < 10; i++) {
+        fill(&f, i, NOW_MS - 190 * 60000, 60000, 190);
+    }
+    NLT_CHECK_INT(flush(&f, &n_blocks), NLT_OK);
+    NLT_CHECK(n_blocks >= 2);
+    teardown(&f);
+}
+
 static void
 flush_of_an_empty_arena_makes_no_block(void)
 {
@@ -495,6 +553,7 @@ main(void)
         dense = format == 1;
         printf("# %s\n", dense ? "dense" : "portable");
         NLT_TEST(flush_writes_sorted_series_in_windows);
+        NLT_TEST(a_backlog_of_a_day_is_one_block);
         NLT_TEST(flush_of_an_empty_arena_makes_no_block);
         NLT_TEST(deleted_samples_are_not_flushed);
         NLT_TEST(arena_of_which_nothing_is_left_makes_no_block);
