@@ -84,25 +84,39 @@ ascend(const int64_t *t_ms, size_t n)
 }
 
 const char *
-nlt_block_dense_decode(const nlt_index_chunk_t *c,
-                       const nlt_chunk_view_t *view, uint32_t n, int64_t *t_ms,
-                       double *v)
+nlt_block_dense_split(const nlt_index_chunk_t *c, const nlt_chunk_view_t *view,
+                      uint32_t n, int64_t *t_ms, nlt_str_t *values)
 {
     nlt_reader_t r = nlt_reader(view->data.data, view->data.len);
 
     (void) nlt_read_be16(&r);
     (void) nlt_read_uvarint(&r);
-    if (view->times.data == NULL
+    *values = (nlt_str_t){nlt_reader_left(&r), (const char *) r.p};
+    if (view->times.data == NULL || values->len == 0
         || nlt_dense_decode_times((const uint8_t *) view->times.data,
                                   view->times.len, n, 0, n, t_ms)
-               != NLT_OK
-        || nlt_dense_decode_values(r.p, nlt_reader_left(&r), n, 0, n, v)
                != NLT_OK) {
         return "cannot be decoded";
     }
     return !ascend(t_ms, n) || t_ms[0] < c->t_min_ms
                    || t_ms[n - 1] > c->t_max_ms
                ? "has samples where the index has none"
+               : NULL;
+}
+
+const char *
+nlt_block_dense_decode(const nlt_index_chunk_t *c,
+                       const nlt_chunk_view_t *view, uint32_t n, int64_t *t_ms,
+                       double *v)
+{
+    nlt_str_t values;
+    const char *fault = nlt_block_dense_split(c, view, n, t_ms, &values);
+
+    return fault ? fault
+           : nlt_dense_decode_values((const uint8_t *) values.data, values.len,
+                                     n, 0, n, v)
+                   != NLT_OK
+               ? "cannot be decoded"
                : NULL;
 }
 

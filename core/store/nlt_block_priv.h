@@ -61,6 +61,14 @@ NLT_CHECKED nlt_rc_t nlt_block_dense_times(const nlt_block_t *b,
                                            nlt_err_t *err);
 
 /*
+ * All n times of a dense chunk, and the values as they are encoded, in the
+ * mapping.  NULL, or what is wrong with them, as below.
+ */
+const char *
+nlt_block_dense_split(const nlt_index_chunk_t *c, const nlt_chunk_view_t *view,
+                      uint32_t n, int64_t *t_ms, nlt_str_t *values);
+
+/*
  * All n samples of a dense chunk.  NULL, or what is wrong with it: times
  * ascend, the first and last of them in the chunk's range.
  */

@@ -25,7 +25,8 @@
  *     asked.  One that is deleted in part stays whole, with tombstones
  *
  * A dense result (docs/formats/dense.md) has all floats of a series decoded
- * and encoded in chunks of up to 8192; dense sources become what the result
+ * and encoded in chunks of up to 8192, but for dense ones of more than 4096
+ * that overlap no other and are not cut; dense sources become what the result
  * is.  Rewriting one block alone converts it, in either direction.
  *
  * A first pass over the indexes finds the series that stay and the symbols

@@ -378,6 +378,44 @@ flush(nlt_compact_chunks_t *j)
     return rc == NLT_OK ? flush_acc(j) : rc;
 }
 
+/*
+ * A long dense chunk as it is.  Its times are in another chunk of its source,
+ * so the writer gets them anew, and finds that it has them.
+ */
+static nlt_rc_t
+copy_dense(nlt_compact_chunks_t *j, const nlt_compact_chunk_t *c)
+{
+    size_t n_times = c->n_samples * sizeof(*j->in.t_ms);
+    const char *fault;
+    nlt_str_t values;
+    char *p;
+
+    if (!nlt_samples_reserve(&j->in, c->n_samples)) {
+        return no_memory(j);
+    }
+    fault = nlt_block_dense_split(&c->c, &c->view, c->n_samples, j->in.t_ms,
+                                  &values);
+    if (fault != NULL) {
+        j->damaged = c->source;
+        return nlt_err_set(j->err, NLT_EDATA, "chunk at offset %llu %s",
+                           (unsigned long long) (c->c.ref & UINT32_MAX),
+                           fault);
+    }
+    p = nlt_buf_reserve(&j->bytes, values.len + n_times);
+    if (p == NULL) {
+        return no_memory(j);
+    }
+    memcpy(p, values.data, values.len);
+    memcpy(p + values.len, j->in.t_ms, n_times);
+    nlt_buf_advance(&j->bytes, values.len + n_times);
+    return add_out(
+        j, (nlt_block_chunk_t){.t_min_ms = j->in.t_ms[0],
+                               .t_max_ms = j->in.t_ms[c->n_samples - 1],
+                               .encoding = NLT_CHUNK_DENSE,
+                               .n_samples = c->n_samples,
+                               .data = {values.len + n_times, NULL}});
+}
+
 /* n chunks that overlap, or one that is cut. */
 static nlt_rc_t
 add_merged(nlt_compact_chunks_t *j, const nlt_compact_chunk_t *v, size_t n)
@@ -408,6 +446,12 @@ add_whole(nlt_compact_chunks_t *j, const nlt_compact_chunk_t *c)
     bool is_float = nlt_chunk_is_float(c->view.encoding);
     nlt_rc_t rc = NLT_OK;
 
+    if (j->work && c->view.encoding == NLT_CHUNK_DENSE
+        && c->n_samples >= NLT_COMPACT_DENSE_MIN
+        && c->n_samples <= NLT_DENSE_SAMPLES_MAX) {
+        rc = flush(j);
+        return rc == NLT_OK ? copy_dense(j, c) : rc;
+    }
     if (is_float && (j->work || c->view.encoding == NLT_CHUNK_DENSE)) {
         return add_merged(j, c, 1);
     }

@@ -20,6 +20,9 @@
 /* Chunks of at most so many samples become one with their neighbours. */
 #define NLT_COMPACT_CHUNK_MAX 512u
 
+/* A dense chunk of so many is copied: with another it is too long for one. */
+#define NLT_COMPACT_DENSE_MIN (NLT_DENSE_SAMPLES_MAX / 2 + 1)
+
 /*
  * Bound of a pool for what is remembered of n sources: their symbols and the
  * lists of series that rules are about are no more than their indexes have

@@ -171,6 +171,69 @@ dense_and_back_changes_no_sample(void)
     teardown();
 }
 
+/* Block i is not there any more. */
+static void
+drop(size_t i)
+{
+    nlt_block_close(block[i].block);
+    NLT_CHECK_INT(
+        nlt_io_remove_tree(&nlt_io_posix, dir_fd, block[i].info.ulid.c, &err),
+        NLT_OK);
+    n_blocks--;
+    memmove(block + i, block + i + 1, (n_blocks - i) * sizeof(*block));
+}
+
+/*
+ * Long dense chunks are copied, by their own kind, with times that the block
+ * has once; short ones, and what is cut, are encoded anew.
+ */
+static void
+long_dense_chunks_are_copied(void)
+{
+    nlt_compact_conf_t conf = conf_of(NULL);
+    nlt_block_raw_chunk_t *a, *b, *c;
+    nlt_delete_list_t rules;
+    nlt_delete_t rule;
+    nlt_delete_set_t set;
+    nlt_matcher_t m;
+    size_t n;
+
+    setup();
+    conf.dense = true;
+    add(1, 0, 2, row(0, 500, 10), 10);
+    first = 0;
+    a = chunks_of(merged(&conf), 0, &n); /* one chunk of 5000 */
+    NLT_CHECK_INT(n, 1);
+    add(2, 0, 2, row(5000, 500, 12), 12);
+    first = 2;
+    b = chunks_of(merged(&conf), 0, &n); /* and one of 6000 */
+    NLT_CHECK_INT(n, 1);
+    add(2, 0, 2, row(11000, 300, 2), 2);
+    first = 0;
+    drop(0); /* of the blocks now: the dense two and the last */
+    drop(1);
+    c = chunks_of(merged(&conf), 1, &n);
+    NLT_CHECK_INT(n, 3);
+    NLT_CHECK_INT(c[0].data.len, a[0].data.len);
+    NLT_CHECK(memcmp(c[0].data.data + 8, a[0].data.data + 8, c[0].data.len - 8)
+              == 0);
+    NLT_CHECK(memcmp(c[1].data.data + 8, b[0].data.data + 8, c[1].data.len - 8)
+              == 0);
+    NLT_CHECK_INT(c[2].encoding, NLT_CHUNK_DENSE);
+    NLT_CHECK_INT(nlt_be16(c[2].data.data), 600);
+    /* Two series, three columns of times. */
+    NLT_CHECK(block[3].info.bytes
+              < 2 * (a[0].data.len + b[0].data.len + c[2].data.len) + 3000);
+    rules = one_rule(&rule, &set, &m);
+    rule.t_min_ms = T0_MS + 1000000;
+    rule.t_max_ms = T0_MS + 1009000;
+    conf.deletes = &rules;
+    first = 3;
+    c = chunks_of(merged(&conf), 0, &n);
+    NLT_CHECK_INT(nlt_block_meta(block[4].block)->n_samples, 2 * (11600 - 10));
+    teardown();
+}
+
 /* What a block says of itself decides how its files are handed on. */
 static void
 a_portable_block_has_no_dense_chunk(void)
@@ -354,6 +417,7 @@ tests(void)
     NLT_TEST(small_chunks_of_others_are_encoded_anew);
     NLT_TEST(merged_samples_are_split_evenly);
     NLT_TEST(dense_and_back_changes_no_sample);
+    NLT_TEST(long_dense_chunks_are_copied);
     NLT_TEST(a_portable_block_has_no_dense_chunk);
     NLT_TEST(histograms_have_no_dense_form);
     NLT_TEST(the_first_source_wins_at_equal_times);
