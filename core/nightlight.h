@@ -50,6 +50,17 @@ typedef struct {
     unsigned n_queries; /* of one process at once, at most */
 } nlt_api_server_t;
 
+/*
+ * Limits that are only tried: who goes beyond is served and counted.  0: none
+ * of this kind.
+ */
+typedef struct {
+    int64_t timeout_ms;
+    uint64_t samples_max;
+    uint64_t series_max;
+    size_t memory_max; /* compared with pages, so up to 1 MB too strict */
+} nlt_api_tried_t;
+
 /* Limits of a location (directives). */
 typedef struct {
     int64_t timeout_ms;   /* nightlight_query_timeout, 2m */
@@ -57,7 +68,8 @@ typedef struct {
     uint64_t series_max;  /* nightlight_query_max_series, 5M */
     size_t memory_max;    /* nightlight_query_memory, 256m */
     int64_t lookback_ms;  /* nightlight_lookback, 5m */
-    unsigned features;    /* nlt_pql_features_t */
+    nlt_api_tried_t tried;
+    unsigned features; /* nlt_pql_features_t */
     uint32_t tenant;
     nlt_str_t store_name;           /* borrowed until destroy */
     const nlt_api_server_t *server; /* likewise; NULL: not known */
@@ -165,6 +177,8 @@ typedef struct {
     uint64_t memory_bytes; /* that the job holds, or held when it ended */
     int64_t queue_ns;      /* until a thread began, or until now */
     int64_t busy_ns;       /* that threads worked on it */
+    unsigned over_tried;   /* 1 << nlt_query_limit_t: what it went beyond */
+    nlt_api_tried_t used;  /* the most that it had of each */
 } nlt_api_cost_t;
 
 /* Not while run() or more() is running. */
@@ -197,8 +211,8 @@ bool nlt_api_is_counted(const nlt_api_t *a);
 /* Counts it as slow. */
 void nlt_api_count_slow(nlt_api_t *a);
 
-/* Counts it as one that a limit would have refused. */
-void nlt_api_count_dry_run(nlt_api_t *a);
+/* Counts it as one that a limit would have refused.  Event loop. */
+void nlt_api_count_dry_run(nlt_api_t *a, nlt_query_limit_t limit);
 
 /* After run().  Strings live until destroy. */
 const nlt_api_answer_t *nlt_api_answer(const nlt_api_t *a);

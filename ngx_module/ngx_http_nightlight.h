@@ -13,6 +13,8 @@
  *   write.c    location handler of remote_write
  *   limits.c   limits of writing, stamped labels, drop rules
  *   limits_conf.c  their directives and zones
+ *   query_limits.c  limits of one query
+ *   value.c    limits that may differ by request
  *   sync.c     group commit of writes: wal_sync=always
  *   request.c  what core is told of a request
  *   tenant.c   whose a request is
@@ -42,6 +44,7 @@
 #include <nightlight.h>
 
 #include "ngx_http_nightlight_env.h"
+#include "ngx_http_nightlight_value.h"
 #include "ngx_http_nightlight_limits.h"
 
 
@@ -81,6 +84,10 @@ typedef struct {
 } ngx_http_nightlight_main_conf_t;
 
 
+/* nlt_query_limit_t without the queue: time, samples, series, memory. */
+#define NGX_HTTP_NIGHTLIGHT_QUERY_LIMITS  NLT_QUERY_LIMIT_QUEUE
+
+
 typedef enum {
     NGX_HTTP_NIGHTLIGHT_NONE = 0,
     NGX_HTTP_NIGHTLIGHT_WRITE,
@@ -99,10 +106,9 @@ typedef struct {
     ngx_http_nightlight_store_t     *store;
     ngx_uint_t                       exact;     /* location = uri */
 
-    ngx_msec_t                       timeout;
-    size_t                           samples_max;
-    size_t                           series_max;
-    size_t                           memory_max;
+    /* by nlt_query_limit_t; those that are only tried may be not set */
+    ngx_http_nightlight_value_t      query[NGX_HTTP_NIGHTLIGHT_QUERY_LIMITS];
+    ngx_http_nightlight_value_t      tried[NGX_HTTP_NIGHTLIGHT_QUERY_LIMITS];
     ngx_msec_t                       lookback;
     ngx_uint_t                       features;
 
@@ -117,10 +123,6 @@ typedef struct {
     ngx_msec_t                       slow;      /* or .._SLOW_OFF */
     ngx_open_file_t                 *slow_file; /* NULL: the error log */
 
-    size_t                           decoded_max;
-    ngx_uint_t                       labels_max;
-    size_t                           label_name_max;
-    size_t                           label_value_max;
     ngx_http_nightlight_limits_conf_t  limits;
 } ngx_http_nightlight_loc_conf_t;
 
@@ -187,12 +189,6 @@ ngx_int_t ngx_http_nightlight_param(ngx_str_t *arg, const char *name,
 char *ngx_http_nightlight_param_error(ngx_conf_t *cf, ngx_str_t *arg,
     const char *what);
 
-
-/* Queries of one tenant or key that wait in a worker. */
-#define NGX_HTTP_NIGHTLIGHT_WAITING  1024
-
-char *ngx_http_nightlight_concurrency(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
 
 /* What this process is; since init_process. */
 extern nlt_api_server_t  ngx_http_nightlight_server;

@@ -27,6 +27,7 @@ struct ngx_http_nightlight_job_s {
     ngx_thread_task_t                task;
     ngx_http_nightlight_out_t        out;        /* request, api, position */
     ngx_http_nightlight_loc_conf_t  *conf;
+    nlt_api_conf_t                   limits;     /* of this request */
     ngx_http_nightlight_runtime_t   *runtime;
     ngx_http_nightlight_record_t    *record;     /* NULL: no memory */
     ngx_thread_pool_t               *threads;

@@ -16,6 +16,9 @@
 #define NGX_HTTP_NIGHTLIGHT_SHOWN_KEY     64
 #define NGX_HTTP_NIGHTLIGHT_DRAIN         (64 * 1024)
 
+/* What limits of labels that are only tried out are replaced with. */
+#define NGX_HTTP_NIGHTLIGHT_TRIED_LABELS  1024
+
 #define ngx_http_nightlight_kind_series(store)                                \
     ((uint64_t) 1 << 32 | ngx_crc32_short((store)->data, (store)->len))
 
@@ -76,6 +79,18 @@ ngx_http_nightlight_limits_labels(ngx_http_request_t *r, ngx_array_t *labels,
 }
 
 
+/* 0: there is no such limit. */
+
+static uint64_t
+ngx_http_nightlight_limits_number(ngx_http_request_t *r,
+    ngx_http_nightlight_bounds_t *bounds, ngx_http_nightlight_value_t *value,
+    uint64_t standard)
+{
+    return ngx_http_nightlight_value_is_set(value)
+           ? ngx_http_nightlight_value(r, bounds, value, standard) : 0;
+}
+
+
 static ngx_int_t
 ngx_http_nightlight_limits_quotas(ngx_http_request_t *r, ngx_array_t *series,
     ngx_str_t *store, nlt_ingest_screen_t *screen)
@@ -107,8 +122,12 @@ ngx_http_nightlight_limits_quotas(ngx_http_request_t *r, ngx_array_t *series,
 
         if (rc == NGX_OK) {
             q->quota = quota;
-            q->active_max = limit[i].active;
-            q->created_max = limit[i].created;
+            q->active_max = ngx_http_nightlight_limits_number(r,
+                                   &ngx_http_nightlight_active_bounds,
+                                   &limit[i].active, limit[i].standard);
+            q->created_max = ngx_http_nightlight_limits_number(r,
+                                   &ngx_http_nightlight_created_bounds,
+                                   &limit[i].created, limit[i].standard);
             q++;
         }
     }
@@ -151,6 +170,10 @@ ngx_http_nightlight_limits_begin(ngx_http_request_t *r,
 
             if (rc == NGX_OK) {
                 charge->rate = &rate[i];
+                charge->per_second = ngx_http_nightlight_value(r,
+                                         &ngx_http_nightlight_rate_bounds,
+                                         &rate[i].rate, rate[i].standard);
+                charge->max = charge->per_second * rate[i].window / 1000;
                 charge++;
             }
         }
@@ -196,6 +219,40 @@ ngx_http_nightlight_limits_begin(ngx_http_request_t *r,
 }
 
 
+void
+ngx_http_nightlight_limits_shape(ngx_http_request_t *r,
+    ngx_http_nightlight_limits_conf_t *conf,
+    ngx_http_nightlight_limits_t *lim, nlt_ingest_conf_t *out)
+{
+#define ngx_http_nightlight_shape(max, bounds)                                \
+    ngx_http_nightlight_value(r, &ngx_http_nightlight_##bounds##_bounds,      \
+                              &conf->max,                                     \
+                              ngx_http_nightlight_##bounds##_bounds.standard)
+
+    out->labels.labels_max =
+                    (uint32_t) ngx_http_nightlight_shape(labels_max, labels);
+    out->labels.name_bytes_max =
+            (uint32_t) ngx_http_nightlight_shape(label_name_max, label_name);
+    out->labels.value_bytes_max =
+          (uint32_t) ngx_http_nightlight_shape(label_value_max, label_value);
+    out->decoded_max =
+                    (size_t) ngx_http_nightlight_shape(decoded_max, decoded);
+
+#undef ngx_http_nightlight_shape
+
+    out->screen = lim->screen;
+
+    if (lim->screen && lim->screen->dry_run) {
+        lim->screen->tried = out->labels;
+        lim->screen->tried_decoded = out->decoded_max;
+        out->labels.labels_max = NGX_HTTP_NIGHTLIGHT_TRIED_LABELS;
+        out->labels.name_bytes_max = NLT_SERIES_BYTES_MAX;
+        out->labels.value_bytes_max = NLT_SERIES_BYTES_MAX;
+        out->decoded_max = NLT_WRITE_DECODED_MAX;
+    }
+}
+
+
 /* Of the first limit that has no room: how long, in seconds. */
 
 static ngx_http_nightlight_charge_t *
@@ -213,7 +270,7 @@ ngx_http_nightlight_limits_full(ngx_http_nightlight_limits_t *lim,
         charge = &lim->charges[i];
 
         ms = nlt_window_wait(&charge->quota->samples, ngx_current_msec,
-                             charge->rate->window, charge->rate->max);
+                             charge->rate->window, charge->max);
 
         if (ms && (ms + 999) / 1000 > *wait) {
             *wait = (ngx_uint_t) ((ms + 999) / 1000);
@@ -254,13 +311,13 @@ ngx_http_nightlight_limits_over(ngx_http_request_t *r,
 
     if (nlt_quota_tell(full->quota, ngx_current_msec, &n)) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "nightlight: remote_write of \"%V\" %s: more than %ui "
+                      "nightlight: remote_write of \"%V\" %s: more than %uL "
                       "samples/s by zone \"%V\", %uL requests so far; have "
                       "it send less, or raise \"rate=\" of "
                       "\"nightlight_limit_samples\"",
                       &key, lim->dry_run ? "would be refused, dry run"
                                          : "refused with 429",
-                      full->rate->rate, &full->rate->zone->shm.name, n);
+                      full->per_second, &full->rate->zone->shm.name, n);
     }
 
     if (lim->dry_run) {
@@ -271,7 +328,7 @@ ngx_http_nightlight_limits_over(ngx_http_request_t *r,
                        "over the limit of %lu samples per second "
                        "(nightlight_limit_samples zone=%.*s): no room in the "
                        "window of %lu s for another %lu s",
-                       (unsigned long) full->rate->rate,
+                       (unsigned long) full->per_second,
                        (int) full->rate->zone->shm.name.len,
                        full->rate->zone->shm.name.data,
                        (unsigned long) full->rate->window / 1000,
@@ -387,7 +444,7 @@ ngx_http_nightlight_limits_headers(ngx_http_request_t *r,
 
         sum = nlt_window_sum(&charge->quota->samples, ngx_current_msec,
                              charge->rate->window);
-        left = sum < charge->rate->max ? charge->rate->max - sum : 0;
+        left = sum < charge->max ? charge->max - sum : 0;
 
         if (shown == NULL || left < least) {
             shown = charge;
@@ -397,7 +454,7 @@ ngx_http_nightlight_limits_headers(ngx_http_request_t *r,
 
     (void) ngx_http_nightlight_limits_full(lim, &wait);
 
-    values[0] = shown->rate->max;
+    values[0] = shown->max;
     values[1] = least;
     values[2] = wait;
 

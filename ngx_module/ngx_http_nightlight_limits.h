@@ -15,6 +15,8 @@
 
 #include <nightlight.h>
 
+#include "ngx_http_nightlight_value.h"
+
 
 typedef struct {
     ngx_http_complex_value_t         key;
@@ -30,16 +32,17 @@ typedef struct {
 
 typedef struct {
     ngx_shm_zone_t                  *zone;
-    ngx_uint_t                       rate;
+    ngx_http_nightlight_value_t      rate;
+    uint64_t                         standard;   /* where it has no value */
     uint32_t                         window;     /* ms */
-    uint64_t                         max;        /* samples in a window */
 } ngx_http_nightlight_rate_t;
 
 
 typedef struct {
     ngx_shm_zone_t                  *zone;
-    ngx_uint_t                       active;
-    ngx_uint_t                       created;
+    ngx_http_nightlight_value_t      active;
+    ngx_http_nightlight_value_t      created;
+    uint64_t                         standard;
 } ngx_http_nightlight_series_t;
 
 
@@ -49,6 +52,8 @@ struct ngx_http_nightlight_charge_s {
     ngx_http_nightlight_rate_t      *rate;
     nlt_quota_t                     *quota;
     ngx_str_t                        key;
+    uint64_t                         per_second;
+    uint64_t                         max;        /* samples in a window */
 };
 
 
@@ -63,6 +68,12 @@ typedef struct {
     ngx_msec_t                       age_max;   /* 0: none */
     ngx_msec_t                       future_max;
     ngx_flag_t                       dry_run;
+
+    /* of a request and its labels */
+    ngx_http_nightlight_value_t      decoded_max;
+    ngx_http_nightlight_value_t      labels_max;
+    ngx_http_nightlight_value_t      label_name_max;
+    ngx_http_nightlight_value_t      label_value_max;
 } ngx_http_nightlight_limits_conf_t;
 
 
@@ -80,7 +91,16 @@ typedef struct {
 } ngx_http_nightlight_limits_t;
 
 
-/* Directives of limits.c. */
+/* What directives take. */
+extern ngx_http_nightlight_bounds_t  ngx_http_nightlight_decoded_bounds;
+extern ngx_http_nightlight_bounds_t  ngx_http_nightlight_labels_bounds;
+extern ngx_http_nightlight_bounds_t  ngx_http_nightlight_label_name_bounds;
+extern ngx_http_nightlight_bounds_t  ngx_http_nightlight_label_value_bounds;
+extern ngx_http_nightlight_bounds_t  ngx_http_nightlight_rate_bounds;
+extern ngx_http_nightlight_bounds_t  ngx_http_nightlight_active_bounds;
+extern ngx_http_nightlight_bounds_t  ngx_http_nightlight_created_bounds;
+
+/* Directives of limits_conf.c. */
 char *ngx_http_nightlight_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_nightlight_limit_samples(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -112,6 +132,14 @@ ngx_int_t ngx_http_nightlight_limits_begin(ngx_http_request_t *r,
 ngx_int_t ngx_http_nightlight_limits_over(ngx_http_request_t *r,
     ngx_http_nightlight_limits_t *lim, nlt_ingest_t *ingest, nlt_err_t *err,
     ngx_uint_t *wait);
+
+/*
+ * The limits of one request and of its labels, for core; what is only tried
+ * goes to the screen.
+ */
+void ngx_http_nightlight_limits_shape(ngx_http_request_t *r,
+    ngx_http_nightlight_limits_conf_t *conf,
+    ngx_http_nightlight_limits_t *lim, nlt_ingest_conf_t *out);
 
 /* Throws away what has come of the body of a refused request. */
 void ngx_http_nightlight_limits_drain(ngx_http_request_t *r);

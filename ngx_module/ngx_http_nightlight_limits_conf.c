@@ -15,6 +15,45 @@
 #define NGX_HTTP_NIGHTLIGHT_DROP_MEMORY   (64 << 20)
 
 
+ngx_http_nightlight_bounds_t  ngx_http_nightlight_decoded_bounds = {
+    "nightlight_write_max_decoded", NGX_HTTP_NIGHTLIGHT_SIZE,
+    64 * 1024, NLT_WRITE_DECODED_MAX, NLT_WRITE_DECODED_MAX,
+    "a size from 64k to 32m", 0
+};
+
+ngx_http_nightlight_bounds_t  ngx_http_nightlight_labels_bounds = {
+    "nightlight_max_labels", NGX_HTTP_NIGHTLIGHT_NUMBER,
+    1, 1024, NLT_LABELS_PER_SERIES_DEFAULT, "a number from 1 to 1024", 0
+};
+
+ngx_http_nightlight_bounds_t  ngx_http_nightlight_label_name_bounds = {
+    "nightlight_max_label_name", NGX_HTTP_NIGHTLIGHT_SIZE,
+    1, NLT_SERIES_BYTES_MAX, NLT_LABEL_NAME_BYTES_DEFAULT,
+    "a size from 1 to 60k", 0
+};
+
+ngx_http_nightlight_bounds_t  ngx_http_nightlight_label_value_bounds = {
+    "nightlight_max_label_value", NGX_HTTP_NIGHTLIGHT_SIZE,
+    1, NLT_SERIES_BYTES_MAX, NLT_LABEL_VALUE_BYTES_DEFAULT,
+    "a size from 1 to 60k", 0
+};
+
+ngx_http_nightlight_bounds_t  ngx_http_nightlight_rate_bounds = {
+    "nightlight_limit_samples rate=", NGX_HTTP_NIGHTLIGHT_RATE,
+    1, 1000000000, 0, "a number of samples a second, 1 to 1000000000", 0
+};
+
+ngx_http_nightlight_bounds_t  ngx_http_nightlight_active_bounds = {
+    "nightlight_limit_series active=", NGX_HTTP_NIGHTLIGHT_NUMBER,
+    1, 1000000000, 0, "a number of series, 1 to 1000000000", 0
+};
+
+ngx_http_nightlight_bounds_t  ngx_http_nightlight_created_bounds = {
+    "nightlight_limit_series created=", NGX_HTTP_NIGHTLIGHT_NUMBER,
+    1, 1000000000, 0, "a number of series, 1 to 1000000000", 0
+};
+
+
 static ngx_int_t ngx_http_nightlight_zone_init(ngx_shm_zone_t *shm_zone,
     void *data);
 static void ngx_http_nightlight_drop_cleanup(void *data);
@@ -164,7 +203,26 @@ ngx_http_nightlight_zone_ref(ngx_conf_t *cf, ngx_str_t *arg, ngx_str_t *name)
 }
 
 
-/* nightlight_limit_samples zone=name rate=N [window=10s] */
+/* A value with variables has to have a number that holds without them. */
+
+static char *
+ngx_http_nightlight_limit_default(ngx_uint_t needed,
+    ngx_http_nightlight_value_t *standard)
+{
+    if (standard->complex) {
+        return "takes no variables in \"default=\"";
+    }
+
+    if (needed && standard->number == NGX_HTTP_NIGHTLIGHT_UNSET) {
+        return "needs \"default=\" beside a value with variables, for when "
+               "they have none";
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* nightlight_limit_samples zone=name rate=N [default=N] [window=10s] */
 
 char *
 ngx_http_nightlight_limit_samples(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -176,6 +234,7 @@ ngx_http_nightlight_limit_samples(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_str_t                   *value, v;
     ngx_uint_t                   i;
     ngx_http_nightlight_rate_t  *rate;
+    ngx_http_nightlight_value_t  standard;
 
     value = cf->args->elts;
 
@@ -194,6 +253,9 @@ ngx_http_nightlight_limit_samples(ngx_conf_t *cf, ngx_command_t *cmd,
 
     ngx_memzero(rate, sizeof(ngx_http_nightlight_rate_t));
     rate->window = 10000;
+    rate->rate.number = NGX_HTTP_NIGHTLIGHT_UNSET;
+    standard.complex = NULL;
+    standard.number = NGX_HTTP_NIGHTLIGHT_UNSET;
 
     for (i = 1; i < cf->args->nelts; i++) {
 
@@ -208,17 +270,27 @@ ngx_http_nightlight_limit_samples(ngx_conf_t *cf, ngx_command_t *cmd,
 
         if (ngx_http_nightlight_param(&value[i], "rate=", &v)) {
 
-            if (v.len > 2 && ngx_strncmp(v.data + v.len - 2, "/s", 2) == 0) {
-                v.len -= 2;
+            if (ngx_http_nightlight_value_read(cf,
+                                 &ngx_http_nightlight_rate_bounds, &v,
+                                 &rate->rate)
+                != NGX_CONF_OK)
+            {
+                return NGX_CONF_ERROR;
             }
 
-            n = ngx_atoi(v.data, v.len);
-            if (n <= 0 || n > 1000000000) {
-                return ngx_http_nightlight_param_error(cf, &value[i],
-                       "not a number of samples a second, 1 to 1000000000");
+            continue;
+        }
+
+        if (ngx_http_nightlight_param(&value[i], "default=", &v)) {
+
+            if (ngx_http_nightlight_value_read(cf,
+                                 &ngx_http_nightlight_rate_bounds, &v,
+                                 &standard)
+                != NGX_CONF_OK)
+            {
+                return NGX_CONF_ERROR;
             }
 
-            rate->rate = n;
             continue;
         }
 
@@ -240,17 +312,19 @@ ngx_http_nightlight_limit_samples(ngx_conf_t *cf, ngx_command_t *cmd,
                                                "unknown parameter");
     }
 
-    if (rate->zone == NULL || rate->rate == 0) {
+    if (rate->zone == NULL || !ngx_http_nightlight_value_is_set(&rate->rate))
+    {
         return "needs \"zone=\" and \"rate=\"";
     }
 
-    rate->max = (uint64_t) rate->rate * rate->window / 1000;
+    rate->standard = standard.number;
 
-    return NGX_CONF_OK;
+    return ngx_http_nightlight_limit_default(rate->rate.complex != NULL,
+                                             &standard);
 }
 
 
-/* nightlight_limit_series zone=name [active=N] [created=N] */
+/* nightlight_limit_series zone=name [active=N] [created=N] [default=N] */
 
 char *
 ngx_http_nightlight_limit_series(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -258,10 +332,11 @@ ngx_http_nightlight_limit_series(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_http_nightlight_loc_conf_t *nlcf = conf;
 
-    ngx_int_t                      n;
     ngx_str_t                     *value, v;
-    ngx_uint_t                     i, created;
+    ngx_uint_t                     i;
+    ngx_http_nightlight_value_t    standard, *what;
     ngx_http_nightlight_series_t  *series;
+    ngx_http_nightlight_bounds_t  *bounds;
 
     value = cf->args->elts;
 
@@ -279,6 +354,10 @@ ngx_http_nightlight_limit_series(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     ngx_memzero(series, sizeof(ngx_http_nightlight_series_t));
+    series->active.number = NGX_HTTP_NIGHTLIGHT_UNSET;
+    series->created.number = NGX_HTTP_NIGHTLIGHT_UNSET;
+    standard.complex = NULL;
+    standard.number = NGX_HTTP_NIGHTLIGHT_UNSET;
 
     for (i = 1; i < cf->args->nelts; i++) {
 
@@ -291,33 +370,42 @@ ngx_http_nightlight_limit_series(ngx_conf_t *cf, ngx_command_t *cmd,
             continue;
         }
 
-        created = ngx_http_nightlight_param(&value[i], "created=", &v);
+        bounds = &ngx_http_nightlight_active_bounds;
 
-        if (!created && !ngx_http_nightlight_param(&value[i], "active=", &v)) {
+        if (ngx_http_nightlight_param(&value[i], "active=", &v)) {
+            what = &series->active;
+
+        } else if (ngx_http_nightlight_param(&value[i], "created=", &v)) {
+            what = &series->created;
+            bounds = &ngx_http_nightlight_created_bounds;
+
+        } else if (ngx_http_nightlight_param(&value[i], "default=", &v)) {
+            what = &standard;
+
+        } else {
             return ngx_http_nightlight_param_error(cf, &value[i],
                                                    "unknown parameter");
         }
 
-        n = ngx_atoi(v.data, v.len);
-        if (n <= 0 || n > 1000000000) {
-            return ngx_http_nightlight_param_error(cf, &value[i],
-                                   "not a number of series, 1 to 1000000000");
-        }
-
-        if (created) {
-            series->created = n;
-
-        } else {
-            series->active = n;
+        if (ngx_http_nightlight_value_read(cf, bounds, &v, what)
+            != NGX_CONF_OK)
+        {
+            return NGX_CONF_ERROR;
         }
     }
 
-    if (series->zone == NULL || (series->active == 0 && series->created == 0))
+    if (series->zone == NULL
+        || (!ngx_http_nightlight_value_is_set(&series->active)
+            && !ngx_http_nightlight_value_is_set(&series->created)))
     {
         return "needs \"zone=\" and \"active=\" or \"created=\"";
     }
 
-    return NGX_CONF_OK;
+    series->standard = standard.number;
+
+    return ngx_http_nightlight_limit_default(series->active.complex
+                                             || series->created.complex,
+                                             &standard);
 }
 
 
@@ -496,6 +584,10 @@ ngx_http_nightlight_limits_create(ngx_http_nightlight_limits_conf_t *conf)
     conf->series_status = NGX_CONF_UNSET_UINT;
     conf->age_max = NGX_CONF_UNSET_MSEC;
     conf->future_max = NGX_CONF_UNSET_MSEC;
+    conf->decoded_max.number = NGX_HTTP_NIGHTLIGHT_UNSET;
+    conf->labels_max.number = NGX_HTTP_NIGHTLIGHT_UNSET;
+    conf->label_name_max.number = NGX_HTTP_NIGHTLIGHT_UNSET;
+    conf->label_value_max.number = NGX_HTTP_NIGHTLIGHT_UNSET;
 }
 
 
@@ -572,6 +664,17 @@ ngx_http_nightlight_limits_merge(ngx_conf_t *cf,
                               NGX_HTTP_TOO_MANY_REQUESTS);
     ngx_conf_merge_msec_value(conf->age_max, prev->age_max, 0);
     ngx_conf_merge_msec_value(conf->future_max, prev->future_max, 0);
+
+    ngx_http_nightlight_value_merge(&conf->decoded_max, &prev->decoded_max,
+                                 ngx_http_nightlight_decoded_bounds.standard);
+    ngx_http_nightlight_value_merge(&conf->labels_max, &prev->labels_max,
+                                  ngx_http_nightlight_labels_bounds.standard);
+    ngx_http_nightlight_value_merge(&conf->label_name_max,
+                              &prev->label_name_max,
+                              ngx_http_nightlight_label_name_bounds.standard);
+    ngx_http_nightlight_value_merge(&conf->label_value_max,
+                             &prev->label_value_max,
+                             ngx_http_nightlight_label_value_bounds.standard);
 
     if (conf->rates == NULL) {
         conf->rates = prev->rates;

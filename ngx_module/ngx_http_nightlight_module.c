@@ -9,12 +9,10 @@
  */
 
 
-#include "ngx_http_nightlight.h"
+#include "ngx_http_nightlight_query_limits.h"
 
 
 #define NGX_HTTP_NIGHTLIGHT_BODY_MIN      (64 * 1024)
-#define NGX_HTTP_NIGHTLIGHT_TIME_MAX      (366LL * 24 * 3600 * 1000)
-#define NGX_HTTP_NIGHTLIGHT_MEMORY_MIN    (64 * 1024)
 
 
 static void *ngx_http_nightlight_create_main_conf(ngx_conf_t *cf);
@@ -43,11 +41,6 @@ nlt_api_server_t  ngx_http_nightlight_server;
  */
 
 static int64_t  ngx_http_nightlight_started;
-
-
-static ngx_conf_num_bounds_t  ngx_http_nightlight_labels_bounds = {
-    ngx_conf_check_num_bounds, 1, 1024
-};
 
 
 static ngx_conf_enum_t  ngx_http_nightlight_series_statuses[] = {
@@ -124,31 +117,31 @@ static ngx_command_t  ngx_http_nightlight_commands[] = {
       NULL },
 
     { ngx_string("nightlight_query_timeout"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_http_nightlight_query_limit,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_nightlight_loc_conf_t, timeout),
+      NLT_QUERY_LIMIT_TIME,
       NULL },
 
     { ngx_string("nightlight_query_max_samples"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_http_nightlight_query_limit,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_nightlight_loc_conf_t, samples_max),
+      NLT_QUERY_LIMIT_SAMPLES,
       NULL },
 
     { ngx_string("nightlight_query_max_series"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_http_nightlight_query_limit,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_nightlight_loc_conf_t, series_max),
+      NLT_QUERY_LIMIT_SERIES,
       NULL },
 
     { ngx_string("nightlight_query_memory"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_http_nightlight_query_limit,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_nightlight_loc_conf_t, memory_max),
+      NLT_QUERY_LIMIT_MEMORY,
       NULL },
 
     { ngx_string("nightlight_lookback"),
@@ -188,31 +181,31 @@ static ngx_command_t  ngx_http_nightlight_commands[] = {
 
     { ngx_string("nightlight_write_max_decoded"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      ngx_http_nightlight_value_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_nightlight_loc_conf_t, decoded_max),
-      NULL },
+      offsetof(ngx_http_nightlight_loc_conf_t, limits.decoded_max),
+      &ngx_http_nightlight_decoded_bounds },
 
     { ngx_string("nightlight_max_labels"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_num_slot,
+      ngx_http_nightlight_value_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_nightlight_loc_conf_t, labels_max),
+      offsetof(ngx_http_nightlight_loc_conf_t, limits.labels_max),
       &ngx_http_nightlight_labels_bounds },
 
     { ngx_string("nightlight_max_label_name"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      ngx_http_nightlight_value_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_nightlight_loc_conf_t, label_name_max),
-      NULL },
+      offsetof(ngx_http_nightlight_loc_conf_t, limits.label_name_max),
+      &ngx_http_nightlight_label_name_bounds },
 
     { ngx_string("nightlight_max_label_value"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      ngx_http_nightlight_value_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_nightlight_loc_conf_t, label_value_max),
-      NULL },
+      offsetof(ngx_http_nightlight_loc_conf_t, limits.label_value_max),
+      &ngx_http_nightlight_label_value_bounds },
 
     { ngx_string("nightlight_limit_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
@@ -369,21 +362,14 @@ ngx_http_nightlight_create_loc_conf(ngx_conf_t *cf)
         return NULL;
     }
 
-    nlcf->timeout = NGX_CONF_UNSET_MSEC;
-    nlcf->samples_max = NGX_CONF_UNSET_SIZE;
-    nlcf->series_max = NGX_CONF_UNSET_SIZE;
-    nlcf->memory_max = NGX_CONF_UNSET_SIZE;
     nlcf->lookback = NGX_CONF_UNSET_MSEC;
     nlcf->features = NGX_CONF_UNSET_UINT;
     nlcf->running_max = NGX_CONF_UNSET_UINT;
     nlcf->waiting_max = NGX_HTTP_NIGHTLIGHT_WAITING;
     nlcf->tenant_create = NGX_CONF_UNSET;
     nlcf->slow = NGX_CONF_UNSET_MSEC;
-    nlcf->decoded_max = NGX_CONF_UNSET_SIZE;
-    nlcf->labels_max = NGX_CONF_UNSET_UINT;
-    nlcf->label_name_max = NGX_CONF_UNSET_SIZE;
-    nlcf->label_value_max = NGX_CONF_UNSET_SIZE;
 
+    ngx_http_nightlight_query_limits_create(nlcf);
     ngx_http_nightlight_limits_create(&nlcf->limits);
 
     return nlcf;
@@ -399,28 +385,25 @@ static char *
 ngx_http_nightlight_check_body(ngx_conf_t *cf,
     ngx_http_nightlight_loc_conf_t *nlcf)
 {
+    uint64_t                   decoded;
     ngx_http_core_loc_conf_t  *clcf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    if (nlcf->decoded_max < NGX_HTTP_NIGHTLIGHT_BODY_MIN
-        || nlcf->decoded_max > NLT_WRITE_DECODED_MAX)
-    {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "nightlight: \"nightlight_write_max_decoded\" must be "
-                      "from 64k to 32m in %s:%ui", nlcf->file, nlcf->line);
-        return NGX_CONF_ERROR;
-    }
+    /* what depends on the request, or is only tried, may be anything */
+
+    decoded = nlcf->limits.decoded_max.complex || nlcf->limits.dry_run
+              ? NLT_WRITE_DECODED_MAX : nlcf->limits.decoded_max.number;
 
     if (clcf->client_max_body_size == 0
-        || clcf->client_max_body_size > (off_t) nlcf->decoded_max)
+        || clcf->client_max_body_size > (off_t) decoded)
     {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "nightlight: \"client_max_body_size\" of the location "
                       "with \"nightlight_write\" in %s:%ui must not be larger "
-                      "than \"nightlight_write_max_decoded\" (%uz bytes): "
+                      "than \"nightlight_write_max_decoded\" (%uL bytes): "
                       "such requests would be read and then refused",
-                      nlcf->file, nlcf->line, nlcf->decoded_max);
+                      nlcf->file, nlcf->line, decoded);
         return NGX_CONF_ERROR;
     }
 
@@ -480,25 +463,12 @@ ngx_http_nightlight_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_nightlight_store_t     **store;
     ngx_http_nightlight_main_conf_t  *nmcf;
 
-    ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 120000);
-    ngx_conf_merge_size_value(conf->samples_max, prev->samples_max, 50000000);
-    ngx_conf_merge_size_value(conf->series_max, prev->series_max, 5000000);
-    ngx_conf_merge_size_value(conf->memory_max, prev->memory_max,
-                              256 * 1024 * 1024);
     ngx_conf_merge_msec_value(conf->lookback, prev->lookback, 300000);
     ngx_conf_merge_uint_value(conf->features, prev->features,
                               NLT_PQL_F_DEFAULT);
 
     ngx_http_nightlight_merge_sets(prev, conf);
-
-    ngx_conf_merge_size_value(conf->decoded_max, prev->decoded_max,
-                              NLT_WRITE_DECODED_MAX);
-    ngx_conf_merge_uint_value(conf->labels_max, prev->labels_max,
-                              NLT_LABELS_PER_SERIES_DEFAULT);
-    ngx_conf_merge_size_value(conf->label_name_max, prev->label_name_max,
-                              NLT_LABEL_NAME_BYTES_DEFAULT);
-    ngx_conf_merge_size_value(conf->label_value_max, prev->label_value_max,
-                              NLT_LABEL_VALUE_BYTES_DEFAULT);
+    ngx_http_nightlight_query_limits_merge(prev, conf);
 
     if (ngx_http_nightlight_limits_merge(cf, &prev->limits, &conf->limits)
         != NGX_CONF_OK)
@@ -622,38 +592,15 @@ static char *
 ngx_http_nightlight_check_query(ngx_conf_t *cf,
     ngx_http_nightlight_loc_conf_t *nlcf)
 {
-    if (nlcf->timeout == 0 || nlcf->lookback == 0) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "nightlight: \"nightlight_query_timeout\" and "
-                      "\"nightlight_lookback\" must not be zero in %s:%ui",
-                      nlcf->file, nlcf->line);
-        return NGX_CONF_ERROR;
-    }
+    /* later it is nanoseconds in 64 bits */
 
-    /* later these are nanoseconds in 64 bits */
-
-    if (nlcf->timeout > (ngx_msec_t) NGX_HTTP_NIGHTLIGHT_TIME_MAX
+    if (nlcf->lookback == 0
         || nlcf->lookback > (ngx_msec_t) NGX_HTTP_NIGHTLIGHT_TIME_MAX)
     {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "nightlight: \"nightlight_query_timeout\" and "
-                      "\"nightlight_lookback\" must not be longer than a "
-                      "year in %s:%ui", nlcf->file, nlcf->line);
-        return NGX_CONF_ERROR;
-    }
-
-    if (nlcf->samples_max == 0 || nlcf->series_max == 0) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "nightlight: \"nightlight_query_max_samples\" and "
-                      "\"nightlight_query_max_series\" must not be zero in "
-                      "%s:%ui", nlcf->file, nlcf->line);
-        return NGX_CONF_ERROR;
-    }
-
-    if (nlcf->memory_max < NGX_HTTP_NIGHTLIGHT_MEMORY_MIN) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "nightlight: \"nightlight_query_memory\" must be at "
-                      "least 64k in %s:%ui", nlcf->file, nlcf->line);
+                      "nightlight: \"nightlight_lookback\" must not be zero "
+                      "nor longer than a year in %s:%ui",
+                      nlcf->file, nlcf->line);
         return NGX_CONF_ERROR;
     }
 

@@ -26,6 +26,7 @@
 
 
 #include "ngx_http_nightlight_job.h"
+#include "ngx_http_nightlight_query_limits.h"
 
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -180,7 +181,6 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
     ngx_int_t                         refused;
     ngx_str_t                         tenant = ngx_null_string;
     nlt_store_t                      *store;
-    nlt_api_conf_t                    conf;
     nlt_api_request_t                 req;
     ngx_http_cleanup_t               *cln;
     ngx_http_nightlight_job_t        *job;
@@ -229,22 +229,20 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
     cln->handler = ngx_http_nightlight_api_cleanup;
     cln->data = job;
 
-    conf.timeout_ms = nlcf->timeout;
-    conf.samples_max = nlcf->samples_max;
-    conf.series_max = nlcf->series_max;
-    conf.memory_max = nlcf->memory_max;
-    conf.lookback_ms = nlcf->lookback;
-    conf.features = nlcf->features;
-    conf.tenant = refused != NGX_DECLINED ? NLT_TENANT_NOBODY
-                  : tenant.data
-                    ? nlt_store_find_tenant(store,
-                                            ngx_http_nightlight_str(&tenant))
-                    : 0;
-    conf.store_name = ngx_http_nightlight_str(&nlcf->store->name);
-    conf.server = &ngx_http_nightlight_server;
+    ngx_http_nightlight_query_limits(r, nlcf, &job->limits);
+
+    job->limits.lookback_ms = nlcf->lookback;
+    job->limits.features = nlcf->features;
+    job->limits.tenant = refused != NGX_DECLINED ? NLT_TENANT_NOBODY
+                         : tenant.data
+                           ? nlt_store_find_tenant(store,
+                                           ngx_http_nightlight_str(&tenant))
+                           : 0;
+    job->limits.store_name = ngx_http_nightlight_str(&nlcf->store->name);
+    job->limits.server = &ngx_http_nightlight_server;
     ngx_http_nightlight_server.leaving = ngx_exiting || ngx_terminate;
 
-    ngx_http_nightlight_cert(r, store, conf.tenant);
+    ngx_http_nightlight_cert(r, store, job->limits.tenant);
 
     ngx_http_nightlight_request(r, form, nlcf->handler, &req);
 
@@ -253,11 +251,11 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
     /* browsers ask with OPTIONS, and never say who they are */
 
     if (refused != NGX_DECLINED && r->method != NGX_HTTP_OPTIONS) {
-        return ngx_http_nightlight_api_refuse(job, store, &conf, &req,
+        return ngx_http_nightlight_api_refuse(job, store, &job->limits, &req,
                                               refused, &why);
     }
 
-    return ngx_http_nightlight_api_begin(job, store, &conf, &req);
+    return ngx_http_nightlight_api_begin(job, store, &job->limits, &req);
 }
 
 
@@ -477,7 +475,7 @@ ngx_http_nightlight_api_hold(ngx_http_nightlight_job_t *job)
     ngx_http_nightlight_held_size += job->size;
     ngx_http_nightlight_queue_load(job, 0, 0, (off_t) job->size);
 
-    max = NGX_HTTP_NIGHTLIGHT_HELD_MAX * job->conf->memory_max;
+    max = NGX_HTTP_NIGHTLIGHT_HELD_MAX * job->limits.memory_max;
 
     while (ngx_http_nightlight_held_size > max) {
 
@@ -587,6 +585,7 @@ ngx_http_nightlight_api_account(ngx_http_nightlight_job_t *job)
         }
     }
 
+    ngx_http_nightlight_query_tell(r, &job->limits, &cost);
     ngx_http_nightlight_slow_query(r, job->out.api, &cost);
 }
 
@@ -659,8 +658,7 @@ ngx_http_nightlight_api_timeout(ngx_event_t *ev)
     }
 
     nlt_api_refuse(job->out.api, NLT_OUTCOME_TIMEOUT,
-                   "query timed out in query queue "
-                   "(nightlight_query_timeout)");
+                   "query timed out in query queue");
 
     ngx_http_finalize_request(r, ngx_http_nightlight_send(&job->out));
 

@@ -19,6 +19,7 @@
 
 
 #include "ngx_http_nightlight_job.h"
+#include "ngx_http_nightlight_query_limits.h"
 
 
 #define NGX_HTTP_NIGHTLIGHT_QUEUE_MAX    2048
@@ -365,7 +366,7 @@ ngx_http_nightlight_queue_post(ngx_http_nightlight_job_t *job,
     }
 
     if (rc == NGX_AGAIN) {
-        nlt_api_count_dry_run(job->out.api);
+        nlt_api_count_dry_run(job->out.api, NLT_QUERY_LIMIT_QUEUE);
         ngx_log_error(NGX_LOG_WARN, log, 0,
                       "nightlight: query would be refused with 503, but for "
                       "dry_run: %s; nightlight_slow_query tells which are "
@@ -407,7 +408,8 @@ ngx_http_nightlight_queue_wait(ngx_http_nightlight_job_t *job)
     /* core looks at the time too; this also keeps the worker from leaving */
 
     ngx_add_timer(&job->timer,
-                  job->conf->timeout + NGX_HTTP_NIGHTLIGHT_GRACE);
+                  (ngx_msec_t) job->limits.timeout_ms
+                  + NGX_HTTP_NIGHTLIGHT_GRACE);
 
     ngx_http_nightlight_queue_next();
 }

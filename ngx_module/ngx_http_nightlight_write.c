@@ -15,8 +15,6 @@
 
 #define NGX_HTTP_NIGHTLIGHT_SYNC_TIMEOUT  30000   /* as senders have it */
 
-/* What limits of labels that are only tried out are replaced with. */
-#define NGX_HTTP_NIGHTLIGHT_TRIED_LABELS  1024
 
 
 typedef struct {
@@ -406,23 +404,12 @@ ngx_http_nightlight_write_begin(ngx_http_nightlight_write_ctx_t *ctx,
         return;
     }
 
-    conf.labels.labels_max = ctx->conf->labels_max;
-    conf.labels.name_bytes_max = ctx->conf->label_name_max;
-    conf.labels.value_bytes_max = ctx->conf->label_value_max;
-    conf.decoded_max = ctx->conf->decoded_max;
+    ngx_http_nightlight_limits_shape(ctx->request, &ctx->conf->limits,
+                                     &ctx->limits, &conf);
     conf.tenant = ctx->number;
     conf.sync = ctx->conf->store->wal_sync == NLT_WAL_SYNC_ALWAYS;
     conf.version = ctx->version;
     conf.retention_ms = (int64_t) ctx->conf->store->retention * 1000;
-
-    conf.screen = ctx->limits.screen;
-
-    if (conf.screen && conf.screen->dry_run) {
-        ctx->limits.screen->tried = conf.labels;
-        conf.labels.labels_max = NGX_HTTP_NIGHTLIGHT_TRIED_LABELS;
-        conf.labels.name_bytes_max = NLT_SERIES_BYTES_MAX;
-        conf.labels.value_bytes_max = NLT_SERIES_BYTES_MAX;
-    }
 
     ctx->owner = ingest;
 

@@ -128,7 +128,8 @@ is($t->write_raw(snappy(''))->{status}, 204, 'empty request');
 refused($t->write_raw(''), 400, 's2: corrupt input', 'body of zero bytes');
 refused($t->write_raw("\xff" x 50), 400, 's2: corrupt input', 'no snappy');
 refused($t->write_raw("\x80\x80\x80\x20"), 400,
-    'decoded size exceeds the 33554432 bytes limit', 'declared size');
+    'decoded size exceeds the 33554432 bytes limit (nightlight_write_max_decoded)',
+    'declared size');
 refused($t->write_pb("\xff\xff\xff"), 400, 'unexpected EOF', 'no protobuf');
 refused($t->write_pb("\x0a\x7f\x0a"), 400, 'unexpected EOF', 'cut protobuf');
 like($t->write_pb("\x07")->{body}, qr/^proto: /, 'illegal wire type');
@@ -143,7 +144,8 @@ is(n_series('__name__="no_samples"'), 0, 'makes no series');
 is($t->http('POST', '/limited/write', headers => \%Nightlight::Test::WRITE_HEADERS,
     body => "\0" x 70_000)->{status}, 413, 'larger than client_max_body_size');
 refused($t->write_raw("\x81\x80\x04", uri => '/limited/write'), 400,
-    'decoded size exceeds the 65536 bytes limit', 'nightlight_write_max_decoded');
+    'decoded size exceeds the 65536 bytes limit (nightlight_write_max_decoded)',
+    'nightlight_write_max_decoded');
 
 # ---- label sets ----
 

@@ -19,6 +19,7 @@ sub conf {
         http => <<'EOH',
     nightlight_limit_zone $http_x_key zone=keys:2m;
     nightlight_limit_zone all zone=all:64k;
+    map $http_x_limit $limit_of { default $http_x_limit; none ""; }
     large_client_header_buffers 4 1m;
 EOH
         locations => <<"EOL");
@@ -82,6 +83,43 @@ EOH
             nightlight_drop '{stamped="yes",debug=~".+"}';
             @{[$p{more_drop} || '']}
         }
+        location = /value/samples {
+            nightlight_write main;
+            nightlight_limit_samples zone=keys rate=\$limit_of default=5/s window=1m;
+        }
+        location = /value/series {
+            nightlight_write main;
+            nightlight_limit_series zone=keys active=\$limit_of created=1000 default=3;
+        }
+        location = /value/request {
+            nightlight_write main;
+            nightlight_write_max_decoded \$limit_of;
+            nightlight_max_labels \$http_x_labels;
+        }
+        location = /value/request/dry {
+            nightlight_write main;
+            nightlight_write_max_decoded 64k;
+            nightlight_limit_dry_run on;
+        }
+        location /value/query/ {
+            nightlight_query main;
+            nightlight_query_max_samples \$http_x_samples;
+            nightlight_query_max_series \$http_x_series;
+            nightlight_query_memory \$http_x_memory;
+            nightlight_query_timeout \$http_x_timeout;
+        }
+        location /dry/ {
+            nightlight_query_max_samples 10 dry_run;
+            nightlight_query_max_series \$http_x_series dry_run;
+            nightlight_query_memory 64k dry_run;
+            nightlight_query_timeout 1ms dry_run;
+            nightlight_query_timeout 50s;
+            location /dry/outer/ { nightlight_query main; }
+            location /dry/inner/ {
+                nightlight_query main;
+                nightlight_query_max_samples 20;
+            }
+        }
         location /api/v1/        { nightlight_query main; }
         location /-/             { nightlight_status main; }
         location = /metrics      { nightlight_metrics main; }
@@ -99,8 +137,10 @@ sub many {
 }
 sub send_to {
     my ($uri, $pb, $key, %p) = @_;
-    return $t->write_pb($pb, uri => $uri,
-        headers => { defined $key ? ('X-Key' => $key) : () }, %p);
+    my %h = defined $key ? ('X-Key' => $key) : ();
+    $h{'X-Limit'} = delete $p{limit} if exists $p{limit};
+    $h{'X-Labels'} = delete $p{labels} if exists $p{labels};
+    return $t->write_pb($pb, uri => $uri, headers => \%h, %p);
 }
 sub n_of { my $r = $t->query("count($_[0])", time => $now / 1000 + 1)->{result};
     return @$r ? $r->[0]{value}[1] : 0 }
@@ -283,6 +323,99 @@ send_to('/api/v1/write', $drop);
 is(n_of('{__name__=~"go_gc|dropped_metric|kept"}'), 2 + 5,
     'elsewhere nothing is dropped');
 
+# ---- values of a request ----
+
+send_to('/value/samples', many('v', 1, 200), 'v1', limit => '100/s');
+$r = send_to('/value/samples', many('v', 1, 1, $now + 1), 'v1', limit => 100);
+is($r->{headers}{'x-ratelimit-limit'}, 6000, 'a rate from a variable');
+is(send_to('/value/samples', many('v', 1, 1, $now + 2), 'v1', limit => 2)->{status},
+    429, 'is asked for with each request');
+for my $no ('none', 'x', '-1', '1e9', '99999999999999999999') {
+    $r = send_to('/value/samples', many('v', 1, 1, $now + 3), "v $no", limit => $no);
+    is($r->{headers}{'x-ratelimit-limit'}, 300, "rate \"$no\": default=");
+}
+is(scalar(() = $t->log_lines('"nightlight_limit_samples rate=" must be a number '
+    . 'of samples a second, 1 to 1000000000, but its variables make it "x", so the '
+    . 'default holds')), 1, 'what is no value is logged, once for now');
+is(scalar(() = $t->log_lines('but its variables make it ""')), 0,
+    'what is empty is not');
+is(send_to('/value/series', many('vs', 1, 10), 'vs', limit => 7)->{status}, 429,
+    'series from a variable');
+is(n_of('vs'), 7, 'as many');
+like(send_to('/value/series', many('vt', 1, 10), 'vt')->{body},
+    qr/^7 samples .* limit of 3 active series/, 'its default');
+my $wide = join '', map { series_pb({ __name__ => "w$_", map { $_ => 'x' x 90 }
+    'a' .. 'j' }, [$now, 1]) } 1 .. 100;
+$r = send_to('/value/request', $wide, undef, limit => '64k');
+is($r->{status}, 400, 'decoded size from a variable');
+is($r->{body}, "decoded size exceeds the 65536 bytes limit "
+    . "(nightlight_write_max_decoded)\n", 'text');
+is(metric('requests_over_size_limit'), 1, 'counted');
+is(send_to('/value/request', $wide, undef, limit => '1k')->{status}, 204,
+    'less than is allowed: the default');
+is(send_to('/value/request', $wide, undef, labels => 5)->{status}, 204,
+    'known series are not looked at');
+is(send_to('/value/request', series_pb({ __name__ => 'wl', map { $_ => 1 }
+    'a' .. 'j' }, [$now, 1]), undef, labels => 5)->{status}, 400,
+    'number of labels from a variable');
+is(send_to('/value/request/dry', $wide)->{status}, 204, 'dry run of the size');
+is(metric('dry_run_requests_over_size_limit'), 1, 'counted');
+
+# ---- limits of queries ----
+
+sub ask {
+    my ($uri, $query, %h) = @_;
+    return $t->http('GET', "$uri?" . Nightlight::Test::form(query => $query,
+        time => $now / 1000 + 1), headers => { map { ("X-$_" => $h{$_}) } keys %h });
+}
+is(ask('/value/query/query', 's')->{status}, 200, 'no values: the defaults');
+$r = ask('/value/query/query', 's', Samples => 10);
+is($r->{status}, 422, 'samples');
+like($r->{body}, qr/\(nightlight_query_max_samples is 10\)/, 'and which');
+$r = ask('/value/query/query', 'count(s)', Series => 10);
+is($r->{status}, 422, 'series');
+like($r->{body}, qr/\(nightlight_query_max_series is 10\)/, 'and which');
+$r = ask('/value/query/query', 'count(rate)', Memory => '64k');
+is($r->{status}, 200, 'memory: enough');
+my $LARGE = join ' or ', map { "(rate * $_)" } 2 .. 9;
+$r = ask('/value/query/query', "count($LARGE)", Memory => '64k');
+is($r->{status}, 422, 'memory');
+like($r->{body}, qr/nightlight_query_memory allows \(65536 bytes\)/, 'and which');
+$r = ask('/value/query/query', 'sum_over_time((rate*rate)[10m:10ms])', Timeout => '20ms');
+is($r->{status}, 503, 'time');
+like($r->{body}, qr/\(nightlight_query_timeout is 20ms\)/, 'and which');
+ok(defined $r->{headers}{'retry-after'}, 'Retry-After');
+is(ask('/value/query/query', 's', Samples => '0', Series => 'lots', Memory => '1',
+    Timeout => '-5s')->{status}, 200, 'no values: the defaults hold');
+is(scalar(() = $t->log_lines("\"nightlight_query_$_")), 1, "nightlight_query_$_ is logged")
+    for 'max_samples" must be a number of samples from 1 on, but its variables make it "0"',
+    'max_series" must be a number of series from 1 on, but its variables make it "lots"',
+    'memory" must be a size such as 64m, 64k or more, but its variables make it "1"',
+    'timeout" must be a time from 1ms to 366d, but its variables make it "-5s"';
+
+sub tried { my ($limit) = @_; return $t->metric(
+    "nightlight_query_refusals_dry_run_total{limit=\"$limit\"}") }
+is(ask('/dry/outer/query', 'count(s)', Series => 59)->{status}, 200,
+    'dry run: answered');
+is(ask('/dry/outer/query', 's')->{status}, 200, 'likewise');
+is(join(',', map { tried($_) } qw(samples series memory)), '1,1,0',
+    'and counted, by limit');
+is(scalar(() = $t->log_lines('query would be refused, but for dry_run: it took '
+    . '60 series, and "nightlight_query_max_series" is 59')), 1, 'and logged');
+is(ask('/dry/outer/query', 'count(s)', Series => 60)->{status}, 200, 'up to it');
+is(tried('series'), 1, 'is not counted');
+my $ms = tried('time');
+ask('/dry/outer/query', 'sum_over_time((rate*rate)[10m:100ms])');
+is(tried('time') - $ms, 1, 'time');
+$ms = tried('memory');
+ask('/dry/outer/query', "count($LARGE)");
+is(tried('memory') - $ms, 1, 'memory');
+$ms = tried('samples');
+is(ask('/dry/inner/query', 's', Series => 59)->{status}, 422,
+    'a limit of an inner level that holds');
+is(tried('samples') - $ms, 0, 'ends what the outer one tries');
+is(tried('series'), 2, 'of its kind');
+
 # ---- reload ----
 
 conf(rate => 2000, active => 55, more_drop => 'nightlight_drop kept;');
@@ -317,11 +450,19 @@ refused('nightlight_limit_zone x zone=z:1k;', '', qr/not a size such as/);
 refused("$zone $zone", '', qr/"z" is defined already/);
 refused('', 'nightlight_limit_samples zone=no rate=1;', qr/zero size shared memory zone "no"/);
 refused($zone, 'nightlight_limit_samples zone=z window=5s;', qr/needs "zone=" and "rate="/);
-refused($zone, 'nightlight_limit_samples zone=z rate=0;', qr/not a number of samples/);
+refused($zone, 'nightlight_limit_samples zone=z rate=0;', qr/"nightlight_limit_samples rate=" must be a number of samples a second, 1 to 1000000000, not "0"/);
 refused($zone, 'nightlight_limit_samples zone=z rate=5 window=2h;', qr/not a time from 1s to 1h/);
 refused($zone, 'nightlight_limit_samples zone=z burst=5;', qr/unknown parameter/);
 refused($zone, 'nightlight_limit_series zone=z;', qr/invalid number of arguments/);
-refused($zone, 'nightlight_limit_series zone=z active=-1;', qr/not a number of series/);
+refused($zone, 'nightlight_limit_series zone=z active=-1;', qr/"nightlight_limit_series active=" must be a number of series, .* not "-1"/);
+refused($zone, 'nightlight_limit_samples zone=z rate=$http_x;', qr/needs "default=" beside a value with variables/);
+refused($zone, 'nightlight_limit_series zone=z active=$http_x;', qr/needs "default="/);
+refused($zone, 'nightlight_limit_samples zone=z rate=5 default=$http_x;', qr/no variables in "default="/);
+refused('', 'nightlight_max_labels 0;', qr/"nightlight_max_labels" must be a number from 1 to 1024, not "0"/);
+refused('', 'nightlight_write_max_decoded 33m;', qr/must be a size from 64k to 32m, not "33m"/);
+refused('', 'nightlight_query_memory 1m maybe;', qr/"maybe": unknown, not dry_run/);
+refused('', 'nightlight_query_memory 1m; nightlight_query_memory 2m;', qr/is duplicate/);
+refused('', 'nightlight_query_timeout $nosuch;', qr/unknown "nosuch" variable/);
 refused('', 'nightlight_label 1x=5;', qr/not a name of a label/);
 refused('', 'nightlight_label __name__=5;', qr/other than __name__/);
 refused('', 'nightlight_label a=5; nightlight_label a=6;', qr/duplicate name/);

@@ -110,7 +110,8 @@ is($t->http('GET', "/none/query?$LIGHT")->{status}, 200, 'then one may again');
 send_to('/dry/query_range', $HEAVY, '');
 load_is(1, 0, 'dry_run');
 is($t->http('GET', "/dry/query?$LIGHT")->{status}, 200, 'refuses nobody');
-is($t->metric('nightlight_query_refusals_dry_run_total'), 1, 'but counts');
+is($t->metric('nightlight_query_refusals_dry_run_total{limit="queue"}'), 1,
+    'but counts');
 is(scalar $t->log_lines('would be refused with 503, but for dry_run'), 1,
     'and says so');
 close_all();

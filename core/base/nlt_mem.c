@@ -125,6 +125,7 @@ void
 nlt_pool_deinit(nlt_pool_t *pool)
 {
     nlt_pool_page_t *page = pool->page;
+    size_t peak;
 
     while (page != NULL) {
         nlt_pool_page_t *next = page->next;
@@ -132,7 +133,9 @@ nlt_pool_deinit(nlt_pool_t *pool)
         page_give_back(pool, page);
         page = next;
     }
+    peak = pool->peak_bytes;
     nlt_pool_init(pool, pool->mem, pool->budget_bytes);
+    pool->peak_bytes = peak;
 }
 
 /* A page with room for size bytes; not yet in the list. */
@@ -162,6 +165,9 @@ page_take(nlt_pool_t *pool, size_t size, bool alone)
     page->used = 0;
     page->alone = alone;
     pool->used_bytes += bytes;
+    if (pool->used_bytes > pool->peak_bytes) {
+        pool->peak_bytes = pool->used_bytes;
+    }
     POISON(page_data(page), bytes - PAGE_HEAD);
     return page;
 }

@@ -48,6 +48,7 @@ typedef struct {
     nlt_pool_page_t *bump; /* the one that small allocations are cut from */
     uint64_t serial;       /* of the newest page ever */
     size_t used_bytes;     /* taken from mem, page headers included */
+    size_t peak_bytes;     /* the most that used_bytes ever was */
     size_t budget_bytes;   /* used_bytes never exceeds it */
     size_t page_bytes;     /* of the next page */
     bool over_budget;      /* an allocation failed for the budget */

@@ -286,6 +286,52 @@ count_tenant(nlt_api_t *a)
     nlt_store_ctl_release(a->store);
 }
 
+void
+nlt_api_note_samples(nlt_api_t *a, uint64_t n)
+{
+    a->used.samples_max = n > a->used.samples_max ? n : a->used.samples_max;
+}
+
+void
+nlt_api_note_series(nlt_api_t *a, uint64_t n)
+{
+    a->used.series_max = n > a->used.series_max ? n : a->used.series_max;
+}
+
+void
+nlt_api_note_memory(nlt_api_t *a, size_t bytes)
+{
+    a->used.memory_max =
+        bytes > a->used.memory_max ? bytes : a->used.memory_max;
+}
+
+/* Likewise what threads took for it in one go. */
+static void
+note_time(nlt_api_t *a, int64_t ns)
+{
+    a->used.timeout_ms = nlt_max_i64(a->used.timeout_ms, ns / 1000000);
+}
+
+/* Which of the limits that are only tried did it go beyond? */
+static void
+compare_tried(nlt_api_t *a)
+{
+    const nlt_api_tried_t *t = &a->conf.tried, *u = &a->used;
+    /* what the pool may have beside the evaluation */
+    size_t extra = a->pool.budget_bytes - a->conf.memory_max;
+
+    nlt_api_note_series(a, a->flow.walk.selected);
+    nlt_api_note_memory(a, a->flow.walk.peak_bytes);
+    if (a->pool.peak_bytes > extra) {
+        nlt_api_note_memory(a, a->pool.peak_bytes - extra);
+    }
+#define OVER(limit, field)                                                    \
+    (t->field != 0 && u->field > t->field ? 1u << NLT_QUERY_LIMIT_##limit : 0u)
+    a->over_tried |= OVER(TIME, timeout_ms) | OVER(SAMPLES, samples_max)
+                     | OVER(SERIES, series_max) | OVER(MEMORY, memory_max);
+#undef OVER
+}
+
 /*
  * Counts a query, once, when it has ended.  `reads` says whether it came to
  * read anything.
@@ -300,12 +346,16 @@ count_query(nlt_api_t *a, bool reads)
         return;
     }
     a->counted = true;
+    compare_tried(a);
     ctl = nlt_store_ctl_hold(a->store);
     if (ctl == NULL) {
         return;
     }
     c = &ctl->counters;
     count(&c->outcomes[a->outcome], 1);
+    for (size_t i = 0; i < NLT_N_QUERY_LIMITS; i++) {
+        count(&c->queries_dry_run[i], a->over_tried >> i & 1);
+    }
     if (a->run_ns != 0) {
         nlt_head_observe(
             (nlt_head_histogram_t *) ((uint8_t *) c + a->route->time),
@@ -364,6 +414,7 @@ run(nlt_api_t *a)
     now = nlt_mono_ns(a->env);
     a->answer.elapsed_ns = now - a->start_ns;
     a->busy_ns = now - a->run_ns;
+    note_time(a, a->answer.elapsed_ns);
     return a->flow.ops == NULL || a->flow.done;
 }
 
@@ -420,6 +471,7 @@ nlt_api_more(nlt_api_t *a)
     nlt_api_flow_more(a);
     ns = nlt_mono_ns(a->env) - start_ns;
     a->busy_ns += ns;
+    note_time(a, ns);
     a->answer.elapsed_ns += ns;
     if (a->flow.done || a->flow.rc != NLT_OK) {
         count_query(a, true);
@@ -429,8 +481,11 @@ nlt_api_more(nlt_api_t *a)
 void
 nlt_api_refuse(nlt_api_t *a, nlt_outcome_t outcome, const char *text)
 {
-    nlt_api_fail(a, outcome == NLT_OUTCOME_TIMEOUT ? "timeout" : "unavailable",
-                 503, "%s", text);
+    if (outcome == NLT_OUTCOME_TIMEOUT) {
+        nlt_api_fail_timeout(a, text);
+    } else {
+        nlt_api_fail(a, "unavailable", 503, "%s", text);
+    }
     a->outcome = outcome;
     a->answer.cors = is_json_api(a);
     count_query(a, false);
@@ -458,6 +513,8 @@ nlt_api_cost(const nlt_api_t *a, nlt_api_cost_t *out)
         .queue_ns =
             (a->run_ns != 0 ? a->run_ns : nlt_mono_ns(a->env)) - a->start_ns,
         .busy_ns = a->busy_ns,
+        .over_tried = a->over_tried,
+        .used = a->used,
     };
     if (!a->counted && a->cancel == NLT_API_CANCELED) {
         out->outcome = NLT_OUTCOME_CANCELED;
@@ -483,12 +540,12 @@ nlt_api_request_param(const nlt_api_t *a, const char *name)
 }
 
 void
-nlt_api_count_dry_run(nlt_api_t *a)
+nlt_api_count_dry_run(nlt_api_t *a, nlt_query_limit_t limit)
 {
     nlt_head_ctl_t *ctl = nlt_store_ctl_hold(a->store);
 
     if (ctl != NULL) {
-        count(&ctl->counters.queries_dry_run, 1);
+        count(&ctl->counters.queries_dry_run[limit], 1);
         nlt_store_ctl_release(a->store);
     }
 }
@@ -717,6 +774,16 @@ nlt_api_bad_param(nlt_api_t *a, const char *name, const char *fmt, ...)
                  text);
 }
 
+void
+nlt_api_fail_timeout(nlt_api_t *a, const char *text)
+{
+    char duration[64];
+    size_t len = nlt_time_print_duration(duration, a->conf.timeout_ms);
+
+    nlt_api_fail(a, "timeout", 503, "%s (nightlight_query_timeout is %.*s)",
+                 text, (int) len, duration);
+}
+
 /* The texts are Prometheus's, where it has such a limit. */
 static nlt_outcome_t
 which_limit(const char *text)
@@ -751,7 +818,7 @@ nlt_api_fail_rc(nlt_api_t *a, const nlt_err_t *err)
     }
     if (err->rc == NLT_ECANCELED
         && __atomic_load_n(&a->cancel, __ATOMIC_RELAXED) == NLT_API_EXPIRED) {
-        nlt_api_fail(a, "timeout", 503, "query timed out in query execution");
+        nlt_api_fail_timeout(a, "query timed out in query execution");
         return;
     }
     for (size_t i = 0; i < NLT_COUNT(map); i++) {

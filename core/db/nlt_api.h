@@ -67,6 +67,8 @@ struct nlt_api_s {
     int64_t start_ns;
     int64_t run_ns;        /* when a thread began; 0: none has */
     int64_t busy_ns;       /* that threads worked on it */
+    nlt_api_tried_t used;  /* the most of each so far */
+    unsigned over_tried;   /* bits of limits that are only tried */
     nlt_outcome_t outcome; /* so far */
     bool counted;          /* it is in the metrics */
     nlt_api_answer_t answer;
@@ -117,6 +119,9 @@ void nlt_api_fail(nlt_api_t *a, const char *type, int status, const char *fmt,
 void nlt_api_bad_param(nlt_api_t *a, const char *name, const char *fmt, ...)
     NLT_PRINTF(3, 4);
 
+/* 503 timeout: text, and the directive that says how long it may take. */
+void nlt_api_fail_timeout(nlt_api_t *a, const char *text);
+
 /* An error of store or PromQL by its code. */
 void nlt_api_fail_rc(nlt_api_t *a, const nlt_err_t *err);
 
@@ -150,6 +155,11 @@ NLT_CHECKED nlt_rc_t nlt_api_open_view(nlt_api_t *a, nlt_err_t *err);
 /* How a request waits for the helper: in a thread, until it is canceled
  * (NLT_ECANCELED) or its time is up (NLT_ETIMEOUT).  As long as a lives. */
 nlt_store_wait_t nlt_api_wait(nlt_api_t *a);
+
+/* Notes what was held at once, or selected, for limits that are tried. */
+void nlt_api_note_samples(nlt_api_t *a, uint64_t n);
+void nlt_api_note_series(nlt_api_t *a, uint64_t n);
+void nlt_api_note_memory(nlt_api_t *a, size_t bytes);
 
 /* ---- parameters ---- */
 

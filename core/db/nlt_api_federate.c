@@ -378,6 +378,7 @@ federate_make(nlt_api_t *a, nlt_err_t *err)
             rc = add_series(a, f, &item, err);
         }
     }
+    nlt_api_note_memory(a, f->pool.peak_bytes);
     return rc;
 }
 

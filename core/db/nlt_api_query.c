@@ -209,6 +209,8 @@ run_eval(nlt_api_t *a, void *ctx, nlt_err_t *err)
     rc = nlt_pql_run(&a->pool, r->q, value, &a->annots, &stats, err);
     a->answer.samples_read = stats.samples_read;
     a->answer.series_read = stats.series_read;
+    nlt_api_note_samples(a, stats.samples_peak);
+    nlt_api_note_series(a, stats.series_selected);
     if (rc == NLT_EINVAL) {
         nlt_api_bad_param(a, "query", "%s", err->text);
         return NLT_OK;

@@ -189,6 +189,8 @@ add_result(sampled_t *s, size_t idx, nlt_err_t *err)
         }
     } while (rc == NLT_OK);
     nlt_walk_deinit(&walk);
+    nlt_api_note_series(a, walk.selected);
+    nlt_api_note_memory(a, walk.peak_bytes);
     if (rc == NLT_EOF) {
         rc = nlt_rr_pack_result_end(&s->pack);
         if (rc != NLT_OK) {
@@ -214,6 +216,8 @@ sampled_eval(nlt_api_t *a, void *ctx, nlt_err_t *err)
     }
     nlt_buf_deinit(&s.series);
     nlt_pool_deinit(&scratch);
+    nlt_api_note_memory(a, scratch.peak_bytes);
+    nlt_api_note_samples(a, s.n_samples);
     a->answer.samples_read = s.n_samples;
     if (rc == NLT_OK) {
         rc = nlt_rr_pack_end(&s.pack);

@@ -206,6 +206,14 @@ add_histogram(nlt_self_list_t *l, const nlt_head_histogram_t *h,
 #define SELF_dry_run_requests_over_rate                                       \
     "nightlight_dry_run_requests_over_rate_limit_total",                      \
         "remote_write requests that would have been refused unread.", 1
+#define SELF_requests_over_size                                               \
+    "nightlight_requests_over_size_limit_total",                              \
+        "remote_write requests refused for their decompressed size.", 1
+#define SELF_dry_run_requests_over_size                                       \
+    "nightlight_dry_run_requests_over_size_limit_total",                      \
+        "remote_write requests that would have been refused for their "       \
+        "decompressed size.",                                                 \
+        1
 #define SELF_dry_run_samples_over_series                                      \
     "nightlight_dry_run_samples_over_series_limit_total",                     \
         "Samples of new series that would have been over a limit.", 1
@@ -348,11 +356,6 @@ add_histogram(nlt_self_list_t *l, const nlt_head_histogram_t *h,
 #define SELF_queries_at_once                                                  \
     "nightlight_queries_at_once_total",                                       \
         "Small API requests that were answered without a thread.", 1
-#define SELF_queries_dry_run                                                  \
-    "nightlight_query_refusals_dry_run_total",                                \
-        "API requests that nightlight_query_concurrency would have refused "  \
-        "but for dry_run.",                                                   \
-        1
 #define SELF_slow_queries                                                     \
     "nightlight_slow_queries_total",                                          \
         "API requests that took longer than nightlight_slow_query says.", 1
@@ -394,6 +397,11 @@ add_counters(nlt_self_list_t *l, const nlt_head_ctl_t *ctl)
         NLT_OUTCOMES(TEXT)
 #undef TEXT
     };
+    static const char *const limit[] = {
+#define TEXT(name, text) text,
+        NLT_QUERY_LIMITS(TEXT)
+#undef TEXT
+    };
 
 #define ADD(field) add_counter(l, &ctl->counters.field, SELF_##field);
     NLT_HEAD_COUNTERS(ADD)
@@ -407,6 +415,15 @@ add_counters(nlt_self_list_t *l, const nlt_head_ctl_t *ctl)
                      (double) atomic_load_explicit(&ctl->counters.outcomes[i],
                                                    memory_order_relaxed),
                      "API requests by how they ended.");
+    }
+    for (size_t i = 0; i < NLT_COUNT(limit); i++) {
+        add_labelled(
+            l, NLT_SELF_COUNTER, "nightlight_query_refusals_dry_run_total",
+            "limit", limit[i],
+            (double) atomic_load_explicit(&ctl->counters.queries_dry_run[i],
+                                          memory_order_relaxed),
+            "API requests that a limit would have refused but for "
+            "dry_run.");
     }
 #define ADD(field) add_histogram(l, &ctl->counters.field, SELF_##field);
     NLT_HEAD_HISTOGRAMS(ADD)

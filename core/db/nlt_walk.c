@@ -207,6 +207,10 @@ fill(nlt_walk_t *w, const nlt_source_t *src, nlt_err_t *err)
         }
     }
     sort_batch(w);
+    w->selected = total > w->selected ? total : w->selected;
+    if (nlt_walk_bytes(w) > w->peak_bytes) {
+        w->peak_bytes = nlt_walk_bytes(w);
+    }
     return rc;
 }
 

@@ -54,11 +54,13 @@ typedef struct {
     nlt_pool_t kept; /* last, when there is no batch */
     nlt_walk_item_t *item;
     size_t n;
-    size_t at;     /* of the next one to give out */
-    bool complete; /* nothing comes behind the batch */
-    bool have;     /* there is a batch */
-    bool begun;    /* last is set */
-    bool again;    /* last itself is not done yet */
+    size_t at;         /* of the next one to give out */
+    uint64_t selected; /* most series that a batch was chosen from */
+    size_t peak_bytes; /* held at the end of a choice, at most */
+    bool complete;     /* nothing comes behind the batch */
+    bool have;         /* there is a batch */
+    bool begun;        /* last is set */
+    bool again;        /* last itself is not done yet */
     nlt_labels_t last;
 } nlt_walk_t;
 

@@ -46,6 +46,7 @@ typedef struct {
                               Less without exact_stats */
     uint64_t samples_peak; /* most samples held at once */
     uint64_t series_read;
+    uint64_t series_selected; /* by all selectors together */
     int64_t prepare_ns; /* text to plan */
     int64_t eval_ns;    /* plan to result, sorting included */
     int64_t sort_ns;    /* of a range query's result */

@@ -53,6 +53,9 @@ nlt_pql_open_set(nlt_pql_ctx_t *ctx, const nlt_pql_fetch_t *f,
     ctx->sets = o;
     *out = o->set;
     ctx->series_selected += o->set->n;
+    if (ctx->series_selected > ctx->stats->series_selected) {
+        ctx->stats->series_selected = ctx->series_selected;
+    }
     if (ctx->q->series_max && ctx->series_selected > ctx->q->series_max) {
         return nlt_pql_eval_err(ctx, NLT_ELIMIT,
                                 "query selects too many series");

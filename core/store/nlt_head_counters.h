@@ -26,7 +26,9 @@
     X(samples_over_series) /* of series over nightlight_limit_series */       \
     X(series_over_labels)  /* too many or too long labels */                  \
     X(requests_over_rate)  /* refused unread: nightlight_limit_samples */     \
+    X(requests_over_size)  /* decoded: nightlight_write_max_decoded */        \
     X(dry_run_requests_over_rate)                                             \
+    X(dry_run_requests_over_size)                                             \
     X(dry_run_samples_over_series)                                            \
     X(dry_run_series_over_labels)                                             \
     X(dry_run_series_dropped)                                                 \
@@ -78,7 +80,6 @@
     X(query_samples)                                                          \
     X(query_ns)                                                               \
     X(queries_at_once) /* in event loops */                                   \
-    X(queries_dry_run) /* would have been refused */                          \
     X(slow_queries)                                                           \
     X(recoveries)        /* stripes taken over from a dead process */         \
     X(wal_skipped_bytes) /* by resync during replay */                        \
@@ -102,6 +103,21 @@
     X(EXECUTION, "execution")     /* the query itself is wrong */             \
     X(NOT_READY, "not_ready")                                                 \
     X(ERROR, "error") /* of the store, or of ours */
+
+/* Limits of a query that can be tried before they hold. */
+#define NLT_QUERY_LIMITS(X)                                                   \
+    X(TIME, "time")                                                           \
+    X(SAMPLES, "samples")                                                     \
+    X(SERIES, "series")                                                       \
+    X(MEMORY, "memory")                                                       \
+    X(QUEUE, "queue")
+
+typedef enum {
+#define NLT_QUERY_LIMIT_ENUM(name, text) NLT_QUERY_LIMIT_##name,
+    NLT_QUERY_LIMITS(NLT_QUERY_LIMIT_ENUM)
+#undef NLT_QUERY_LIMIT_ENUM
+    NLT_N_QUERY_LIMITS
+} nlt_query_limit_t;
 
 typedef enum {
 #define NLT_OUTCOME_ENUM(name, text) NLT_OUTCOME_##name,
@@ -151,6 +167,8 @@ typedef struct {
     NLT_HEAD_MARKS(NLT_HEAD_COUNTER_FIELD)
 #undef NLT_HEAD_COUNTER_FIELD
     _Atomic uint64_t outcomes[NLT_N_OUTCOMES];
+    /* queries that a limit would have refused */
+    _Atomic uint64_t queries_dry_run[NLT_N_QUERY_LIMITS];
 #define NLT_HEAD_HISTOGRAM_FIELD(name) nlt_head_histogram_t name;
     NLT_HEAD_HISTOGRAMS(NLT_HEAD_HISTOGRAM_FIELD)
 #undef NLT_HEAD_HISTOGRAM_FIELD

@@ -255,7 +255,16 @@ decode(nlt_ingest_req_t *r)
     }
     rc = nlt_snappy_length(r->body, r->conf.decoded_max, &n, &err);
     if (rc != NLT_OK) {
-        return nlt_ingest_refuse(r, 400, rc, NULL, "%s", err.text);
+        bool large = rc == NLT_ETOOBIG;
+
+        nlt_ingest_count(&in->ctl->counters.requests_over_size, large);
+        return nlt_ingest_refuse(r, 400, rc, NULL, "%s%s", err.text,
+                                 large ? " (nightlight_write_max_decoded)"
+                                       : "");
+    }
+    if (r->conf.screen != NULL && r->conf.screen->tried_decoded != 0) {
+        nlt_ingest_count(&in->ctl->counters.dry_run_requests_over_size,
+                         n > r->conf.screen->tried_decoded);
     }
     if (n > s->decoded_cap) {
         nlt_mem_free(in->env->mem, s->decoded, s->decoded_cap);

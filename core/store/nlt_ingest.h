@@ -105,6 +105,7 @@ typedef struct {
     int64_t future_max_ms; /* 0: NLT_FUTURE_MS_MAX */
     bool dry_run;          /* all but the stamps is only counted */
     nlt_rw_limits_t tried; /* limits of labels that are only counted, or 0 */
+    size_t tried_decoded;  /* likewise of a request; 0: none */
 } nlt_ingest_screen_t;
 
 typedef struct {

@@ -55,7 +55,8 @@ broken_bodies_are_400(void)
     NLT_CHECK_INT(send_body(&t, NLT_STR("\xff\xff\xff\xff")), 400);
     NLT_CHECK(says(&t, "s2: corrupt input"));
     NLT_CHECK_INT(send_body(&t, NLT_STR("\xff\xff\xff\xff\x0f\x00")), 400);
-    NLT_CHECK(says(&t, "decoded size exceeds the 33554432 bytes limit"));
+    NLT_CHECK(says(&t, "decoded size exceeds the 33554432 bytes limit "
+                       "(nightlight_write_max_decoded)"));
     /* Snappy of nothing is an empty request. */
     NLT_CHECK_INT(send_body(&t, NLT_STR("\x00")), 204);
     nlt_buf_add_str(&t.b.request, NLT_STR("\x0a\x05zz"));
