@@ -31,6 +31,7 @@
 #include "nlt_store.h"
 #include "nlt_store_tenants.h"
 #include "nlt_time.h"
+#include "nlt_turns.h"
 
 #define NLT_VERSION "0.1.0"
 
@@ -47,7 +48,7 @@ typedef struct {
     bool leaving;        /* this process takes no new connections */
     int64_t t_config_ms; /* when its configuration was read */
     unsigned n_cpus;
-    unsigned n_queries; /* of one process at once, at most */
+    unsigned n_queries; /* of all processes at once, at most */
 } nlt_api_server_t;
 
 /*
@@ -189,9 +190,10 @@ const char *nlt_outcome_text(nlt_outcome_t outcome);
 
 /*
  * A request that never came to a thread ends so: counts it, and makes it the
- * answer, 503 with `text`.  In place of run().  Event loop.
+ * answer, 503 or 429 with `text`.  In place of run().  Event loop.
  */
-void nlt_api_refuse(nlt_api_t *a, nlt_outcome_t outcome, const char *text);
+void nlt_api_refuse(nlt_api_t *a, nlt_outcome_t outcome, int status,
+                    const char *text);
 
 /*
  * Likewise for a request of whom nobody knows whose it is: 400, 403 or 500.

@@ -113,8 +113,11 @@ typedef struct {
     ngx_uint_t                       features;
 
     /* nightlight_query_concurrency */
-    ngx_uint_t                       running_max;   /* UNSET_UINT: default */
+    ngx_http_nightlight_value_t      running_max;
     ngx_uint_t                       waiting_max;
+    ngx_msec_t                       queue_wait;    /* 0: its timeout */
+    ngx_uint_t                       queue_status;
+    ngx_uint_t                       queue_set;     /* here, or "off" */
     ngx_http_complex_value_t        *queue_key;     /* NULL: the tenant */
     ngx_uint_t                       queue_dry_run;
     ngx_http_complex_value_t        *cors;      /* NULL: any origin */
@@ -193,7 +196,7 @@ char *ngx_http_nightlight_param_error(ngx_conf_t *cf, ngx_str_t *arg,
 /* What this process is; since init_process. */
 extern nlt_api_server_t  ngx_http_nightlight_server;
 
-/* Queries that a worker evaluates at once. */
+/* Queries that all workers together evaluate at once. */
 #define ngx_http_nightlight_queries_max()  ((ngx_uint_t) ngx_ncpu + 1)
 
 

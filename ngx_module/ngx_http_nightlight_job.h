@@ -18,8 +18,6 @@
 #define NGX_HTTP_NIGHTLIGHT_GRACE        50      /* ms */
 
 
-typedef struct ngx_http_nightlight_key_s  ngx_http_nightlight_key_t;
-
 typedef struct ngx_http_nightlight_job_s  ngx_http_nightlight_job_t;
 
 struct ngx_http_nightlight_job_s {
@@ -33,11 +31,15 @@ struct ngx_http_nightlight_job_s {
     ngx_thread_pool_t               *threads;
     ngx_event_t                      timer;
 
-    ngx_http_nightlight_key_t       *key;        /* whose; NULL: not yet */
+    uint64_t                         key;        /* whose: nlt_turns_key() */
+    uint32_t                         ticket;     /* or NLT_TURNS_NONE */
+    uint32_t                         running_max;    /* of its key */
+    ngx_msec_t                       until;      /* its time is up */
     size_t                           size;       /* of request or answer */
     uint64_t                         digest;     /* of its like; 0: none */
 
     unsigned                         queued:1;
+    unsigned                         hurried:1;  /* timer is of wait= */
     unsigned                         running:1;  /* in a thread */
     unsigned                         held:1;     /* for its reader */
     unsigned                         more:1;     /* not the first time */
@@ -69,9 +71,6 @@ void ngx_http_nightlight_queue_leave(ngx_http_nightlight_job_t *job);
 
 /* Its thread is done: the next one begins. */
 void ngx_http_nightlight_queue_done(ngx_http_nightlight_job_t *job);
-
-/* It is about to be freed. */
-void ngx_http_nightlight_queue_forget(ngx_http_nightlight_job_t *job);
 
 /* Adds to what this process says of itself in the metrics. */
 void ngx_http_nightlight_queue_load(ngx_http_nightlight_job_t *job,

@@ -29,6 +29,7 @@ static char *ngx_http_nightlight_location(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_nightlight_features(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static ngx_int_t ngx_http_nightlight_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_nightlight_init_process(ngx_cycle_t *cycle);
 static void ngx_http_nightlight_exit_process(ngx_cycle_t *cycle);
 
@@ -295,7 +296,7 @@ ngx_module_t  ngx_http_nightlight_module = {
     ngx_http_nightlight_commands,           /* module directives */
     NGX_HTTP_MODULE,                        /* module type */
     NULL,                                   /* init master */
-    NULL,                                   /* init module */
+    ngx_http_nightlight_init_module,        /* init module */
     ngx_http_nightlight_init_process,       /* init process */
     NULL,                                   /* init thread */
     NULL,                                   /* exit thread */
@@ -364,8 +365,9 @@ ngx_http_nightlight_create_loc_conf(ngx_conf_t *cf)
 
     nlcf->lookback = NGX_CONF_UNSET_MSEC;
     nlcf->features = NGX_CONF_UNSET_UINT;
-    nlcf->running_max = NGX_CONF_UNSET_UINT;
+    nlcf->running_max.number = NGX_HTTP_NIGHTLIGHT_UNSET;
     nlcf->waiting_max = NGX_HTTP_NIGHTLIGHT_WAITING;
+    nlcf->queue_status = NGX_HTTP_SERVICE_UNAVAILABLE;
     nlcf->tenant_create = NGX_CONF_UNSET;
     nlcf->slow = NGX_CONF_UNSET_MSEC;
 
@@ -436,9 +438,11 @@ static void
 ngx_http_nightlight_merge_sets(ngx_http_nightlight_loc_conf_t *prev,
     ngx_http_nightlight_loc_conf_t *conf)
 {
-    if (conf->running_max == NGX_CONF_UNSET_UINT) {
+    if (!conf->queue_set) {
         conf->running_max = prev->running_max;
         conf->waiting_max = prev->waiting_max;
+        conf->queue_wait = prev->queue_wait;
+        conf->queue_status = prev->queue_status;
         conf->queue_key = prev->queue_key;
         conf->queue_dry_run = prev->queue_dry_run;
     }
@@ -708,6 +712,22 @@ ngx_http_nightlight_init_server(ngx_cycle_t *cycle,
 
 
 static ngx_int_t
+ngx_http_nightlight_init_module(ngx_cycle_t *cycle)
+{
+    ngx_http_nightlight_main_conf_t  *nmcf;
+
+    nmcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                               ngx_http_nightlight_module);
+
+    if (nmcf == NULL || nmcf->stores.nelts == 0) {
+        return NGX_OK;
+    }
+
+    return ngx_http_nightlight_queue_init(cycle);
+}
+
+
+static ngx_int_t
 ngx_http_nightlight_init_process(ngx_cycle_t *cycle)
 {
     ngx_uint_t                        i;
@@ -755,13 +775,14 @@ ngx_http_nightlight_init_process(ngx_cycle_t *cycle)
 
     ngx_http_nightlight_store_init_process(cycle, nmcf);
 
-    return NGX_OK;
+    return ngx_http_nightlight_queue_init_process(cycle);
 }
 
 
 static void
 ngx_http_nightlight_exit_process(ngx_cycle_t *cycle)
 {
+    ngx_http_nightlight_queue_exit_process();
     ngx_http_nightlight_store_exit_process();
     ngx_http_nightlight_helper_stop();
 }

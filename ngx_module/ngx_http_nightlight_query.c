@@ -11,9 +11,9 @@
  *                                                      |
  *   when they are taken, and it is not all: queue -> thread: nlt_api_more()
  *
- * Threads belong to nginx's pool "default", but no more jobs run at once
- * than the machine has cores; the rest wait in a queue of the worker, and
- * beyond its end are refused with 503.
+ * Threads belong to nginx's pool "default", but no more jobs of all workers
+ * run at once than the machine has cores; the rest wait, and beyond the end of
+ * the queue are refused with 503.
  *
  * A job outlives its request if the client goes away while the thread runs:
  * request and connection are then kept by r->main->blocked until the thread
@@ -55,6 +55,7 @@ static ngx_int_t ngx_http_nightlight_api_post(ngx_http_nightlight_job_t *job,
 static void ngx_http_nightlight_api_hold(ngx_http_nightlight_job_t *job);
 static void ngx_http_nightlight_api_unhold(ngx_http_nightlight_job_t *job);
 static void ngx_http_nightlight_api_timeout(ngx_event_t *ev);
+static void ngx_http_nightlight_api_waited(ngx_http_nightlight_job_t *job);
 static void ngx_http_nightlight_api_cleanup(void *data);
 static void ngx_http_nightlight_api_account(ngx_http_nightlight_job_t *job);
 static void ngx_http_nightlight_api_free(ngx_http_nightlight_job_t *job);
@@ -221,6 +222,7 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
     job->conf = nlcf;
     job->runtime = nlcf->store->runtime;
     job->threads = nmcf->threads;
+    job->ticket = NLT_TURNS_NONE;
 
     job->timer.handler = ngx_http_nightlight_api_timeout;
     job->timer.data = job;
@@ -365,7 +367,8 @@ ngx_http_nightlight_api_post(ngx_http_nightlight_job_t *job, uint32_t tenant)
     rc = ngx_http_nightlight_queue_post(job, tenant, why, sizeof(why));
 
     if (rc == NGX_DECLINED) {
-        nlt_api_refuse(job->out.api, NLT_OUTCOME_LIMIT_QUEUE, why);
+        nlt_api_refuse(job->out.api, NLT_OUTCOME_LIMIT_QUEUE,
+                       (int) job->conf->queue_status, why);
 
         return ngx_http_nightlight_send(&job->out);
     }
@@ -645,8 +648,10 @@ ngx_http_nightlight_api_timeout(ngx_event_t *ev)
     ngx_http_set_log_request(c->log, r);
 
     ngx_log_error(NGX_LOG_ERR, c->log, 0,
-                  "nightlight: query waited for a thread until its timeout; "
-                  "nightlight_slow_query tells which are dear");
+                  "nightlight: query waited for a thread until its %s; "
+                  "nightlight_slow_query tells which are dear",
+                  job->hurried ? "wait= of nightlight_query_concurrency"
+                               : "timeout");
 
     if (job->more) {
 
@@ -657,12 +662,36 @@ ngx_http_nightlight_api_timeout(ngx_event_t *ev)
         return;
     }
 
-    nlt_api_refuse(job->out.api, NLT_OUTCOME_TIMEOUT,
-                   "query timed out in query queue");
+    ngx_http_nightlight_api_waited(job);
 
     ngx_http_finalize_request(r, ngx_http_nightlight_send(&job->out));
 
     ngx_http_run_posted_requests(c);
+}
+
+
+/* A job that never ran is answered. */
+
+static void
+ngx_http_nightlight_api_waited(ngx_http_nightlight_job_t *job)
+{
+    char  why[NLT_ERR_TEXT_MAX];
+
+    if (!job->hurried) {
+        nlt_api_refuse(job->out.api, NLT_OUTCOME_TIMEOUT,
+                       NGX_HTTP_SERVICE_UNAVAILABLE,
+                       "query timed out in query queue");
+        return;
+    }
+
+    *ngx_snprintf((u_char *) why, sizeof(why) - 1,
+                  "query waited for %M ms: nightlight_query_concurrency lets "
+                  "%uD of this %s run at once, and wait no longer",
+                  job->conf->queue_wait, job->running_max,
+                  job->conf->queue_key ? "key" : "tenant") = '\0';
+
+    nlt_api_refuse(job->out.api, NLT_OUTCOME_LIMIT_QUEUE,
+                   (int) job->conf->queue_status, why);
 }
 
 
@@ -690,7 +719,6 @@ static void
 ngx_http_nightlight_api_free(ngx_http_nightlight_job_t *job)
 {
     ngx_http_nightlight_api_rendered(&job->out);
-    ngx_http_nightlight_queue_forget(job);
     ngx_free(job);
 }
 

@@ -16,11 +16,16 @@
 char *ngx_http_nightlight_query_limit(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
-/* Queries of one tenant or key that wait in a worker. */
+/* Queries of one tenant or key that wait. */
 #define NGX_HTTP_NIGHTLIGHT_WAITING  1024
 
 char *ngx_http_nightlight_concurrency(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+
+/* Its memory: in the master, in a worker that begins, and that ends. */
+ngx_int_t ngx_http_nightlight_queue_init(ngx_cycle_t *cycle);
+ngx_int_t ngx_http_nightlight_queue_init_process(ngx_cycle_t *cycle);
+void ngx_http_nightlight_queue_exit_process(void);
 
 /* What holds for this request. */
 void ngx_http_nightlight_query_limits(ngx_http_request_t *r,

@@ -9,7 +9,8 @@ use Nightlight::Test;
 
 my $t = Nightlight::Test->new();
 my $now = int(time());
-$t->write_conf(main => 'worker_processes 1;', locations => <<'EOF');
+# connections of the port "both" go to either of the workers
+my $conf = <<'EOF';
         location = /api/v1/write { nightlight_write main; }
         location /api/v1/        { nightlight_query main;
                                    nightlight_query_timeout 60s; }
@@ -24,7 +25,20 @@ $t->write_conf(main => 'worker_processes 1;', locations => <<'EOF');
             nightlight_query_concurrency 1 queue=0 key=none; }
         location /dry/           { nightlight_query main;
             nightlight_query_concurrency 1 queue=0 key=dry dry_run; }
+        location /hurry/         { nightlight_query main;
+            nightlight_query_concurrency 1 wait=200ms status=429 key=hurry; }
+        location /number/        { nightlight_query main;
+            nightlight_query_concurrency $http_x_n key=number; }
+        location /outer/         {
+            nightlight_query_concurrency 1 queue=0 key=outer;
+            location /outer/in/  { nightlight_query main; }
+            location /outer/off/ { nightlight_query main;
+                nightlight_query_concurrency off; }
+        }
 EOF
+my $both = 'listen 127.0.0.1:%%PORT_both%% reuseport;';
+$t->write_conf(main => 'worker_processes 2;', server => $both,
+    locations => $conf);
 $t->run();
 my @many = map { { __name__ => 'n', i => $_ } } 1 .. 30;
 is($t->write(map { ($_, map { [($now - 600 + $_ * 10) * 1000, $_] } 1 .. 60) }
@@ -42,10 +56,10 @@ my $MIDDLE = Nightlight::Test::form(query => 'sum(sum_over_time((n * n)[9m:1s]))
 
 my @open;
 sub send_to {
-    my ($uri, $args, $key) = @_;
-    my $s = $t->connect();
+    my ($uri, $args, $key, %h) = @_;
+    my $s = $t->connect('both');
     Nightlight::Test::send_all($s, Nightlight::Test::request_bytes('GET',
-        "$uri?$args", { 'X-Key' => $key }));
+        "$uri?$args", { 'X-Key' => $key, %h }));
     push @open, $s;
     return $s;
 }
@@ -73,7 +87,7 @@ my $r = $t->http('GET', "/key/query_range?$HEAVY", headers => { 'X-Key' => 'a' }
 is($r->{status}, 503, 'one more has no place');
 is($r->{body}, '{"status":"error","errorType":"unavailable","error":"too many '
     . 'queries of this key: nightlight_query_concurrency lets 1 of them run '
-    . 'at once in a worker, and 3 wait"}', 'and hears which limit it was');
+    . 'at once, and 3 wait"}', 'and hears which limit it was');
 is($r->{headers}{'retry-after'}, 1, 'Retry-After');
 is($t->http('GET', '/metrics')->{body}
     =~ /outcomes_total\{outcome="limit_queue"\} (\d+)/ && $1, 1, 'is counted');
@@ -114,6 +128,38 @@ is($t->metric('nightlight_query_refusals_dry_run_total{limit="queue"}'), 1,
     'but counts');
 is(scalar $t->log_lines('would be refused with 503, but for dry_run'), 1,
     'and says so');
+close_all();
+
+# ---- who waits no longer than is said; numbers of a request; off ----
+
+send_to('/hurry/query_range', $HEAVY, '');
+load_is(1, 0, 'one runs');
+$r = $t->http('GET', "/hurry/query?$LIGHT");
+is($r->{status}, 429, 'wait= is over: the status as configured');
+is($r->{headers}{'retry-after'}, 1, 'Retry-After');
+is($r->{body}, '{"status":"error","errorType":"too_many_requests","error":'
+    . '"query waited for 200 ms: nightlight_query_concurrency lets 1 of this '
+    . 'key run at once, and wait no longer"}', 'says which limit');
+close_all();
+is($t->http('GET', "/hurry/query?$LIGHT")->{status}, 200, 'in time');
+send_to('/hurry/query_range', $MIDDLE, '') for 1 .. 2;
+is(Nightlight::Test::read_response($_)->{status}, 200, 'and in turn') for @open;
+close_all();
+
+send_to('/number/query_range', $HEAVY, '', 'X-N' => 2) for 1 .. 3;
+load_is(2, 1, 'a number from a variable');
+close_all();
+send_to('/number/query_range', $HEAVY, '', 'X-N' => 'few') for 1 .. 2;
+load_is(2, 0, 'what is none: the default');
+is(scalar(() = $t->log_lines('"nightlight_query_concurrency" must be a number '
+    . 'from 1 to 512, but its variables make it "few"')) > 0, 1,
+    'and the log says so');
+close_all();
+send_to('/outer/in/query_range', $HEAVY, '');
+load_is(1, 0, 'inherited');
+is($t->http('GET', "/outer/in/query?$LIGHT")->{status}, 503, 'it holds');
+send_to('/outer/off/query_range', $HEAVY, '');
+load_is(2, 0, 'off: not here');
 close_all();
 
 # ---- a thread is left for others also where nothing is configured ----
@@ -215,13 +261,62 @@ ok($t->wait_for(sub { $t->metric('nightlight_flushes_total') > $flushes },
 stays_long('n{i="7"}', qr/"i":"7"/, 'what lies in blocks is found');
 is($t->write({ __name__ => 'n', i => 7 }, [($now + 5) * 1000, 5]), 204, 'new');
 stays_long('n{i="7"}', qr/"i":"7"/, 'and what lies there too');
+# ---- bounds are those of the server, and die with nobody ----
+
+# Workers with a thread at work.
+sub busy {
+    return grep {
+        my $pid = $_;
+        grep { !m{/task/$pid/} && $t->read_file($_) =~ /^\d+ \(.*\) R / }
+            glob "/proc/$pid/task/*/stat";
+    } $t->workers();
+}
+
+send_to('/wide/query_range', $HEAVY, 'two') for 1 .. 8;
+load_is(1, 7, 'one of a key runs in all workers');
+close_all();
+
+$t->expect_log(qr/exited on signal 9/, qr/open socket #\d+ left/);
+
+# whoever has it is killed; those that wait in the other worker go on
+send_to('/wide/query_range', $HEAVY, 'two');
+load_is(1, 0, 'one at work');
+my ($pid) = @{$t->wait_for(sub { my @b = busy(); @b == 1 && \@b }, 'where it is')};
+my @light = map { send_to('/wide/query', $LIGHT, 'two') } 1 .. 12;
+load_is(1, 12, 'others wait');
+kill 'KILL', $pid;
+my %got;
+$got{Nightlight::Test::read_response($_, 20)->{status} || 'gone'}++ for @light;
+cmp_ok($got{200} || 0, '>', 0, 'a worker was killed: those of the other one run');
+is(($got{200} || 0) + ($got{gone} || 0), 12, 'the rest went with it');
+is(scalar(() = $t->log_lines('queries of 1 worker that died make room')), 1,
+    'it is told');
+is($t->http('GET', "/wide/query?$LIGHT", port => 'both', headers => { 'X-Key' => 'two' })
+    ->{status}, 200, 'its place is free') for 1 .. 3;
+close_all();
+
+# an old worker that still works counts for new ones
+send_to('/none/query_range', $HEAVY, '');
+load_is(1, 0, 'one at work');
+$t->reload();
+is($t->http('GET', "/none/query?$LIGHT")->{status}, 503,
+    'reload: it runs on, and no other beside it');
+close $_ for @open;
+@open = ();
+ok($t->wait_for(sub { $t->http('GET', "/none/query?$LIGHT")->{status} == 200 },
+    'its end'), 'until it ends');
+close_all();
 
 # ---- nginx -t ----
 
-for (['0', qr/"0": not a number from 1 on/], ['x', qr/not a number/],
+for (['0', qr/"nightlight_query_concurrency" must be a number from 1 to 512, not "0"/],
+    ['x', qr/not "x"/], ['1 wait=0', qr/"wait=0": not a time/],
+    ['1 status=500', qr/"status=500": not 503 or 429/],
+    ['off queue=5', qr/no parameters beside "off"/],
+    ['$nosuch', qr/unknown "nosuch" variable/],
     ['1 queue=3000', qr/not a number up to 2048/],
     ['1 key=$nosuch', qr/unknown "nosuch" variable/],
-    ['1 fast', qr/unknown, not queue=, key=, dry_run/],
+    ['1 fast', qr/unknown, not queue=, wait=, status=, key=, dry_run/],
     ['1; nightlight_query_concurrency 2', qr/is duplicate/]) {
     my ($args, $re) = @$_;
     $t->write_conf(server => "nightlight_query_concurrency $args;");

@@ -479,12 +479,14 @@ nlt_api_more(nlt_api_t *a)
 }
 
 void
-nlt_api_refuse(nlt_api_t *a, nlt_outcome_t outcome, const char *text)
+nlt_api_refuse(nlt_api_t *a, nlt_outcome_t outcome, int status,
+               const char *text)
 {
     if (outcome == NLT_OUTCOME_TIMEOUT) {
         nlt_api_fail_timeout(a, text);
     } else {
-        nlt_api_fail(a, "unavailable", 503, "%s", text);
+        nlt_api_fail(a, status == 429 ? "too_many_requests" : "unavailable",
+                     status, "%s", text);
     }
     a->outcome = outcome;
     a->answer.cors = is_json_api(a);
@@ -756,7 +758,7 @@ nlt_api_fail(nlt_api_t *a, const char *type, int status, const char *fmt, ...)
         nlt_json_error(&a->text, type, (nlt_str_t){(size_t) n, text});
         nlt_api_text(a, status, "application/json");
     }
-    if (status == 503) {
+    if (status == 503 || status == 429) {
         a->answer.retry_after_s = 1;
     }
 }
