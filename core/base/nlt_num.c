@@ -14,7 +14,7 @@
 
 /* A double taken apart for printing: 0.d1d2d3.. * 10^point. */
 typedef struct {
-    char room[NLT_DIGITS_ROOM];
+    char room[2 * NLT_DIGITS_ROOM]; /* all of it may be read */
     const char *d; /* in room, digits of them; none for zero */
     unsigned n;
     int point;
@@ -83,6 +83,13 @@ put_exponent(char *out, const digits_t *g)
     return n;
 }
 
+/* At most 17 digits, as one block: what is behind them does not matter. */
+static inline void
+put_block(char *out, const char *digits)
+{
+    memcpy(out, digits, NLT_DIGITS_ROOM);
+}
+
 static size_t
 put_plain(char *out, const digits_t *g)
 {
@@ -100,25 +107,43 @@ put_plain(char *out, const digits_t *g)
         n += 2;
         memset(out + n, '0', zeros);
         n += zeros;
-        memcpy(out + n, g->d, g->n);
+        put_block(out + n, g->d);
         n += g->n;
     } else if ((unsigned) g->point >= g->n) {
         size_t zeros = (unsigned) g->point - g->n;
 
-        memcpy(out + n, g->d, g->n);
+        put_block(out + n, g->d);
         n += g->n;
         memset(out + n, '0', zeros);
         n += zeros;
     } else {
         unsigned whole = (unsigned) g->point;
 
-        memcpy(out + n, g->d, whole);
+        put_block(out + n, g->d);
         n += whole;
         out[n++] = '.';
-        memcpy(out + n, g->d + whole, g->n - whole);
+        put_block(out + n, g->d + whole);
         n += g->n - whole;
     }
     return n;
+}
+
+/* Integers below this have their digits in 53 bits. */
+#define WHOLE_MAX 9007199254740992.0
+
+/* An integer that is not 0, and below WHOLE_MAX. */
+static size_t
+put_whole(char *out, double v)
+{
+    char room[2 * NLT_DIGITS_ROOM];
+    unsigned at = nlt_put_digits(room, (uint64_t) fabs(v));
+    size_t n = 0;
+
+    if (v < 0) {
+        out[n++] = '-';
+    }
+    put_block(out + n, room + at);
+    return n + NLT_DIGITS_ROOM - at;
 }
 
 size_t
@@ -126,8 +151,12 @@ nlt_num_sample(char *out, double v)
 {
     digits_t g;
     double a = fabs(v);
-    size_t n = put_special(out, v);
+    size_t n;
 
+    if (a < WHOLE_MAX && a >= 1 && (double) (int64_t) v == v) {
+        return put_whole(out, v);
+    }
+    n = put_special(out, v);
     if (n > 0) {
         return n;
     }

@@ -14,8 +14,9 @@
 
 #include "nlt_types.h"
 
-/* Room for any result of the functions below but nlt_num_plain(). */
-#define NLT_NUM_TEXT_MAX 40
+/* Room for any result of the functions below but nlt_num_plain(), and for what
+ * they write behind it: digits are copied as a block. */
+#define NLT_NUM_TEXT_MAX 64
 
 /* Room for the longest result of nlt_num_plain(): 5e-324 in full. */
 #define NLT_NUM_PLAIN_MAX 400

@@ -65,6 +65,16 @@ typedef struct {
     char text[NLT_ERR_TEXT_MAX];
 } nlt_err_t;
 
+/* No error and no text. */
+static inline void
+nlt_err_clear(nlt_err_t *err)
+{
+    err->rc = NLT_OK;
+    err->pos = -1;
+    err->len = 0;
+    err->text[0] = '\0';
+}
+
 /* Short English text of a code ("corrupt data"); a literal, never NULL. */
 const char *nlt_rc_text(nlt_rc_t rc);
 

@@ -893,7 +893,7 @@ nlt_api_over_view(nlt_api_t *a, nlt_api_eval_t eval, void *ctx)
         a->annots = (nlt_annots_t){.warnings = NULL};
         a->answer = (nlt_api_answer_t){.status = 0};
         a->outcome = NLT_OUTCOME_OK;
-        (void) nlt_err_set(&err, NLT_OK, "%s", "");
+        nlt_err_clear(&err);
         rc = eval(a, ctx, &err);
     } while (nlt_view_again(&a->view));
     if (rc == NLT_OK && a->answer.status == 200) {

@@ -69,7 +69,7 @@ nlt_api_flow_run(nlt_api_t *a, const nlt_api_flow_ops_t *ops, void *ctx)
         do {
             f->unfinished = false;
             ops->begin(a);
-            (void) nlt_err_set(&err, NLT_OK, "%s", "");
+            nlt_err_clear(&err);
             rc = make(a, &err);
             if (rc != NLT_OK && rc != NLT_EOF) {
                 /* sets are closed before the view is asked */

@@ -371,6 +371,12 @@ strings_eval(nlt_api_t *a, void *ctx, nlt_err_t *err)
         if (rc != NLT_OK) {
             return rc;
         }
+        if (sels->n == 1) {
+            /* sorted and unique, as sources give it */
+            all = v;
+            n = k;
+            break;
+        }
         all = make_room(a, all, &cap, n + k, sizeof(*all));
         if (all == NULL) {
             return NLT_ENOMEM;
@@ -380,7 +386,9 @@ strings_eval(nlt_api_t *a, void *ctx, nlt_err_t *err)
         }
         n += k;
     }
-    n = unique_strings(all, n);
+    if (sels->n > 1) {
+        n = unique_strings(all, n);
+    }
     if (!truncate(a, ask->limit, &n)) {
         return NLT_ENOMEM;
     }

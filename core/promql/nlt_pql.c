@@ -385,7 +385,7 @@ nlt_pql_run(nlt_pool_t *pool, const nlt_pql_query_t *q, nlt_value_t *out,
     memset(out, 0, sizeof(*out));
     memset(annots, 0, sizeof(*annots));
     memset(stats, 0, sizeof(*stats));
-    (void) nlt_err_set(ctx.err, NLT_OK, "%s", "");
+    nlt_err_clear(ctx.err);
     nlt_pql_annots_init(&notes, pool);
     nlt_pool_init(&ctx.scratch, pool->mem, pool->budget_bytes / 4 + 65536);
     /* A first page that no rewind gives back. */

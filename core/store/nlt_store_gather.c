@@ -2,13 +2,16 @@
  * nlt_store_gather.c - names and values of labels.
  *
  * With matchers, or in a block that several tenants share, the labels of each
- * series that matches are looked at.  Without,
- * parts have lists of what occurs in them; of a part in which series are
+ * series that matches are looked at, in arenas by their numbers.  Without,
+ * parts have lists of what occurs in them, and the list of a part that is the
+ * only one is the answer once it is sorted; of a part in which series are
  * deleted, each string of those is asked whether a series that is there has it
  * too, and the others are taken as they are.  So it costs for what is deleted,
  * not for all there is.
  */
 #include "nlt_store_part.h"
+
+#include "nlt_head_strings.h"
 #include "nlt_strtab.h"
 
 #define SCRATCH_MAX (8u << 20)
@@ -19,6 +22,9 @@ typedef struct {
     nlt_pool_t *pool;
     nlt_pool_t scratch;
     nlt_strtab_t found;
+    const nlt_str_t *list; /* instead of it: all there is, each once */
+    size_t n_list;
+    size_t n_parts;
     const nlt_str_t *name; /* values of this label; NULL: all names */
     nlt_err_t *err;
 } gather_t;
@@ -68,6 +74,37 @@ add_all_series(gather_t *g, const nlt_part_t *p, const uint32_t *id, size_t n,
         }
     }
     return rc;
+}
+
+static nlt_rc_t
+found_cb(void *ctx, nlt_str_t s)
+{
+    gather_t *g = ctx;
+
+    return add(g, &g->found, s);
+}
+
+/* The same of an arena, by numbers. */
+static nlt_rc_t
+add_arena_series(gather_t *g, const nlt_part_t *p)
+{
+    nlt_arena_strings_t s;
+    nlt_rc_t rc = nlt_arena_strings_init(&s, p->arena, p->view->tenant,
+                                         g->name, g->pool);
+
+    for (size_t i = 0; rc == NLT_OK && i < p->n; i += POLL_EVERY) {
+        size_t n = p->n - i < POLL_EVERY ? p->n - i : POLL_EVERY;
+
+        rc = nlt_arena_strings_of(&s, p->id + i, n, found_cb, g);
+        if (rc == NLT_EDATA) {
+            return nlt_err_set(g->err, rc, "labels of series of an arena: %s",
+                               nlt_rc_text(rc));
+        }
+        if (rc == NLT_OK) {
+            rc = nlt_part_poll(g->src, g->err);
+        }
+    }
+    return rc == NLT_ENOMEM ? nlt_part_over_budget(g->err) : rc;
 }
 
 /* ---- parts in which series are deleted ---- */
@@ -157,6 +194,11 @@ add_list(gather_t *g, nlt_part_t *p, const nlt_select_t *sel)
     if (rc == NLT_OK && gone.n > 0) {
         return add_living(g, p, v, n, gone);
     }
+    if (rc == NLT_OK && g->n_parts == 1) {
+        g->list = v;
+        g->n_list = n;
+        return NLT_OK;
+    }
     for (size_t i = 0; rc == NLT_OK && i < n; i++) {
         rc = add(g, &g->found, v[i]);
     }
@@ -174,27 +216,41 @@ add_part(gather_t *g, nlt_part_t *p, const nlt_select_t *sel)
     if (rc == NLT_OK) {
         rc = nlt_part_select(g->src, g->pool, sel, p, g->err);
     }
-    return rc == NLT_OK ? add_all_series(g, p, p->id, p->n, &g->found) : rc;
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    return p->arena != NULL ? add_arena_series(g, p)
+                            : add_all_series(g, p, p->id, p->n, &g->found);
 }
 
 /* The strings found, sorted, copied into the pool. */
 static nlt_rc_t
 result(gather_t *g, nlt_str_t **out, size_t *n)
 {
-    uint32_t *order = nlt_strtab_order(&g->found);
-    nlt_str_t *v = nlt_pool_array(g->pool, g->found.n, sizeof(*v));
+    const nlt_str_t *found = g->list != NULL ? g->list : g->found.v;
+    size_t k = g->list != NULL ? g->n_list : g->found.n, bytes = 0;
+    uint32_t *order = nlt_strings_order(g->pool, found, k);
+    nlt_str_t *v = nlt_pool_array(g->pool, k, sizeof(*v));
+    char *text;
 
-    if (order == NULL || v == NULL) {
+    for (size_t i = 0; i < k; i++) {
+        bytes += found[i].len;
+    }
+    text = nlt_pool_alloc(g->pool, bytes);
+    if (order == NULL || v == NULL || text == NULL) {
         return nlt_part_over_budget(g->err);
     }
-    for (size_t i = 0; i < g->found.n; i++) {
-        v[i] = nlt_pool_str(g->pool, g->found.v[order[i]]);
-        if (v[i].len > 0 && v[i].data == NULL) {
-            return nlt_part_over_budget(g->err);
+    for (size_t i = 0; i < k; i++) {
+        nlt_str_t s = found[order[i]];
+
+        if (s.len > 0) {
+            memcpy(text, s.data, s.len);
         }
+        v[i] = (nlt_str_t){s.len, text};
+        text += s.len;
     }
     *out = v;
-    *n = g->found.n;
+    *n = k;
     return NLT_OK;
 }
 
@@ -215,6 +271,7 @@ gather(const nlt_source_t *src, nlt_pool_t *pool, const nlt_str_t *name,
     (void) nlt_pool_alloc(&g.scratch, 1);
     rc = nlt_parts_find(v, pool, sel->t_min_ms, sel->t_max_ms, &parts,
                         &n_parts, err);
+    g.n_parts = n_parts;
     for (size_t i = 0; rc == NLT_OK && i < n_parts; i++) {
         rc = add_part(&g, &parts[i], sel);
     }

@@ -1,8 +1,15 @@
 /*
- * nlt_strtab.c - open addressing over an array of strings; merge sort.
+ * nlt_strtab.c - open addressing over an array of strings; two sorts.
+ *
+ * Strings are sorted by eight bytes at a time: what all of them begin with is
+ * left out, the next eight bytes are a number, and numbers are sorted by
+ * radix, those bytes of them only in which they differ.  Those that are equal
+ * so far are sorted in the same way by what follows, a few levels deep; what
+ * is still equal then, or is few, by comparing.
  */
 #include "nlt_strtab.h"
 
+#include "nlt_bytes.h"
 #include "nlt_hash.h"
 
 #define SLOTS_MIN 64
@@ -92,30 +99,164 @@ nlt_strtab_add(nlt_strtab_t *t, nlt_str_t s, uint32_t *no, bool *is_new)
     return true;
 }
 
+/* ---- sorting strings ---- */
+
+typedef struct {
+    uint64_t key;
+    uint32_t no;
+} keyed_t;
+
+/* Below this many comparing is quicker. */
+#define RADIX_MIN 48
+
+/* How often eight more bytes are looked at, before strings are compared. */
+#define LEVELS_MAX 6
+
 static int
 cmp_strings(const void *ctx, uint32_t a, uint32_t b)
 {
-    const nlt_strtab_t *t = ctx;
+    const nlt_str_t *v = ctx;
 
-    return nlt_str_cmp(t->v[a], t->v[b]);
+    return nlt_str_cmp(v[a], v[b]);
+}
+
+/* How many bytes all of them have in common, the first `from` being known. */
+static size_t
+common_prefix(const nlt_str_t *v, const keyed_t *k, size_t n, size_t from)
+{
+    nlt_str_t first = v[k[0].no];
+    size_t len = first.len;
+
+    for (size_t i = 1; i < n && len > from; i++) {
+        nlt_str_t s = v[k[i].no];
+        size_t at = from;
+
+        len = s.len < len ? s.len : len;
+        while (at < len && s.data[at] == first.data[at]) {
+            at++;
+        }
+        len = at;
+    }
+    return len > from ? len : from;
+}
+
+/* Eight bytes as a number that is ordered as they are; behind the end 0. */
+static uint64_t
+key_at(nlt_str_t s, size_t from)
+{
+    uint64_t key = 0;
+    size_t left = s.len > from ? s.len - from : 0;
+
+    if (left >= 8) {
+        return nlt_be64(s.data + from);
+    }
+    for (size_t i = 0; i < left; i++) {
+        key |= (uint64_t) (uint8_t) s.data[from + i] << (56 - 8 * i);
+    }
+    return key;
+}
+
+/* Sorts by key; tmp has room for n. */
+static void
+radix_sort(keyed_t *k, keyed_t *tmp, size_t n)
+{
+    keyed_t *from = k, *to = tmp;
+    uint64_t differ = 0;
+
+    for (size_t i = 1; i < n; i++) {
+        differ |= k[i].key ^ k[0].key;
+    }
+    for (unsigned shift = 0; shift < 64; shift += 8) {
+        uint32_t at[256] = {0}, sum = 0;
+        keyed_t *swap = from;
+
+        if ((differ >> shift & 255) == 0) {
+            continue;
+        }
+        for (size_t i = 0; i < n; i++) {
+            at[from[i].key >> shift & 255]++;
+        }
+        for (size_t i = 0; i < 256; i++) {
+            uint32_t here = at[i];
+
+            at[i] = sum;
+            sum += here;
+        }
+        for (size_t i = 0; i < n; i++) {
+            to[at[from[i].key >> shift & 255]++] = from[i];
+        }
+        from = to;
+        to = swap;
+    }
+    if (from != k) {
+        memcpy(k, from, n * sizeof(*k));
+    }
+}
+
+static void
+compare_sort(const nlt_str_t *v, keyed_t *k, keyed_t *tmp, size_t n)
+{
+    uint32_t *no = (uint32_t *) (void *) tmp;
+
+    for (size_t i = 0; i < n; i++) {
+        no[i] = k[i].no;
+    }
+    if (nlt_sort_u32(no, n, no + n, cmp_strings, v, NULL, NULL) != NLT_OK) {
+        return; /* cannot be without a poll */
+    }
+    for (size_t i = 0; i < n; i++) {
+        k[i].no = no[i];
+    }
+}
+
+static void
+sort_level(const nlt_str_t *v, keyed_t *k, keyed_t *tmp, size_t n, size_t from,
+           unsigned level)
+{
+    if (n < RADIX_MIN || level == LEVELS_MAX) {
+        compare_sort(v, k, tmp, n);
+        return;
+    }
+    from = common_prefix(v, k, n, from);
+    for (size_t i = 0; i < n; i++) {
+        k[i].key = key_at(v[k[i].no], from);
+    }
+    radix_sort(k, tmp, n);
+    for (size_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && k[end].key == k[i].key; end++) {
+        }
+        if (end > i + 1) {
+            /* equal may also mean: one ends where another has a zero */
+            sort_level(v, k + i, tmp, end - i, from, level + 1);
+        }
+    }
+}
+
+uint32_t *
+nlt_strings_order(nlt_pool_t *pool, const nlt_str_t *v, size_t n)
+{
+    uint32_t *order = nlt_pool_array(pool, n, sizeof(*order));
+    nlt_pool_mark_t mark = nlt_pool_mark(pool);
+    keyed_t *k = nlt_pool_array(pool, n, 2 * sizeof(*k));
+
+    if (order == NULL || k == NULL) {
+        return NULL;
+    }
+    for (size_t i = 0; i < n; i++) {
+        k[i].no = (uint32_t) i;
+    }
+    sort_level(v, k, k + n, n, 0, 0);
+    for (size_t i = 0; i < n; i++) {
+        order[i] = k[i].no;
+    }
+    nlt_pool_rewind(pool, mark);
+    return order;
 }
 
 uint32_t *
 nlt_strtab_order(const nlt_strtab_t *t)
 {
-    uint32_t *order = nlt_pool_array(t->pool, t->n, sizeof(*order));
-    uint32_t *tmp = nlt_pool_array(t->pool, t->n, sizeof(*tmp));
-
-    if (order == NULL || tmp == NULL) {
-        return NULL;
-    }
-    for (size_t i = 0; i < t->n; i++) {
-        order[i] = (uint32_t) i;
-    }
-    if (nlt_sort_u32(order, t->n, tmp, cmp_strings, t, NULL, NULL) != NLT_OK) {
-        return NULL;
-    }
-    return order;
+    return nlt_strings_order(t->pool, t->v, t->n);
 }
 
 nlt_rc_t

@@ -38,6 +38,13 @@ nlt_strtab_add(nlt_strtab_t *t, nlt_str_t s, uint32_t *no, bool *is_new);
 uint32_t *nlt_strtab_order(const nlt_strtab_t *t);
 
 /*
+ * The same for any n strings, equal ones in the order in which they come;
+ * needs 32 bytes a string for the time.  O(n log n), some 30 ns each if they
+ * differ in a few places.
+ */
+uint32_t *nlt_strings_order(nlt_pool_t *pool, const nlt_str_t *v, size_t n);
+
+/*
  * Sorts n numbers in place, stably, by cmp (< 0, 0, > 0); tmp has room for n.
  * O(n log n) whatever the input.  poll, when not NULL, is asked now and then
  * and ends the sort with its code.

@@ -103,8 +103,81 @@ plain_bytes(nlt_str_t s)
     return odd_bytes(w) ? i : s.len;
 }
 
-void
-nlt_json_chars(nlt_buf_t *b, nlt_str_t s, bool html)
+/* Sixteen bytes, which compilers compare at once. */
+typedef int8_t v16_t __attribute__((vector_size(16)));
+
+/* put() writes as much behind what it puts. */
+#define SLACK 16
+
+/* memcpy() is a call, and most strings are short. */
+static inline void
+copy(char *to, const char *from, size_t n)
+{
+    if (n > 16) {
+        memcpy(to, from, n);
+    } else if (n >= 8) {
+        uint64_t a, z;
+
+        memcpy(&a, from, 8);
+        memcpy(&z, from + n - 8, 8);
+        memcpy(to, &a, 8);
+        memcpy(to + n - 8, &z, 8);
+    } else if (n >= 4) {
+        uint32_t a, z;
+
+        memcpy(&a, from, 4);
+        memcpy(&z, from + n - 4, 4);
+        memcpy(to, &a, 4);
+        memcpy(to + n - 4, &z, 4);
+    } else if (n > 0) {
+        to[0] = from[0];
+        to[n / 2] = from[n / 2];
+        to[n - 1] = from[n - 1];
+    }
+}
+
+/*
+ * Copies s to where there is room for SLACK bytes more, and looks there, at
+ * sixteen at a time, whether it may stand as it is.
+ */
+static inline bool
+put(char *to, nlt_str_t s, bool html)
+{
+    static const v16_t idx = {0, 1, 2,  3,  4,  5,  6,  7,
+                              8, 9, 10, 11, 12, 13, 14, 15};
+
+    copy(to, s.data, s.len);
+    for (size_t i = 0; i < s.len; i += 16) {
+        uint64_t half[2];
+        v16_t v, odd;
+
+        memcpy(&v, to + i, 16);
+        /* signed: those from 0x80 on are below 0 */
+        odd = (v < 0x20) | (v == '"') | (v == '\\');
+        if (html) {
+            odd |= (v == '<') | (v == '>') | (v == '&');
+        }
+        if (s.len - i < 16) {
+            odd &= idx < (int8_t) (s.len - i);
+        }
+        memcpy(half, &odd, 16);
+        if (half[0] | half[1]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Is there room without asking for more? */
+static inline bool
+has_room(const nlt_buf_t *b, size_t n)
+{
+    return b->rc == NLT_OK && b->data != NULL && b->cap - b->len >= n;
+}
+
+/* Strings that put() does not take. */
+static void
+add_chars(nlt_buf_t *b, nlt_str_t s, bool html)
 {
     size_t run = 0; /* start of bytes that need no escape */
     size_t i = 0;
@@ -141,11 +214,46 @@ nlt_json_chars(nlt_buf_t *b, nlt_str_t s, bool html)
 }
 
 void
+nlt_json_chars(nlt_buf_t *b, nlt_str_t s, bool html)
+{
+    if (has_room(b, s.len + SLACK) && put(b->data + b->len, s, html)) {
+        b->len += s.len;
+    } else {
+        add_chars(b, s, html);
+    }
+}
+
+void
 nlt_json_string(nlt_buf_t *b, nlt_str_t s, bool html)
 {
     nlt_buf_add_byte(b, '"');
     nlt_json_chars(b, s, html);
     nlt_buf_add_byte(b, '"');
+}
+
+/* "name":"value" in one go; false: nothing was added. */
+static inline bool
+add_pair(nlt_buf_t *b, nlt_label_t l)
+{
+    char *to = b->data + b->len;
+
+    if (!has_room(b, l.name.len + l.value.len + 5 + SLACK)) {
+        return false;
+    }
+    *to++ = '"';
+    if (!put(to, l.name, false)) {
+        return false;
+    }
+    to += l.name.len;
+    memcpy(to, "\":\"", 3);
+    to += 3;
+    if (!put(to, l.value, false)) {
+        return false;
+    }
+    to += l.value.len;
+    *to++ = '"';
+    b->len = (size_t) (to - b->data);
+    return true;
 }
 
 void
@@ -156,9 +264,11 @@ nlt_json_labels(nlt_buf_t *b, nlt_labels_t labels)
         if (i > 0) {
             nlt_buf_add_byte(b, ',');
         }
-        nlt_json_string(b, labels.v[i].name, false);
-        nlt_buf_add_byte(b, ':');
-        nlt_json_string(b, labels.v[i].value, false);
+        if (!add_pair(b, labels.v[i])) {
+            nlt_json_string(b, labels.v[i].name, false);
+            nlt_buf_add_byte(b, ':');
+            nlt_json_string(b, labels.v[i].value, false);
+        }
     }
     nlt_buf_add_byte(b, '}');
 }
@@ -192,17 +302,75 @@ scalar_time(nlt_buf_t *b, int64_t t_ms)
     }
 }
 
+/* What follows the time of a point. */
+static inline void
+add_point_value(nlt_buf_t *b, double v)
+{
+    char *to = nlt_buf_reserve(b, 2 + NLT_NUM_TEXT_MAX);
+    size_t n;
+
+    if (to != NULL) {
+        memcpy(to, ",\"", 2);
+        n = 2 + nlt_num_sample(to + 2, v);
+        memcpy(to + n, "\"]", 2);
+        b->len += n + 2;
+    }
+}
+
 void
 nlt_json_point(nlt_buf_t *b, int64_t t_ms, double v)
 {
-    char text[NLT_NUM_TEXT_MAX];
-    size_t n = nlt_num_sample(text, v);
-
     nlt_buf_add_byte(b, '[');
     nlt_json_time(b, t_ms);
-    nlt_buf_add(b, ",\"", 2);
-    nlt_buf_add(b, text, n);
-    nlt_buf_add(b, "\"]", 2);
+    add_point_value(b, v);
+}
+
+/* ---- times of a grid, which all its series have ---- */
+
+/* "[" and the text of one, and at the end how long that is. */
+#define TIME_ROOM 24
+
+/*
+ * As many as there are steps, if they are needed more than once: made for the
+ * second series.  Without memory each is made anew.
+ */
+static void
+make_times(nlt_json_stream_t *s)
+{
+    const nlt_value_t *v = s->value;
+    nlt_buf_t b;
+
+    nlt_buf_init(&b, s->buf.mem, 64);
+    s->times = s->buf.mem->alloc(s->buf.mem->ctx, v->n_steps * TIME_ROOM);
+    for (size_t i = 0; s->times != NULL && i < v->n_steps; i++) {
+        char *to = s->times + i * TIME_ROOM;
+
+        nlt_buf_reset(&b);
+        nlt_buf_add_byte(&b, '[');
+        nlt_json_time(&b, v->t_start_ms + (int64_t) i * v->step_ms);
+        if (b.rc != NLT_OK || b.len >= TIME_ROOM) {
+            nlt_mem_free(s->buf.mem, s->times, v->n_steps * TIME_ROOM);
+            s->times = NULL;
+            break;
+        }
+        memcpy(to, b.data, b.len);
+        to[TIME_ROOM - 1] = (char) b.len;
+    }
+    s->n_times = s->times != NULL ? v->n_steps : 0;
+    nlt_buf_deinit(&b);
+}
+
+static inline void
+add_grid_point(nlt_json_stream_t *s, size_t i, double v)
+{
+    const char *from = s->times + i * TIME_ROOM;
+    char *to = nlt_buf_reserve(&s->buf, TIME_ROOM);
+
+    if (to != NULL) {
+        memcpy(to, from, TIME_ROOM);
+        s->buf.len += (size_t) from[TIME_ROOM - 1];
+        add_point_value(&s->buf, v);
+    }
 }
 
 void
@@ -225,11 +393,16 @@ nlt_json_stream_init(nlt_json_stream_t *s, const nlt_mem_t *mem)
     s->point = 0;
     s->open = false;
     s->any = false;
+    s->times = NULL;
+    s->n_times = 0;
 }
 
 void
 nlt_json_stream_deinit(nlt_json_stream_t *s)
 {
+    nlt_mem_free(s->buf.mem, s->times, s->n_times * TIME_ROOM);
+    s->times = NULL;
+    s->n_times = 0;
     nlt_buf_deinit(&s->buf);
 }
 
@@ -325,7 +498,13 @@ emit_points(nlt_json_stream_t *s, const nlt_value_series_t *series)
 {
     nlt_buf_t *b = &s->buf;
     bool vector = s->value->type == NLT_VALUE_VECTOR;
+    bool grid = series->t_ms == NULL && series->n == s->value->n_steps;
 
+    if (grid && s->idx == 1 && s->point == 0 && series->n > 1
+        && s->times == NULL) {
+        make_times(s);
+    }
+    grid = grid && s->times != NULL;
     for (; s->point < series->n && b->len < AHEAD; s->point++) {
         if (!nlt_value_has(series, s->point)) {
             continue;
@@ -334,8 +513,12 @@ emit_points(nlt_json_stream_t *s, const nlt_value_series_t *series)
             nlt_buf_add_byte(b, ',');
         }
         s->any = true;
-        nlt_json_point(b, point_time(s->value, series, s->point),
-                       series->v[s->point]);
+        if (grid) {
+            add_grid_point(s, s->point, series->v[s->point]);
+        } else {
+            nlt_json_point(b, point_time(s->value, series, s->point),
+                           series->v[s->point]);
+        }
     }
     if (s->point == series->n) {
         nlt_buf_add_c(b, vector ? "}" : "]}");

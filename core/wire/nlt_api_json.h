@@ -7,7 +7,8 @@
  * An answer may be far larger than the memory it should take to send it, so
  * nothing renders a whole one: a stream holds a position in the result and
  * emits one element at a time (a label set, a point) into a small buffer,
- * from which the caller takes as much as it can send.
+ * from which the caller takes as much as it can send.  Beside it are, at most,
+ * the texts of a grid's times, 24 bytes each.
  *
  *   {"status":"success","data":{"resultType":"matrix","result":[
  *      {"metric":{...},"values":[[t,"v"],[t,"v"]]},...]},"warnings":[...]}
@@ -53,6 +54,8 @@ typedef struct {
     size_t point;   /* in the element */
     bool open;      /* the element has begun */
     bool any;       /* the element has had a point */
+    char *times;    /* texts of those of the steps, or NULL */
+    size_t n_times; /* of them */
 } nlt_json_stream_t;
 
 /* Sets the position to the beginning; the content fields are set before. */

@@ -10,6 +10,7 @@
 #include "nlt_test.h"
 
 #include "../unit/store/nlt_head_fixture.h"
+#include "nlt_head_strings.h"
 
 #define T0         INT64_C(1700000000000)
 #define SERIES_MAX 400
@@ -307,9 +308,78 @@ compare_select(const nlt_arena_t *a)
     nlt_pool_deinit(&pool);
 }
 
+typedef struct {
+    nlt_str_t v[SERIES_MAX];
+    size_t n;
+} found_t;
+
+static nlt_rc_t
+found_cb(void *ctx, nlt_str_t text)
+{
+    found_t *f = ctx;
+
+    for (size_t i = 0; i < f->n; i++) {
+        if (nlt_str_eq(f->v[i], text)) {
+            return NLT_OK; /* names may come again */
+        }
+    }
+    f->v[f->n++] = text;
+    return NLT_OK;
+}
+
+/* Names, or values of a label, that some series of a tenant have. */
+static void
+compare_strings(const nlt_arena_t *a, uint32_t tenant, const nlt_str_t *name)
+{
+    static found_t got, want;
+    static uint32_t id[SERIES_MAX];
+    nlt_arena_strings_t s;
+    nlt_pool_t pool;
+    size_t n = 0;
+
+    nlt_pool_init(&pool, &nlt_mem_libc, 1u << 20);
+    got.n = want.n = 0;
+    for (size_t i = 0; i < n_twins; i++) {
+        label_room_t room;
+        nlt_labels_t l;
+
+        if (twins[i].number == 0 || twins[i].tenant != tenant
+            || nlt_test_below(3) == 0) {
+            continue;
+        }
+        id[n++] = twins[i].number;
+        l = labels_of(&twins[i], &room);
+        if (name != NULL) {
+            nlt_str_t text = nlt_pool_str(&pool, nlt_labels_get(l, *name));
+
+            if (text.len > 0) {
+                (void) !found_cb(&want, text);
+            }
+        }
+        for (size_t k = 0; name == NULL && k < l.n; k++) {
+            (void) !found_cb(&want, nlt_pool_str(&pool, l.v[k].name));
+        }
+    }
+    NLT_CHECK_INT(nlt_arena_strings_init(&s, a, tenant, name, &pool), NLT_OK);
+    for (size_t i = 0; i < n; i += 50) {
+        NLT_CHECK_INT(nlt_arena_strings_of(&s, id + i, n - i < 50 ? n - i : 50,
+                                           found_cb, &got),
+                      NLT_OK);
+    }
+    NLT_CHECK_INT(got.n, want.n);
+    for (size_t i = 0; i < want.n; i++) {
+        NLT_CHECK_INT(found_cb(&got, want.v[i]), NLT_OK);
+    }
+    NLT_CHECK_INT(got.n, want.n);
+    nlt_pool_deinit(&pool);
+}
+
 static void
 compare_labels(const nlt_arena_t *a)
 {
+    const nlt_str_t asked[] = {NLT_STR("job"), NLT_STR("instance"),
+                               NLT_STR("__name__"), NLT_STR("nothing")};
+
     nlt_pool_t pool;
     nlt_str_t *names;
     size_t n, want = 0;
@@ -331,6 +401,12 @@ compare_labels(const nlt_arena_t *a)
             nlt_str_eq(nlt_arena_label(a, tw->number, NLT_STR("instance")),
                        nlt_labels_get(wanted, NLT_STR("instance"))));
         jobs[tw->job] |= tw->tenant == 1;
+    }
+    for (uint32_t tenant = 0; tenant < 3; tenant++) {
+        compare_strings(a, tenant, NULL);
+        for (size_t i = 0; i < NLT_COUNT(asked); i++) {
+            compare_strings(a, tenant, &asked[i]);
+        }
     }
     for (size_t i = 0; i < NLT_COUNT(jobs); i++) {
         want += jobs[i];

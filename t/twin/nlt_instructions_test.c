@@ -56,6 +56,11 @@ static const struct {
     {"measured_decode", N_CHUNK, 54},
     {"measured_instant", N_SERIES, 2640},
     {"measured_range", N_SERIES *ROUNDS, 605},
+    {"measured_one", 1, 21811},
+    {"measured_raw", N_SERIES, 5318},
+    {"measured_raw_range", N_SERIES *ROUNDS, 1610},
+    {"measured_values", N_SERIES, 868},
+    {"measured_series", N_SERIES, 4663},
 };
 
 /* ---- what is measured ---- */
@@ -194,6 +199,37 @@ measured_range(fixture_t *f)
     query(f, "query_range",
           "query=sum%20by(mode)(rate(v1[1m]))&start=1700000000&"
           "end=1700000080&step=15");
+}
+
+MEASURED static void
+measured_one(fixture_t *f)
+{
+    query(f, "query", "query=v1%7Bcpu%3D%227%22%7D&time=1700000080");
+}
+
+MEASURED static void
+measured_raw(fixture_t *f)
+{
+    query(f, "query", "query=v1&time=1700000080");
+}
+
+MEASURED static void
+measured_raw_range(fixture_t *f)
+{
+    query(f, "query_range",
+          "query=v1&start=1700000000&end=1700000075&step=15");
+}
+
+MEASURED static void
+measured_values(fixture_t *f)
+{
+    query(f, "label/cpu/values", "match%5B%5D=v1");
+}
+
+MEASURED static void
+measured_series(fixture_t *f)
+{
+    query(f, "series", "match%5B%5D=v1&start=1700000000&end=1700000080");
 }
 
 /* ---- input ---- */
@@ -379,6 +415,11 @@ measure(void)
     }
     measured_instant(&f);
     measured_range(&f);
+    measured_one(&f);
+    measured_raw(&f);
+    measured_raw_range(&f);
+    measured_values(&f);
+    measured_series(&f);
     count_append(&f);
     count_codec();
     nlt_store_close(f.store);

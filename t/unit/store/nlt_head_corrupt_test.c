@@ -9,6 +9,7 @@
 
 #include "nlt_head_fixture.h"
 #include "nlt_head_priv.h"
+#include "nlt_head_strings.h"
 
 #define T0     INT64_C(1700000000000)
 #define SERIES 300
@@ -44,6 +45,14 @@ fill(nlt_head_t *h, nlt_arena_t *a)
                           NLT_OK);
         }
     }
+}
+
+static nlt_rc_t
+hash_cb(void *ctx, nlt_str_t text)
+{
+    (void) ctx;
+    (void) nlt_hash64(text.data, text.len, 0);
+    return NLT_OK;
 }
 
 /* Everything a reader can ask; what it answers does not matter. */
@@ -83,6 +92,19 @@ read_everything(const nlt_arena_t *a)
                            i < 2 ? NLT_STR("metric1") : NLT_STR(""), NULL};
 
         (void) !nlt_arena_select(a, &pool, 0, &m, 1, &v, &n, NULL);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        const nlt_str_t name = NLT_STR("i");
+        nlt_arena_strings_t strings;
+        uint32_t all[SERIES];
+
+        for (uint32_t s = 0; s < SERIES; s++) {
+            all[s] = s + 1;
+        }
+        if (nlt_arena_strings_init(&strings, a, 0, i ? &name : NULL, &pool)
+            == NLT_OK) {
+            (void) !nlt_arena_strings_of(&strings, all, SERIES, hash_cb, NULL);
+        }
     }
     (void) !nlt_arena_label_names(a, &pool, 0, &names, &n);
     if (nlt_arena_label_values(a, &pool, 0, NLT_STR("i"), &names, &n)

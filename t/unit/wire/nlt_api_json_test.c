@@ -163,6 +163,71 @@ a_matrix_leaves_out_absent_points(void)
     nlt_buf_deinit(&buf);
 }
 
+/* Texts of times are made once, and are those that each series would have. */
+static void
+series_of_a_grid_have_its_times(void)
+{
+    static const int64_t starts[] = {1700000000000, -2500, INT64_MIN / 4};
+    static const int64_t steps[] = {15000, 1, 86400000 * INT64_C(365)};
+    enum {
+        N = 130,
+        M = 4
+    };
+    static double v[M][N];
+    static uint64_t present[M][3];
+
+    for (size_t k = 0; k < NLT_COUNT(starts) * NLT_COUNT(steps); k++) {
+        nlt_value_series_t series[M];
+        nlt_value_t value = {.type = NLT_VALUE_MATRIX,
+                             .t_start_ms = starts[k % NLT_COUNT(starts)],
+                             .step_ms = steps[k / NLT_COUNT(starts)],
+                             .n_steps = N,
+                             .series = series,
+                             .n_series = M};
+        nlt_json_stream_t s = {.kind = NLT_JSON_VALUE, .value = &value};
+        nlt_buf_t want;
+
+        nlt_buf_init(&want, &nlt_mem_libc, 1u << 20);
+        nlt_buf_add_c(&want,
+                      "{\"status\":\"success\",\"data\":{\"resultType\":"
+                      "\"matrix\",\"result\":[");
+        for (size_t i = 0; i < M; i++) {
+            bool any = false;
+
+            series[i] = (nlt_value_series_t){
+                .v = v[i], .present = i < 3 ? present[i] : NULL, .n = N};
+            nlt_buf_add_c(&want, i ? ",{\"metric\":{},\"values\":["
+                                   : "{\"metric\":{},\"values\":[");
+            for (size_t j = 0; j < N; j++) {
+                bool there = i == 3 || nlt_test_below(3) > 0;
+
+                v[i][j] = (double) nlt_test_below(1000000)
+                          / (double) (1 + nlt_test_below(3));
+                if (j % 64 == 0) {
+                    present[i][j / 64] = 0;
+                }
+                present[i][j / 64] |= (uint64_t) there << j % 64;
+                if (there) {
+                    if (any) {
+                        nlt_buf_add_c(&want, ",");
+                    }
+                    any = true;
+                    nlt_json_point(
+                        &want, value.t_start_ms + (int64_t) j * value.step_ms,
+                        v[i][j]);
+                }
+            }
+            nlt_buf_add_c(&want, "]}");
+        }
+        nlt_buf_add(&want, "]}}", 4);
+        begin();
+        drain(&s, 100 + k);
+        NLT_CHECK_STR(text(), want.data);
+        nlt_buf_deinit(&want);
+        nlt_buf_deinit(&buf);
+    }
+}
+
 static void
 a_vector_has_one_value_and_an_empty_one_no_null(void)
 {
@@ -285,6 +350,45 @@ an_odd_byte_is_found_at_any_place(void)
     }
 }
 
+/* Pairs that may stand as they are go a way of their own. */
+static void
+label_sets_are_their_strings(void)
+{
+    static const char from[] = "abcdefghijklmnopqrstuvwxyz_0123456789/-.:";
+    static const char odd[] = "\"\\\n\x01\xc3\xa9<&>";
+
+    for (int round = 0; round < 3000; round++) {
+        char room[8][2][40];
+        nlt_label_t l[8];
+        nlt_buf_t got, want;
+        size_t n = nlt_test_below(9);
+
+        nlt_buf_init(&got, &nlt_mem_libc, 4096);
+        nlt_buf_init(&want, &nlt_mem_libc, 4096);
+        nlt_buf_add_byte(&want, '{');
+        for (size_t i = 0; i < n; i++) {
+            for (size_t k = 0; k < 2; k++) {
+                size_t len = nlt_test_below(k ? 40 : 20);
+
+                for (size_t c = 0; c < len; c++) {
+                    room[i][k][c] =
+                        nlt_test_below(60)
+                            ? from[nlt_test_below(sizeof(from) - 1)]
+                            : odd[nlt_test_below(sizeof(odd) - 1)];
+                }
+                *(k ? &l[i].value : &l[i].name) = (nlt_str_t){len, room[i][k]};
+                nlt_buf_add_c(&want, k ? ":" : i ? "," : "");
+                nlt_json_string(&want, (nlt_str_t){len, room[i][k]}, false);
+            }
+        }
+        nlt_buf_add_byte(&want, '}');
+        nlt_json_labels(&got, (nlt_labels_t){l, n});
+        NLT_CHECK(nlt_str_eq(nlt_buf_str(&got), nlt_buf_str(&want)));
+        nlt_buf_deinit(&got);
+        nlt_buf_deinit(&want);
+    }
+}
+
 int
 main(void)
 {
@@ -294,6 +398,8 @@ main(void)
     NLT_TEST(times_have_three_decimals_or_none);
     NLT_TEST(errors_have_the_order_of_keys);
     NLT_TEST(a_matrix_leaves_out_absent_points);
+    NLT_TEST(series_of_a_grid_have_its_times);
+    NLT_TEST(label_sets_are_their_strings);
     NLT_TEST(a_vector_has_one_value_and_an_empty_one_no_null);
     NLT_TEST(scalars_are_plain_and_their_time_is_short);
     NLT_TEST(lists_and_label_sets);
