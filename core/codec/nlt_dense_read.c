@@ -502,6 +502,20 @@ segment_sparse(const nlt_dense_column_t *c, size_t s, size_t n, uint64_t *out)
     integrate(c, s, xs, n, out);
 }
 
+/* Does segment s, decoded, end where the next one begins? */
+static bool
+joins(const nlt_dense_column_t *c, size_t s, const uint64_t *x)
+{
+    const uint64_t *last = x + NLT_DENSE_SEGMENT - 1;
+
+    if (c->t != NLT_DENSE_T1 && c->t != NLT_DENSE_T2) {
+        return true;
+    }
+    return *last == c->x0 + c->g * c->xs[s + 1]
+           && (c->t == NLT_DENSE_T1
+               || *last - last[-1] == c->g * c->delta[s + 1]);
+}
+
 nlt_rc_t
 nlt_dense_segment(const nlt_dense_column_t *c, size_t s, size_t want,
                   uint64_t *out)
@@ -539,5 +553,6 @@ nlt_dense_segment(const nlt_dense_column_t *c, size_t s, size_t want,
         return NLT_EDATA;
     }
     integrate(c, s, c->xs[s], want, out);
-    return NLT_OK;
+    return want < n || s + 1 == c->n_segs || joins(c, s, out) ? NLT_OK
+                                                              : NLT_EDATA;
 }

@@ -15,17 +15,20 @@
  *
  * Whatever comes: no access outside, samples ascend and lie in the range; a
  * chunk that can be read whole reads the same in parts, with kept times and
- * without; one that was not changed reads as it was written.
+ * without, and by the slow reader; one that was not changed reads as it was
+ * written.
  */
 #include "nlt_block_priv.h"
 #include "nlt_bytes.h"
 #include "nlt_dense.h"
 #include "nlt_dense_models.h"
+#include "nlt_dense_slow.h"
 #include "nlt_hash.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define N_MAX     1600
+#define SLOW_MAX  700 /* values that the slow reader is asked for */
 #define BYTES_MAX (32 * N_MAX + 8192)
 
 static nlt_dense_work_t work;
@@ -171,6 +174,27 @@ read_range(fake_t *f, const nlt_chunk_view_t *view, int64_t lo, int64_t hi,
     }
 }
 
+/* What could be read whole, read by the other reader. */
+static void
+read_slowly(const fake_t *f, const nlt_chunk_view_t *view)
+{
+    static double other[SLOW_MAX];
+    static int64_t other_t[SLOW_MAX];
+    nlt_reader_t r = nlt_reader(view->data.data, view->data.len);
+    size_t n = nlt_read_be16(&r);
+
+    (void) nlt_read_uvarint(&r);
+    if (f->rc != NLT_OK || n > SLOW_MAX) {
+        return;
+    }
+    demand(n == f->all.n);
+    demand(slow_values(r.p, nlt_reader_left(&r), n, other)
+           && memcmp(other, f->all.v, n * sizeof(*other)) == 0);
+    demand(slow_times((const uint8_t *) view->times.data, view->times.len, n,
+                      other_t)
+           && memcmp(other_t, f->all.t_ms, n * sizeof(*other_t)) == 0);
+}
+
 static void
 read_all(fake_t *f, const uint8_t *data, size_t size)
 {
@@ -189,6 +213,7 @@ read_all(fake_t *f, const uint8_t *data, size_t size)
         demand(rc == NLT_OK);
     } else {
         f->rc = nlt_block_decode_chunk(&f->chunk, &view, &f->all, &err);
+        read_slowly(f, &view);
     }
     nlt_times_init(&shared, &nlt_mem_libc);
     for (; size >= 4; data += 4, size -= 4) {

@@ -1,6 +1,7 @@
 #include "nlt_bytes.h"
 #include "nlt_dense.h"
 #include "nlt_dense_models.h"
+#include "nlt_dense_slow.h"
 #include "nlt_hash.h"
 #include "nlt_test.h"
 
@@ -133,6 +134,35 @@ what_is_simple_is_small(void)
         sum += round_trip(n, model_names[m]);
     }
     NLT_CHECK(sum <= n * M_REALISTIC_END * 5 / 4);
+}
+
+/* Of the slow reader, which was written from the page of the format. */
+static void
+a_second_reader_reads_the_same(void)
+{
+    static const size_t sizes[] = {1, 2, 64, 65, 130, 514, 1025, 2500};
+
+    for (model_t m = 0; m < M_END; m++) {
+        for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+            size_t n = sizes[i], len;
+            bool ok;
+
+            model_values(m, v, n);
+            v[n / 2] = model_rand(2) ? model_special() : v[n / 2];
+            len = nlt_dense_encode_values(&work, v, n, out);
+            ok = slow_values(out, len, n, back)
+                 && memcmp(v, back, n * sizeof(*v)) == 0;
+            if (!ok) {
+                printf("# %s, %zu values\n", model_names[m], n);
+            }
+            NLT_CHECK(ok);
+        }
+        model_times(t, 2500);
+        t[1200] += m % 2 ? 3600000 : 0;
+        NLT_CHECK(slow_times(out, nlt_dense_encode_times(&work, t, 2500, out),
+                             2500, t_back));
+        NLT_CHECK(memcmp(t, t_back, 2500 * sizeof(*t)) == 0);
+    }
 }
 
 static void
@@ -275,6 +305,7 @@ main(int argc, char **argv)
     NLT_TEST(every_value_comes_back_with_its_bits);
     NLT_TEST(mixed_series_come_back);
     NLT_TEST(times_come_back_whatever_they_are);
+    NLT_TEST(a_second_reader_reads_the_same);
     NLT_TEST(what_is_simple_is_small);
     NLT_TEST(arguments_out_of_range_are_refused);
     NLT_TEST(each_shorter_chunk_is_refused);
