@@ -265,6 +265,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     f.segment = &f.guard;
     f.block.segments = &f.segment;
     f.block.n_segments = 1;
+    f.block.meta.dense = true;
     nlt_pool_init(&f.pool, &nlt_mem_libc, 64 << 20);
     f.all.pool = &f.pool;
     read_all(&f, data, size);
