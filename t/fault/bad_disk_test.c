@@ -296,6 +296,12 @@ merging(void)
 }
 
 static void
+converting(void)
+{
+    tell("converting, interval", fl_story_converting, 1000);
+}
+
+static void
 deleting(void)
 {
     tell("deleting, interval", fl_story_deleting, 1000);
@@ -339,6 +345,7 @@ main(int argc, char **argv)
     FL_TEST(waiting);
     FL_TEST(ageing);
     FL_TEST(merging);
+    FL_TEST(converting);
     FL_TEST(deleting);
     FL_TEST(import);
     FL_TEST(snapshots);

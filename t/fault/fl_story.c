@@ -129,6 +129,40 @@ fl_story_merging(fl_story_t *t)
     return ctl != NULL && atomic_load(&ctl->counters.compactions) > 0;
 }
 
+/* ---- another format ---- */
+
+bool
+fl_story_converting(fl_story_t *t)
+{
+    nlt_head_ctl_t *ctl;
+    nlt_err_t err;
+
+    /* Two days that are over, so far apart that nothing is merged. */
+    for (unsigned round = 0; round < 2; round++) {
+        (void) fl_store_write(&t->s, &t->ledger, 0, round, 12,
+                              t->s.now_ms - (3 + 2 * round) * FL_DAY);
+        nlt_helper_flush_soon(t->s.helper);
+        fl_store_steps(&t->s, 4);
+        fl_story_pass(t, 60000);
+    }
+    fl_store_close(&t->s);
+    t->s.conf.dense = !t->s.conf.dense;
+    for (unsigned tries = 0; !fl_store_start(&t->s, FL_WRITERS, &err);
+         tries++) {
+        if (tries == 3) {
+            return false;
+        }
+        fl_store_close(&t->s);
+    }
+    for (unsigned round = 2; round < 4; round++) {
+        fl_story_write(t, round);
+        fl_story_pass(t, 60000);
+        fl_store_steps(&t->s, 8);
+    }
+    ctl = nlt_store_ctl(t->s.store[0]);
+    return ctl != NULL && atomic_load(&ctl->counters.conversions) > 0;
+}
+
 /* ---- deletes ---- */
 
 #define DELETE_MAX 8u

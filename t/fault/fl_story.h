@@ -57,6 +57,9 @@ bool fl_story_ageing(fl_story_t *t);
 /* Blocks of one day, written in several flushes, become one. */
 bool fl_story_merging(fl_story_t *t);
 
+/* Blocks are written in one format, and then another one is wanted. */
+bool fl_story_converting(fl_story_t *t);
+
 /*
  * Series of head and blocks are deleted, sent again, deleted again; then
  * blocks are rewritten without them.

@@ -525,6 +525,12 @@ merges_and_loss(void)
 }
 
 static void
+conversions_and_loss(void)
+{
+    power_goes("always, converting", fl_story_converting, NLT_WAL_SYNC_ALWAYS);
+}
+
+static void
 deletes_and_loss(void)
 {
     power_goes("always, deleting", fl_story_deleting, NLT_WAL_SYNC_ALWAYS);
@@ -582,6 +588,7 @@ main(int argc, char **argv)
     FL_TEST(off_loses_only_logs);
     FL_TEST(retention_and_loss);
     FL_TEST(merges_and_loss);
+    FL_TEST(conversions_and_loss);
     FL_TEST(deletes_and_loss);
     FL_TEST(tenants_and_loss);
     FL_TEST(import_and_loss);
