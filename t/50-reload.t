@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # nginx -s reload, 200 times, under write and query load; each tenth changes
-# retention, memory and limits.
+# retention, memory, format of blocks and limits.
 use strict;
 use warnings;
 use Test::More;
@@ -21,9 +21,11 @@ sub usage {
 }
 
 sub conf {
-    my ($years, $mb) = @_;
+    my ($years, $mb, $format) = @_;
+    $format ||= $mb == 48 ? 'dense' : 'portable';
     $t->write_conf(main => 'worker_processes 2;', self => '1s',
-        store => "memory=${mb}m retention=${years}y wal_sync=${years}s",
+        store => "memory=${mb}m retention=${years}y wal_sync=${years}s "
+            . "block_format=$format",
         server => "nightlight_max_labels ${years}0;");
 }
 
@@ -49,6 +51,19 @@ $load->stop();
 
 is($load->errors(), '', 'no error status while reloading');
 $load->check('after ' . ($reloads + 6) . ' reloads');
+
+# what is in blocks gets the format of now, whichever it had
+is($t->http('POST', '/-/flush')->{status}, 204, 'flush');
+for my $format ('dense', 'portable') {
+    conf(5, 56, $format);
+    $t->reload();
+    ok($t->wait_for(sub {
+        my %n = $t->http('GET', '/metrics')->{body}
+            =~ /^nightlight_format_blocks\{format="(\w+)"\} (\d+)/mg;
+        return $n{$format} && $n{$format} == $n{dense} + $n{portable};
+    }, "all $format", 60), "all blocks are $format");
+    $load->check("as $format blocks");
+}
 is($t->write({ __name__ => 'wide', map { ("l$_" => 'x') } 1 .. 55 },
     [int(time() * 1000), 1]), 400, 'the last limit of labels holds');
 ok($t->wait_for(sub { $t->write({ __name__ => 'old' },
