@@ -21,6 +21,8 @@
 #define JOIN_MS (INT64_C(5) * 3600000)
 /* and of samples in a time at least one in so many of the fullest; */
 #define EVEN 4
+/* so many of them: late samples of a few series are no backlog; */
+#define JOIN_SAMPLES 4096
 /* what has fewer minutes counts as if it had these. */
 #define COVERED_MS_MIN (INT64_C(10) * 60000)
 
@@ -444,13 +446,14 @@ join_even(flush_t *f, size_t a, size_t b)
         most = d > most ? d : most;
     }
     while (a < b) {
+        uint64_t n_samples = 0;
         size_t end = a;
 
         while (end < b && f->w[end].n_samples > 0
                && density(f, &f->w[end]) * EVEN >= most) {
-            end++;
+            n_samples += f->w[end++].n_samples;
         }
-        if (end > a + 1
+        if (end > a + 1 && n_samples >= JOIN_SAMPLES
             && f->w[end - 1].t_max_ms - f->w[a].t_min_ms >= JOIN_MS) {
             join(f, a, end);
         }

@@ -368,6 +368,14 @@ a_backlog_of_a_day_is_one_block(void)
     NLT_CHECK_INT(hours_at(&f, NOW_MS - 60000), 1);
     NLT_CHECK(hours_at(&f, day) <= 2);
     teardown(&f);
+    /* Nor is one an hour, from dawn till now. */
+    setup(&f);
+    for (unsigned i = 0; i < 10; i++) {
+        fill(&f, i, day + i, HOUR_MS, 13);
+    }
+    NLT_CHECK_INT(flush(&f, &n_blocks), NLT_OK);
+    NLT_CHECK(n_blocks >= 3);
+    teardown(&f);
     /* Nor are three hours in a row, which a slow rotation may bring. */
     setup(&f);
     for (unsigned i = 0; i < 10; i++) {
