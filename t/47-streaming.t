@@ -170,7 +170,7 @@ sub readers {
         }
         return !%left;
     };
-    $t->wait_for($watch, 'readers', 300) or kill 'KILL', keys %left;
+    $t->wait_for($watch, 'readers', 300 * $Nightlight::Test::SLOW) or kill 'KILL', keys %left;
     return ($max, map { [split / /, $t->read_file("reader.$_"), 4] } 0 .. $#readers);
 }
 

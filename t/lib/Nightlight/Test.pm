@@ -36,6 +36,9 @@ use Time::HiRes qw(time sleep);
 my $n_ports = 0;
 our $ROOT = abs_path(dirname(__FILE__) . '/../../..');
 
+# How much longer things may take in a module with sanitizers (tools/test-asan).
+our $SLOW = ($ENV{TEST_NGINX_GLOBALS} || '') =~ /ASAN/ ? 5 : 1;
+
 sub new {
     my ($class, %opt) = @_;
     my $self = bless {
