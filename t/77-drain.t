@@ -128,7 +128,7 @@ SKIP: {
     skip "no @missing", 1 if @missing;
     my $port = $t->port('http');
     my $pid = $t->master;
-    s/:9090/:$port/, s{/run/nginx.pid}{@{[$t->dir]}/nginx.pid}, s/sleep \d+/sleep 0/
+    s/:9101/:$port/, s{/run/nginx.pid}{@{[$t->dir]}/nginx.pid}, s/sleep \d+/sleep 0/
         for @stop;
     my ($code, $out, $err) = capture($t, [split / /, $stop[0]]);
     is($code, 0, $stop[0]) or diag($out, $err);
