@@ -156,6 +156,7 @@ load_group(nlt_ingest_req_t *r, const nlt_arena_t *a)
         }
         if (nlt_unlikely(!is_in_order(r))) {
             nlt_arena_prefetch_key(a, r->at.key);
+            nlt_ingest_prefetch_refused(r, r->at.key);
         }
         if (!take_series(r)) {
             return nlt_ingest_refuse(r, 503, NLT_ENOMEM, NULL,

@@ -47,6 +47,9 @@ typedef struct {
 /* Sets r->seed.  NLT_OK; NLT_ECANCELED: refused, a stamped value is bad. */
 NLT_CHECKED nlt_rc_t nlt_ingest_seed(nlt_ingest_req_t *r);
 
+/* Series of this key will be asked about soon. */
+void nlt_ingest_prefetch_refused(const nlt_ingest_req_t *r, nlt_hash128_t key);
+
 /*
  * Is e known to be refused?  Then its samples are counted as that, and it is
  * to be left out.
