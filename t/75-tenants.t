@@ -9,6 +9,7 @@ use MIME::Base64 qw(encode_base64);
 use Time::HiRes qw(time);
 use Nightlight::Test;
 use Nightlight::Read qw(request samples);
+use Nightlight::Side qw(exemplar1 series1);
 
 *snappy = \&Nightlight::Test::snappy;
 
@@ -110,6 +111,22 @@ for my $who (qw(a b)) {
     is($r->{status}, 204, "$who: metadata") or diag($r->{body});
 }
 
+# the same series and time, each with an exemplar of its own
+sub put_exemplars {
+    my ($ms) = @_;
+    for my $who (qw(a b)) {
+        my $r = as($who, 'POST', '/api/v1/write', headers => \%Nightlight::Test::WRITE_HEADERS,
+            body => snappy(series1({ __name__ => 'traced' }, [$ms, 0],
+                exemplar1({ trace_id => $who eq 'a' ? 'alpha-secret' : 'beta-secret' }, 1, $ms))));
+        is($r->{status}, 204, "$who: an exemplar") or diag($r->{body});
+    }
+}
+put_exemplars($now);
+sub exemplars { return get($_[0], 'query_exemplars', query => 'traced', start => 0, end => $now / 1000 + 60)->{body} }
+like(exemplars('a'), qr/"trace_id":"alpha-secret"/, 'a has its exemplar');
+like(exemplars('b'), qr/"trace_id":"beta-secret"/, 'b too');
+is(exemplars('nobody-yet'), '{"status":"success","data":[]}', 'an unknown tenant has none');
+
 # ---- every endpoint that reads, as the other ----
 
 sub leaks_nothing {
@@ -206,7 +223,7 @@ like(as(undef, 'GET', '/plain/query?query=m&time=' . ($now / 1000 + 1))->{body},
 unlike(as(undef, 'GET', '/plain/series?' . Nightlight::Test::form('match[]' => $everything))
     ->{body}, qr/alpha|beta/, 'and nobody else\'s');
 my $head = JSON::PP->new->decode(get('b', 'status/tsdb')->{body});
-is($head->{data}{headStats}{numSeries}, 2, 'statistics are of the tenant');
+is($head->{data}{headStats}{numSeries}, 3, 'statistics are of the tenant');
 
 # ---- names ----
 
@@ -284,8 +301,8 @@ sub tenants {
 my @list = tenants();
 ok(!grep({ $_->{name} eq 'fresh' || $_->{name} eq 'nobody-yet' } @list), 'reading makes no tenant');
 my ($of_a) = grep { $_->{name} eq 'a' } @list;
-is($of_a->{series}, 4, 'the list has series of a');
-is($of_a->{samples}, 4, 'and samples');
+is($of_a->{series}, 5, 'the list has series of a');
+is($of_a->{samples}, 5, 'and samples');
 is($list[0]{number}, 0, 'the default tenant is number 0');
 is(as('a', 'GET', '/api/v1/admin/tenants')->{status}, 403, 'a tenant does not see the list');
 is(as('a', 'POST', '/api/v1/admin/tenants/delete?name=b')->{status}, 403, 'nor deletes one');
@@ -372,6 +389,7 @@ is(put('b', { __name__ => 'm', of => 'beta-secret' }, 10, t => $now + 2)->{statu
 is($t->http('POST', '/operator/tenants/delete?name=nobody-yet')->{status}, 404, 'nobody to delete');
 is($t->http('POST', '/operator/tenants/delete?name=')->{status}, 400, 'nor nameless');
 my $was = (grep { $_->{name} eq 'a' } tenants())[0]{number};
+put_exemplars($now + 3);
 my ($meta_a, $meta_b) = map { qr/^family \d+ \S+ \d+ @{[unpack 'H*', "family_$_"]} /m } 'a', 'b';
 like($t->read_file('store/METADATA'), $meta_a, 'METADATA has its metadata');
 is($t->http('POST', '/operator/tenants/delete?name=a')->{status}, 204, 'a is deleted');
@@ -384,6 +402,8 @@ ok(!grep({ $_->{name} eq 'a' } tenants()), 'a is not in the list');
 is(put('a', { __name__ => 'reborn' }, 3)->{status}, 204, 'the name can be used again');
 isnt((grep { $_->{name} eq 'a' } tenants())[0]{number}, $was, 'it has another number');
 is(sum_of('a', $everything), 3, 'it has only what is new');
+is(exemplars('a'), '{"status":"success","data":[]}', 'and no exemplar of before');
+like(exemplars('b'), qr/"trace_id":"beta-secret"/, "b's is there");
 for my $round ('kill -9', 'head lost') {
     $round eq 'kill -9' ? $t->kill9_all() : $t->stop();
     unlink glob $t->dir . '/head/*' if $round eq 'head lost';
