@@ -14,6 +14,7 @@
 
 
 #define NGX_HTTP_NIGHTLIGHT_SHOWN_KEY     64
+#define NGX_HTTP_NIGHTLIGHT_TELL          60000   /* ms */
 #define NGX_HTTP_NIGHTLIGHT_DRAIN         (64 * 1024)
 
 /* What limits of labels that are only tried out are replaced with. */
@@ -31,6 +32,8 @@ ngx_http_nightlight_quota(ngx_http_request_t *r, ngx_shm_zone_t *shm_zone,
 {
     ngx_http_nightlight_zone_t *zone = shm_zone->data;
 
+    uint64_t  n;
+
     if (ngx_http_complex_value(r, &zone->key, key) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -41,6 +44,23 @@ ngx_http_nightlight_quota(ngx_http_request_t *r, ngx_shm_zone_t *shm_zone,
 
     *quota = nlt_quotas_get(zone->table, ngx_http_nightlight_str(key), kind,
                             ngx_current_msec);
+
+    n = nlt_quotas_forgotten(zone->table);
+
+    if (n != zone->forgotten
+        && (zone->told == 0
+            || (ngx_msec_int_t) (ngx_current_msec - zone->told)
+               >= NGX_HTTP_NIGHTLIGHT_TELL))
+    {
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "nightlight: zone \"%V\" is full, and has forgotten %uL "
+                      "keys that were in use: their limits began anew; make "
+                      "it larger, or see who invents keys",
+                      &shm_zone->shm.name, n - zone->forgotten);
+
+        zone->forgotten = n;
+        zone->told = ngx_current_msec ? ngx_current_msec : 1;
+    }
 
     return NGX_OK;
 }
@@ -113,9 +133,17 @@ ngx_http_nightlight_limits_quotas(ngx_http_request_t *r, ngx_array_t *series,
 
     for (i = 0; i < series->nelts; i++) {
 
-        rc = ngx_http_nightlight_quota(r, limit[i].zone,
+        /* without a zone it is the tenant, and the head counts */
+
+        rc = NGX_OK;
+        quota = NULL;
+
+        if (limit[i].zone) {
+            rc = ngx_http_nightlight_quota(r, limit[i].zone,
                                        ngx_http_nightlight_kind_series(store),
                                        &key, &quota);
+        }
+
         if (rc == NGX_ERROR) {
             return NGX_ERROR;
         }
@@ -290,6 +318,7 @@ ngx_http_nightlight_limits_over(ngx_http_request_t *r,
     uint64_t                       n;
     ngx_str_t                      key;
     ngx_http_nightlight_charge_t  *full;
+    ngx_http_nightlight_record_t  *rec;
 
     if (lim->ncharges == 0) {
         return NGX_OK;
@@ -302,7 +331,13 @@ ngx_http_nightlight_limits_over(ngx_http_request_t *r,
     }
 
     if (ingest && (!lim->dry_run || !lim->counted)) {
-        nlt_ingest_over_rate(ingest, lim->dry_run);
+        rec = ngx_http_nightlight_record(r);
+        ngx_str_null(&key);
+
+        nlt_ingest_over_rate(ingest,
+                             ngx_http_nightlight_str(rec ? &rec->tenant
+                                                         : &key),
+                             lim->dry_run);
         lim->counted = 1;
     }
 

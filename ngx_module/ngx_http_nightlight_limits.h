@@ -21,6 +21,8 @@
 typedef struct {
     ngx_http_complex_value_t         key;
     nlt_quotas_t                    *table;
+    uint64_t                         forgotten;  /* keys, as told */
+    ngx_msec_t                       told;
 } ngx_http_nightlight_zone_t;
 
 
@@ -68,6 +70,8 @@ typedef struct {
     ngx_msec_t                       age_max;   /* 0: none */
     ngx_msec_t                       future_max;
     ngx_flag_t                       dry_run;
+    ngx_uint_t                       labels_off;    /* not the outer ones */
+    ngx_uint_t                       drops_off;
 
     /* of a request and its labels */
     ngx_http_nightlight_value_t      decoded_max;

@@ -59,6 +59,10 @@ static ngx_int_t ngx_http_nightlight_zone_init(ngx_shm_zone_t *shm_zone,
 static void ngx_http_nightlight_drop_cleanup(void *data);
 
 
+static char  ngx_http_nightlight_off_error[] =
+                                "cannot stand beside \"off\" in one place";
+
+
 /* ---- directives ---- */
 
 /* nightlight_limit_zone key zone=name:size */
@@ -187,6 +191,33 @@ ngx_http_nightlight_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 }
 
 
+/*
+ * "off" alone: nothing of an outer level holds here, so *list is an empty one.
+ * NGX_DECLINED: it is not "off"; NGX_ERROR: it stands beside others, or there
+ * is no memory.
+ */
+
+static ngx_int_t
+ngx_http_nightlight_limit_off(ngx_conf_t *cf, ngx_array_t **list, size_t size)
+{
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") != 0) {
+        return *list && (*list)->nelts == 0 ? NGX_ERROR : NGX_DECLINED;
+    }
+
+    if (*list || cf->args->nelts != 2) {
+        return NGX_ERROR;
+    }
+
+    *list = ngx_array_create(cf->pool, 1, size);
+
+    return *list ? NGX_OK : NGX_ERROR;
+}
+
+
 /* The zone of "zone=name"; NULL: it was logged. */
 
 static ngx_shm_zone_t *
@@ -237,6 +268,13 @@ ngx_http_nightlight_limit_samples(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_http_nightlight_value_t  standard;
 
     value = cf->args->elts;
+
+    n = ngx_http_nightlight_limit_off(cf, &nlcf->limits.rates,
+                                      sizeof(ngx_http_nightlight_rate_t));
+
+    if (n != NGX_DECLINED) {
+        return n == NGX_OK ? NGX_CONF_OK : ngx_http_nightlight_off_error;
+    }
 
     if (nlcf->limits.rates == NULL) {
         nlcf->limits.rates = ngx_array_create(cf->pool, 1,
@@ -324,7 +362,10 @@ ngx_http_nightlight_limit_samples(ngx_conf_t *cf, ngx_command_t *cmd,
 }
 
 
-/* nightlight_limit_series zone=name [active=N] [created=N] [default=N] */
+/*
+ * nightlight_limit_series [zone=name] [active=N] [created=N] [default=N], or
+ * off
+ */
 
 char *
 ngx_http_nightlight_limit_series(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -332,6 +373,7 @@ ngx_http_nightlight_limit_series(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_http_nightlight_loc_conf_t *nlcf = conf;
 
+    ngx_int_t                      off;
     ngx_str_t                     *value, v;
     ngx_uint_t                     i;
     ngx_http_nightlight_value_t    standard, *what;
@@ -339,6 +381,13 @@ ngx_http_nightlight_limit_series(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_http_nightlight_bounds_t  *bounds;
 
     value = cf->args->elts;
+
+    off = ngx_http_nightlight_limit_off(cf, &nlcf->limits.series,
+                                        sizeof(ngx_http_nightlight_series_t));
+
+    if (off != NGX_DECLINED) {
+        return off == NGX_OK ? NGX_CONF_OK : ngx_http_nightlight_off_error;
+    }
 
     if (nlcf->limits.series == NULL) {
         nlcf->limits.series = ngx_array_create(cf->pool, 1,
@@ -394,11 +443,16 @@ ngx_http_nightlight_limit_series(ngx_conf_t *cf, ngx_command_t *cmd,
         }
     }
 
-    if (series->zone == NULL
-        || (!ngx_http_nightlight_value_is_set(&series->active)
-            && !ngx_http_nightlight_value_is_set(&series->created)))
+    if (!ngx_http_nightlight_value_is_set(&series->active)
+        && !ngx_http_nightlight_value_is_set(&series->created))
     {
-        return "needs \"zone=\" and \"active=\" or \"created=\"";
+        return "needs \"active=\" or \"created=\"";
+    }
+
+    if (series->zone == NULL
+        && ngx_http_nightlight_value_is_set(&series->created))
+    {
+        return "needs \"zone=\" beside \"created=\"";
     }
 
     series->standard = standard.number;
@@ -417,12 +471,21 @@ ngx_http_nightlight_label(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_nightlight_loc_conf_t *nlcf = conf;
 
     u_char                            *p;
+    ngx_int_t                          off;
     ngx_str_t                         *value, v;
     ngx_uint_t                         i;
     ngx_http_nightlight_label_t       *label;
     ngx_http_compile_complex_value_t   ccv;
 
     value = cf->args->elts;
+
+    off = ngx_http_nightlight_limit_off(cf, &nlcf->limits.labels,
+                                        sizeof(ngx_http_nightlight_label_t));
+
+    if (off != NGX_DECLINED) {
+        nlcf->limits.labels_off = 1;
+        return off == NGX_OK ? NGX_CONF_OK : ngx_http_nightlight_off_error;
+    }
     p = (u_char *) ngx_strchr(value[1].data, '=');
 
     if (p == NULL || p == value[1].data) {
@@ -489,6 +552,7 @@ ngx_http_nightlight_drop(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     size_t               j, n;
     nlt_err_t            err;
+    ngx_int_t            off;
     ngx_str_t           *value;
     ngx_uint_t           i;
     nlt_pool_t          *pool;
@@ -497,6 +561,14 @@ ngx_http_nightlight_drop(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_pool_cleanup_t  *cln;
 
     value = cf->args->elts;
+
+    off = ngx_http_nightlight_limit_off(cf, &nlcf->limits.drops,
+                                        sizeof(nlt_ingest_drop_t));
+
+    if (off != NGX_DECLINED) {
+        nlcf->limits.drops_off = 1;
+        return off == NGX_OK ? NGX_CONF_OK : ngx_http_nightlight_off_error;
+    }
 
     if (nlcf->limits.drops == NULL) {
         nlcf->limits.drops = ngx_array_create(cf->pool, 2,
@@ -687,7 +759,7 @@ ngx_http_nightlight_limits_merge(ngx_conf_t *cf,
     if (conf->drops == NULL) {
         conf->drops = prev->drops;
 
-    } else if (prev->drops) {
+    } else if (prev->drops && !conf->drops_off) {
         from = prev->drops->elts;
 
         for (i = 0; i < prev->drops->nelts; i++) {
@@ -700,7 +772,9 @@ ngx_http_nightlight_limits_merge(ngx_conf_t *cf,
         }
     }
 
-    if (ngx_http_nightlight_merge_labels(cf, prev->labels, &conf->labels)
+    if (ngx_http_nightlight_merge_labels(cf,
+                                       conf->labels_off ? NULL : prev->labels,
+                                       &conf->labels)
         != NGX_OK)
     {
         return NGX_CONF_ERROR;

@@ -29,6 +29,8 @@ static char *ngx_http_nightlight_location(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_nightlight_features(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_nightlight_msec_or_off(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
 static ngx_int_t ngx_http_nightlight_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_nightlight_init_process(ngx_cycle_t *cycle);
 static void ngx_http_nightlight_exit_process(ngx_cycle_t *cycle);
@@ -216,14 +218,14 @@ static ngx_command_t  ngx_http_nightlight_commands[] = {
       NULL },
 
     { ngx_string("nightlight_limit_samples"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_2MORE,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       ngx_http_nightlight_limit_samples,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("nightlight_limit_series"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_2MORE,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       ngx_http_nightlight_limit_series,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
@@ -245,14 +247,14 @@ static ngx_command_t  ngx_http_nightlight_commands[] = {
 
     { ngx_string("nightlight_max_sample_age"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      ngx_http_nightlight_msec_or_off,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_nightlight_loc_conf_t, limits.age_max),
       NULL },
 
     { ngx_string("nightlight_max_sample_future"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      ngx_http_nightlight_msec_or_off,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_nightlight_loc_conf_t, limits.future_max),
       NULL },
@@ -639,6 +641,30 @@ ngx_http_nightlight_location(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                     : ngx_http_nightlight_api_handler;
 
     return NGX_CONF_OK;
+}
+
+
+/* "off" is 0: no such limit, but what the store has. */
+
+static char *
+ngx_http_nightlight_msec_or_off(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    char  *p = conf;
+
+    ngx_str_t   *value;
+    ngx_msec_t  *field;
+
+    field = (ngx_msec_t *) (p + cmd->offset);
+    value = cf->args->elts;
+
+    if (*field == NGX_CONF_UNSET_MSEC
+        && ngx_strcmp(value[1].data, "off") == 0)
+    {
+        *field = 0;
+        return NGX_CONF_OK;
+    }
+
+    return ngx_conf_set_msec_slot(cf, cmd, conf);
 }
 
 

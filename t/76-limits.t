@@ -19,6 +19,7 @@ sub conf {
         http => <<'EOH',
     nightlight_limit_zone $http_x_key zone=keys:2m;
     nightlight_limit_zone all zone=all:64k;
+    nightlight_limit_zone $http_x_key zone=tiny:64k;
     map $http_x_limit $limit_of { default $http_x_limit; none ""; }
     large_client_header_buffers 4 1m;
 EOH
@@ -59,6 +60,42 @@ EOH
             nightlight_max_sample_age 1h;
             nightlight_drop '{__name__="dry_dropped"}';
             nightlight_limit_dry_run on;
+        }
+        location = /tenant/series {
+            nightlight_write main;
+            nightlight_tenant \$http_x_key;
+            nightlight_limit_series active=20;
+        }
+        location /off/ {
+            nightlight_limit_samples zone=tiny rate=1 window=1h;
+            nightlight_limit_series zone=keys active=1;
+            nightlight_drop '{__name__="dropped_here"}';
+            nightlight_label who=outer;
+            nightlight_max_sample_age 1h;
+            location = /off/in { nightlight_write main; }
+            location = /off/out {
+                nightlight_write main;
+                nightlight_limit_samples off;
+                nightlight_limit_series off;
+                nightlight_drop off;
+                nightlight_label off;
+                nightlight_max_sample_age off;
+            }
+            location = /off/own {
+                nightlight_write main;
+                nightlight_limit_samples off;
+                nightlight_limit_series zone=keys active=3;
+            }
+        }
+        location = /tiny {
+            nightlight_write main;
+            nightlight_limit_samples zone=tiny rate=1000 window=1m;
+        }
+        location = /stamp/max {
+            nightlight_write main;
+            nightlight_max_labels 3;
+            nightlight_label one=1;
+            nightlight_label two=\$http_x_key;
         }
         location = /age {
             nightlight_write main;
@@ -307,6 +344,17 @@ for my $forged ([who => 'x', who => 'y'], [who => ''], ["who\0" => 'x']) {
 is(n_of('forged{who!="me"}') || 0, 0, 'no way around a stamped label');
 cmp_ok(n_of('forged'), '>', 0, 'what is there of them has it');
 
+# Stamps come on top of what nightlight_max_labels lets a sender send.
+is(send_to('/stamp/max', series_pb({ __name__ => 'sm', a => 1, b => 2 }, [$now, 1]),
+    'x')->{status}, 204, 'three labels of three, and two stamped ones');
+is(labels_of('sm'), '__name__=sm,a=1,b=2,one=1,two=x', 'are five');
+$r = send_to('/stamp/max', series_pb({ __name__ => 'sm', a => 1, b => 2, c => 3 },
+    [$now, 1]), 'x');
+is($r->{status}, 400, 'four of three');
+like($r->{body}, qr/nightlight_max_labels/, 'which limit');
+is(send_to('/stamp/max', series_pb({ __name__ => 'sm', a => 1, b => 2, one => 3 },
+    [$now, 1]), 'x')->{status}, 400, 'also if one would be overridden');
+
 # ---- drop rules ----
 
 my $drop = series_pb({ __name__ => 'go_gc', job => 'x' }, [$now, 1], [$now + 1, 1])
@@ -322,6 +370,28 @@ is(metric('samples_dropped'), 16, 'each time');
 send_to('/api/v1/write', $drop);
 is(n_of('{__name__=~"go_gc|dropped_metric|kept"}'), 2 + 5,
     'elsewhere nothing is dropped');
+
+# ---- off ----
+
+my $many = many('off', 1, 3) . series_pb({ __name__ => 'dropped_here' }, [$now, 1]);
+is(send_to('/off/in', $many, 'off')->{status}, 429, 'inherited limits');
+is(n_of('{__name__=~"off|dropped_here",who="outer"}'), 1, 'hold, and rules do');
+is(send_to('/off/in', $many, 'off2')->{status}, 429, 'of samples too')
+    for 1 .. 2;
+is(send_to('/off/out', $many, 'off')->{status}, 204, 'off: none holds');
+is(n_of('{__name__=~"off|dropped_here",who=""}'), 4, 'nothing stamped or dropped');
+is(send_to('/off/out', series_pb({ __name__ => 'off_old' }, [$now - 7200_000, 1]),
+    'off')->{status}, 204, 'nor too old');
+$r = send_to('/off/own', many('own', 1, 9), 'own');
+is($r->{status}, 429, "one of one's own");
+like($r->{body}, qr/limit of 3 active series/, 'in place of the outer one');
+
+# ---- more keys than a zone has room for ----
+
+is(send_to('/tiny', many('tiny', 1, 1), "k$_")->{status}, 204, "key $_")
+    for 1 .. 130;
+is(scalar(() = $t->log_lines('zone "tiny" is full, and has forgotten \d+ keys')) > 0,
+    1, 'a zone that is too small says so');
 
 # ---- values of a request ----
 
@@ -434,6 +504,33 @@ is(metric('samples_dropped') - $before, 1,
     'reload: a new rule holds for a series that is known');
 is(n_of('rate{i="1"}'), 1, 'nothing is lost');
 
+# ---- series of a tenant, counted from the head ----
+
+my $told = $t->metric('nightlight_tenant_series_created_total{tenant="acme"}') || 0;
+$r = send_to('/tenant/series', many('ts', 1, 30), 'acme');
+is($r->{status}, 429, 'active series of a tenant');
+like($r->{body}, qr/^10 samples of series over the limit of 20 active series/, 'text');
+is(send_to('/tenant/series', many('ts', 1, 20), 'beta')->{status}, 204,
+    'another tenant has its own');
+sub by_tenant { my ($name, $more) = @_; return $t->metric("nightlight_tenant_${name}_total{"
+    . ($more ? "$more," : '') . 'tenant="acme"}') }
+is(by_tenant('series_created'), 20, 'metric: series created');
+is(by_tenant('samples'), 20, 'samples');
+is(by_tenant('samples_refused', 'reason="series_limit"'), 10, 'refused, by reason');
+send_to('/tenant/series', series_pb({ __name__ => 'ts', i => 1 },
+    [$now + 3600_000 * 24, 1]), 'acme');
+is(by_tenant('samples_refused', 'reason="too_new"'), 1, 'another reason');
+for my $how ('a restart', 'the loss of the head') {
+    $t->stop();
+    if ($how =~ /loss/) { unlink glob "$t->{dir}/head/*" }
+    $t->run();
+    is($t->wait_for(sub { my $s = $t->http('GET', '/-/ready')->{status} || 0; $s == 200 },
+        'ready', 20), 1, "$how");
+    is(send_to('/tenant/series', many('ts', 1, 20, $now + 1), 'acme')->{status}, 204,
+        'known ones go on');
+    is(send_to('/tenant/series', many('ts', 31, 31, $now + 1), 'acme')->{status}, 429,
+        'and the limit has not forgotten them');
+}
 # ---- refused configurations ----
 
 sub refused {
@@ -453,11 +550,16 @@ refused($zone, 'nightlight_limit_samples zone=z window=5s;', qr/needs "zone=" an
 refused($zone, 'nightlight_limit_samples zone=z rate=0;', qr/"nightlight_limit_samples rate=" must be a number of samples a second, 1 to 1000000000, not "0"/);
 refused($zone, 'nightlight_limit_samples zone=z rate=5 window=2h;', qr/not a time from 1s to 1h/);
 refused($zone, 'nightlight_limit_samples zone=z burst=5;', qr/unknown parameter/);
-refused($zone, 'nightlight_limit_series zone=z;', qr/invalid number of arguments/);
+refused($zone, 'nightlight_limit_series zone=z;', qr/needs "active=" or "created="/);
 refused($zone, 'nightlight_limit_series zone=z active=-1;', qr/"nightlight_limit_series active=" must be a number of series, .* not "-1"/);
 refused($zone, 'nightlight_limit_samples zone=z rate=$http_x;', qr/needs "default=" beside a value with variables/);
 refused($zone, 'nightlight_limit_series zone=z active=$http_x;', qr/needs "default="/);
 refused($zone, 'nightlight_limit_samples zone=z rate=5 default=$http_x;', qr/no variables in "default="/);
+refused('', 'nightlight_limit_series created=5;', qr/needs "zone=" beside "created="/);
+refused($zone, 'nightlight_limit_samples off; nightlight_limit_samples zone=z rate=5;', qr/cannot stand beside "off"/);
+refused($zone, 'nightlight_limit_samples zone=z rate=5; nightlight_limit_samples off;', qr/cannot stand beside "off"/);
+refused('', 'nightlight_drop off a;', qr/cannot stand beside "off"/);
+refused('', 'nightlight_max_sample_age never;', qr/invalid value/);
 refused('', 'nightlight_max_labels 0;', qr/"nightlight_max_labels" must be a number from 1 to 1024, not "0"/);
 refused('', 'nightlight_write_max_decoded 33m;', qr/must be a size from 64k to 32m, not "33m"/);
 refused('', 'nightlight_query_memory 1m maybe;', qr/"maybe": unknown, not dry_run/);

@@ -266,16 +266,34 @@ nlt_api_is_counted(const nlt_api_t *a)
 static void
 count(_Atomic uint64_t *counter, uint64_t n)
 {
+    if (n == 0) {
+        return;
+    }
     atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
 /* Likewise for its tenant. */
 static void
-count_tenant(nlt_api_t *a)
+count_tenant(nlt_api_t *a, bool reads)
 {
+    static const nlt_outcome_t limits[] = {
+        [NLT_QUERY_LIMIT_TIME] = NLT_OUTCOME_TIMEOUT,
+        [NLT_QUERY_LIMIT_SAMPLES] = NLT_OUTCOME_LIMIT_SAMPLES,
+        [NLT_QUERY_LIMIT_SERIES] = NLT_OUTCOME_LIMIT_SERIES,
+        [NLT_QUERY_LIMIT_MEMORY] = NLT_OUTCOME_LIMIT_MEMORY,
+        [NLT_QUERY_LIMIT_QUEUE] = NLT_OUTCOME_LIMIT_QUEUE,
+    };
     nlt_tenant_counters_t *c = nlt_store_tenant_hold(a->store, a->conf.tenant);
 
     if (c == NULL) {
+        return;
+    }
+    _Static_assert(NLT_COUNT(limits) == NLT_TENANT_QUERY_LIMITS, "all");
+    for (size_t i = 0; i < NLT_COUNT(limits); i++) {
+        count(&c->query_refused[i], a->outcome == limits[i]);
+    }
+    if (!reads) {
+        nlt_store_ctl_release(a->store);
         return;
     }
     count(&c->queries, 1);
@@ -369,9 +387,7 @@ count_query(nlt_api_t *a, bool reads)
         count(&c->query_errors, a->outcome != NLT_OUTCOME_OK);
     }
     nlt_store_ctl_release(a->store);
-    if (reads) {
-        count_tenant(a);
-    }
+    count_tenant(a, reads);
 }
 
 /* Is it about the store, and asked by a tenant? */

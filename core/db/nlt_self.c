@@ -586,11 +586,9 @@ add_conn(nlt_self_list_t *l, const nlt_self_conn_t *c)
 
 /* One number of every tenant; what is 0 is left out but for the default. */
 static void
-add_tenants(nlt_self_list_t *l, const nlt_tenants_t *t, bool counter,
-            const char *name, size_t field, double divisor, const char *help)
+add_tenants_by(nlt_self_list_t *l, const nlt_tenants_t *t, const about_t *m,
+               size_t field, double divisor)
 {
-    about_t m = {name, help, counter ? NLT_SELF_COUNTER : NLT_SELF_GAUGE, NULL,
-                 NULL};
     size_t n = 0;
 
     for (uint32_t no = 0; no < nlt_tenants_end(t) && n < SELF_TENANTS_MAX;
@@ -607,7 +605,7 @@ add_tenants(nlt_self_list_t *l, const nlt_tenants_t *t, bool counter,
             (_Atomic uint64_t *) ((uint8_t *) &slot->counters + field),
             memory_order_relaxed);
         n++;
-        v = value != 0 || no == 0 ? more(l, &m) : NULL;
+        v = value != 0 || no == 0 ? more(l, m) : NULL;
         if (v == NULL) {
             continue;
         }
@@ -620,11 +618,69 @@ add_tenants(nlt_self_list_t *l, const nlt_tenants_t *t, bool counter,
 }
 
 static void
+add_tenants(nlt_self_list_t *l, const nlt_tenants_t *t, bool counter,
+            const char *name, size_t field, double divisor, const char *help)
+{
+    about_t m = {name, help, counter ? NLT_SELF_COUNTER : NLT_SELF_GAUGE, NULL,
+                 NULL};
+
+    add_tenants_by(l, t, &m, field, divisor);
+}
+
+/* The same for each of n texts of a label; fields follow each other. */
+static void
+add_tenants_each(nlt_self_list_t *l, const nlt_tenants_t *t, const char *name,
+                 const char *label, const char *const *text, size_t n,
+                 size_t field, const char *help)
+{
+    for (size_t i = 0; i < n; i++) {
+        about_t m = {name, help, NLT_SELF_COUNTER, label, text[i]};
+
+        add_tenants_by(l, t, &m, field + i * sizeof(uint64_t), 1);
+    }
+}
+
+static void
+add_tenant_refusals(nlt_self_list_t *l, const nlt_tenants_t *t)
+{
+    static const char *const reason[] = {
+#define TEXT(name, text) text,
+        NLT_TENANT_REASONS(TEXT)
+#undef TEXT
+    };
+    static const char *const limit[] = {
+#define TEXT(name, text) text,
+        NLT_QUERY_LIMITS(TEXT)
+#undef TEXT
+    };
+    static const char *const of_request[] = {"rate", "size"};
+
+    add_tenants_each(l, t, "nightlight_tenant_samples_refused_total", "reason",
+                     reason, NLT_COUNT(reason),
+                     offsetof(nlt_tenant_counters_t, refused),
+                     "Samples that were not taken, by tenant and reason.");
+    add_tenants_each(l, t, "nightlight_tenant_requests_over_limit_total",
+                     "limit", of_request, NLT_COUNT(of_request),
+                     offsetof(nlt_tenant_counters_t, requests_over_rate),
+                     "remote_write requests refused as a whole, by tenant and "
+                     "limit.");
+    add_tenants_each(l, t, "nightlight_tenant_query_refusals_total", "limit",
+                     limit, NLT_COUNT(limit),
+                     offsetof(nlt_tenant_counters_t, query_refused),
+                     "API requests that a limit ended, by tenant and limit.");
+}
+
+static void
 add_all_tenants(nlt_self_list_t *l, const nlt_tenants_t *t)
 {
 #define FIELD(f) offsetof(nlt_tenant_counters_t, f)
     add(l, false, "nightlight_tenants", nlt_tenants_count(t),
         "Tenants that there are, the default one not counted.");
+    add_tenants(l, t, true, "nightlight_tenant_samples_total", FIELD(samples),
+                1, "Samples that were taken, by tenant.");
+    add_tenants(l, t, true, "nightlight_tenant_series_created_total",
+                FIELD(series_created), 1, "New series, by tenant.");
+    add_tenant_refusals(l, t);
     add_tenants(l, t, true, "nightlight_tenant_queries_total", FIELD(queries),
                 1, "API requests that read data, by tenant.");
     add_tenants(l, t, true, "nightlight_tenant_query_errors_total",

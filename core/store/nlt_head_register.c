@@ -16,6 +16,7 @@
 #include <errno.h>
 
 #include "nlt_head_priv.h"
+#include "nlt_head_stats.h"
 
 #include "nlt_xhash.h"
 
@@ -331,6 +332,12 @@ nlt_arena_register(nlt_arena_t *a, uint32_t tenant, nlt_labels_t labels,
         a->registered = *series;
     }
     return end(a, *series, key, alias, &a->ctl->counters.series_created);
+}
+
+uint32_t
+nlt_arena_registered(const nlt_arena_t *a)
+{
+    return a->registered;
 }
 
 /* ---- carry ---- */

@@ -57,6 +57,9 @@ NLT_CHECKED nlt_rc_t nlt_head_stats(const nlt_head_view_t *view,
                                     nlt_pool_t *pool, const int *cancel,
                                     nlt_head_stats_t *out, nlt_err_t *err);
 
+/* The series of a that this process registered last; 0: none. */
+uint32_t nlt_arena_registered(const nlt_arena_t *a);
+
 /* What processes do beside writing: each says so of itself in its slot. */
 typedef struct {
     uint32_t n_processes; /* attached, the helper included; of get only */

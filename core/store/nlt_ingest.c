@@ -494,7 +494,7 @@ refuse_full(nlt_ingest_req_t *r)
 {
     size_t n = r->s->n_samples > r->done ? r->s->n_samples - r->done : 0;
 
-    nlt_ingest_count(&r->in->ctl->counters.samples_no_room, n);
+    nlt_ingest_no_room(r, n);
     return nlt_ingest_refuse(r, 503, NLT_EFULL, NULL,
                              "memory= is used up: no room for samples");
 }
@@ -556,6 +556,33 @@ step(nlt_ingest_req_t *r)
     return apply(r, a, prev);
 }
 
+/* Why n samples were not taken; what a 5xx refuses is sent again. */
+static void
+count_refused(const nlt_ingest_req_t *r, nlt_tenant_counters_t *c, uint64_t n)
+{
+    const nlt_ingest_found_t *f = &r->at.found;
+    uint64_t by[NLT_N_TENANT_REASONS] = {
+        [NLT_TENANT_TOO_OLD] = f->n_too_old,
+        [NLT_TENANT_TOO_NEW] = f->n_too_new,
+        [NLT_TENANT_CONFLICT] = f->n_conflicts,
+        [NLT_TENANT_NO_ROOM] = r->n_no_room,
+        [NLT_TENANT_SERIES] = f->out.n_over,
+        [NLT_TENANT_DROPPED] = f->out.n_dropped,
+    };
+    uint64_t told = 0;
+
+    for (size_t i = 0; i < NLT_TENANT_REQUEST; i++) {
+        told += by[i];
+    }
+    if (r->res.status < 500) {
+        nlt_ingest_count(&c->samples_refused, n);
+        by[NLT_TENANT_REQUEST] = n > told ? n - told : 0;
+    }
+    for (size_t i = 0; i < NLT_N_TENANT_REASONS; i++) {
+        nlt_ingest_count(&c->refused[i], by[i]);
+    }
+}
+
 /* The request in the counters of its tenant. */
 static void
 count_tenant(nlt_ingest_req_t *r)
@@ -571,8 +598,11 @@ count_tenant(nlt_ingest_req_t *r)
     c = &slot->counters;
     nlt_ingest_count(&c->bytes_received, r->body.len);
     nlt_ingest_count(&c->samples, r->res.samples);
-    if (r->res.status < 500 && r->res.seen > r->res.samples) {
-        nlt_ingest_count(&c->samples_refused, r->res.seen - r->res.samples);
+    nlt_ingest_count(&c->series_created, r->n_created);
+    nlt_ingest_count(&c->requests_over_size, r->res.err.rc == NLT_ETOOBIG
+                                                 && r->res.decoded_bytes == 0);
+    if (r->res.seen > r->res.samples) {
+        count_refused(r, c, r->res.seen - r->res.samples);
     }
     nlt_ingest_count(
         r->res.status == 204 ? &c->requests_ok : &c->requests_refused, 1);
@@ -621,9 +651,16 @@ nlt_ingest_pause_ms(const nlt_ingest_req_t *r)
 }
 
 void
-nlt_ingest_over_rate(nlt_ingest_t *in, bool dry_run)
+nlt_ingest_over_rate(nlt_ingest_t *in, nlt_str_t tenant, bool dry_run)
 {
+    const nlt_tenants_t *tenants = nlt_head_tenants(in->head);
     nlt_head_counters_t *c = &in->ctl->counters;
+    uint32_t no = tenant.len != 0 ? nlt_tenants_find(tenants, tenant) : 0;
+    nlt_tenant_t *slot = nlt_tenants_slot(tenants, no);
+
+    if (!dry_run && slot != NULL && (no != 0 || tenant.len == 0)) {
+        nlt_ingest_count(&slot->counters.requests_over_rate, 1);
+    }
 
     nlt_ingest_count(
         dry_run ? &c->dry_run_requests_over_rate : &c->requests_over_rate, 1);

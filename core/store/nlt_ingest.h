@@ -79,9 +79,14 @@ typedef struct {
     nlt_str_t text; /* as written: two rules of one text do the same */
 } nlt_ingest_drop_t;
 
-/* What may be registered in one's name; 0: no such limit. */
+/*
+ * What may be registered in one's name; 0: no such limit.  Without a quota it
+ * is the tenant, and active series are those that the head has of it, whoever
+ * wrote them and whatever was restarted meanwhile; processes that register at
+ * the same moment may go beyond by one each.
+ */
 typedef struct {
-    nlt_quota_t *quota;
+    nlt_quota_t *quota;   /* NULL: by tenant; then created_max is 0 */
     uint64_t active_max;  /* series of the active arena */
     uint64_t created_max; /* new series in an hour */
 } nlt_ingest_quota_t;
@@ -194,8 +199,11 @@ bool nlt_ingest_waits(const nlt_ingest_req_t *req);
 void nlt_ingest_expire(nlt_ingest_req_t *req, const char *why,
                        nlt_ingest_result_t *result);
 
-/* A request was refused, or would have been, for the rate of its samples. */
-void nlt_ingest_over_rate(nlt_ingest_t *in, bool dry_run);
+/*
+ * A request of a tenant, by name (empty: the default one), was refused, or
+ * would have been, for the rate of its samples.
+ */
+void nlt_ingest_over_rate(nlt_ingest_t *in, nlt_str_t tenant, bool dry_run);
 
 /* Samples that it has decoded so far. */
 uint64_t nlt_ingest_seen(const nlt_ingest_req_t *req);

@@ -1,15 +1,23 @@
 /*
  * nlt_ingest_apply.c - register what is new, append.
  */
+#include "nlt_head_stats.h"
 #include "nlt_ingest_priv.h"
 
 /* ---- register ---- */
+
+void
+nlt_ingest_no_room(nlt_ingest_req_t *r, uint64_t n)
+{
+    nlt_ingest_count(&r->in->ctl->counters.samples_no_room, n);
+    r->n_no_room += n;
+}
 
 /* No memory for a series: the others go on, the answer will be 503. */
 static void
 drop_for_room(nlt_ingest_req_t *r, nlt_ingest_series_t *e)
 {
-    nlt_ingest_count(&r->in->ctl->counters.samples_no_room, e->n);
+    nlt_ingest_no_room(r, e->n);
     r->no_room = true;
     e->n = 0;
     e->side = 0;
@@ -69,6 +77,7 @@ register_one(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev,
     nlt_hash128_t canonical;
     nlt_labels_t labels;
     bool charged = false;
+    uint32_t last;
     nlt_rc_t rc;
 
     /* An earlier series of the batch may have brought it; whoever registers
@@ -109,8 +118,10 @@ register_one(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev,
             leave_out(e);
             return NLT_OK;
         }
+        last = nlt_arena_registered(a);
         rc = nlt_arena_register(a, r->conf.tenant, labels, canonical, e->key,
                                 &e->no);
+        r->n_created += nlt_arena_registered(a) != last;
         if (rc != NLT_OK && charged) {
             nlt_ingest_unadmit(r, a);
         }
@@ -296,7 +307,7 @@ nlt_ingest_append(nlt_ingest_req_t *r, nlt_arena_t *a)
         r->done = place_of(r, done);
         return NLT_EEXIST;
     case NLT_EFULL:
-        nlt_ingest_count(&r->in->ctl->counters.samples_no_room, n - done);
+        nlt_ingest_no_room(r, n - done);
         return nlt_ingest_refuse(r, 503, rc, NULL,
                                  "memory= is used up: %zu samples were not "
                                  "taken",

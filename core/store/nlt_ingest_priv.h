@@ -189,7 +189,8 @@ struct nlt_ingest_req_s {
     bool applying; /* second walk, or a batch that is the whole request */
     bool eof;      /* the batch reaches the end of the request */
     bool no_room;  /* a series or sample found no memory: 503 at the end */
-    bool checked;  /* 2.0: the batch is, and s->bad says what was dropped */
+    uint64_t n_no_room, n_created; /* samples; series */
+    bool checked; /* 2.0: the batch is, and s->bad says what was dropped */
     nlt_rw2_scan_t scan;
     nlt_buf_t faults; /* lines of the answer, 2.0 */
     nlt_ingest_cursor_t at;

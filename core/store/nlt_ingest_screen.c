@@ -78,6 +78,8 @@ nlt_ingest_seed(nlt_ingest_req_t *r)
     if (nlt_likely(sc == NULL)) {
         return NLT_OK;
     }
+    /* what was refused is not, once limits are only tried */
+    r->who = sc->dry_run;
     for (size_t i = 0; i < sc->n_quotas; i++) {
         const nlt_ingest_quota_t *l = &sc->quotas[i];
 
@@ -309,8 +311,40 @@ static void
 give_back(nlt_ingest_req_t *r, const nlt_arena_t *a, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        nlt_quota_shrink(r->conf.screen->quotas[i].quota, nlt_arena_no(a));
+        nlt_quota_t *q = r->conf.screen->quotas[i].quota;
+
+        if (q != NULL) {
+            nlt_quota_shrink(q, nlt_arena_no(a));
+        }
     }
+}
+
+/* Charges it, unless it is over and not only tried. */
+static nlt_ingest_why_t
+charge(const nlt_ingest_req_t *r, const nlt_ingest_quota_t *l,
+       const nlt_arena_t *a, bool is_new, uint64_t t_ms)
+{
+    bool dry = r->conf.screen->dry_run;
+    uint64_t no = nlt_arena_no(a);
+
+    if (l->quota == NULL) {
+        return nlt_arena_tenant_series(a, r->conf.tenant) >= l->active_max
+                   ? NLT_INGEST_OVER_ACTIVE
+                   : NLT_INGEST_TAKEN;
+    }
+    if (is_new && l->created_max
+        && nlt_window_sum(&l->quota->created, t_ms, NLT_WINDOW_HOUR_MS)
+               >= l->created_max) {
+        return NLT_INGEST_OVER_CREATED;
+    }
+    if (!nlt_quota_grow(l->quota, no,
+                        l->active_max && !dry ? l->active_max : UINT64_MAX)) {
+        return NLT_INGEST_OVER_ACTIVE;
+    }
+    return dry && l->active_max
+                   && nlt_quota_active(l->quota, no) > l->active_max
+               ? NLT_INGEST_OVER_ACTIVE
+               : NLT_INGEST_TAKEN;
 }
 
 bool
@@ -318,8 +352,8 @@ nlt_ingest_admit(nlt_ingest_req_t *r, const nlt_arena_t *a,
                  const nlt_ingest_series_t *e, bool is_new)
 {
     const nlt_ingest_screen_t *sc = r->conf.screen;
-    uint64_t t_ms, no = nlt_arena_no(a);
-    nlt_ingest_why_t why = NLT_INGEST_TAKEN;
+    uint64_t t_ms;
+    nlt_ingest_why_t why;
 
     if (nlt_likely(sc == NULL || sc->n_quotas == 0)) {
         return true;
@@ -328,20 +362,7 @@ nlt_ingest_admit(nlt_ingest_req_t *r, const nlt_arena_t *a,
     for (size_t i = 0; i < sc->n_quotas; i++) {
         const nlt_ingest_quota_t *l = &sc->quotas[i];
 
-        why = NLT_INGEST_TAKEN;
-        if (is_new && l->created_max
-            && nlt_window_sum(&l->quota->created, t_ms, NLT_WINDOW_HOUR_MS)
-                   >= l->created_max) {
-            why = NLT_INGEST_OVER_CREATED;
-        } else if (!nlt_quota_grow(l->quota, no,
-                                   l->active_max && !sc->dry_run
-                                       ? l->active_max
-                                       : UINT64_MAX)) {
-            why = NLT_INGEST_OVER_ACTIVE;
-        } else if (sc->dry_run && l->active_max
-                   && nlt_quota_active(l->quota, no) > l->active_max) {
-            why = NLT_INGEST_OVER_ACTIVE;
-        }
+        why = charge(r, l, a, is_new, t_ms);
         if (why == NLT_INGEST_TAKEN) {
             continue;
         }
@@ -356,8 +377,10 @@ nlt_ingest_admit(nlt_ingest_req_t *r, const nlt_arena_t *a,
         return false;
     }
     for (size_t i = 0; is_new && i < sc->n_quotas; i++) {
-        nlt_window_add(&sc->quotas[i].quota->created, t_ms, NLT_WINDOW_HOUR_MS,
-                       1);
+        if (sc->quotas[i].quota != NULL) {
+            nlt_window_add(&sc->quotas[i].quota->created, t_ms,
+                           NLT_WINDOW_HOUR_MS, 1);
+        }
     }
     return true;
 }

@@ -75,6 +75,9 @@ NLT_CHECKED bool nlt_ingest_admit(nlt_ingest_req_t *r, const nlt_arena_t *a,
 /* It could not be, after all. */
 void nlt_ingest_unadmit(nlt_ingest_req_t *r, const nlt_arena_t *a);
 
+/* Counts samples that found no memory. */
+void nlt_ingest_no_room(nlt_ingest_req_t *r, uint64_t n);
+
 /* Says which quota some series were over. */
 void nlt_ingest_say_over(nlt_ingest_req_t *r, nlt_buf_t *b);
 

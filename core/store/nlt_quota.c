@@ -16,7 +16,8 @@
 struct nlt_quotas_s {
     uint8_t secret[NLT_HASH_SECRET_BYTES];
     uint64_t n_sets;
-    uint64_t pad[7];
+    _Atomic uint64_t n_forgotten;
+    uint64_t pad[6];
     nlt_quota_t quota[];
 };
 
@@ -123,12 +124,18 @@ nlt_quotas_room(const nlt_quotas_t *t)
     return (size_t) t->n_sets * WAYS;
 }
 
+uint64_t
+nlt_quotas_forgotten(const nlt_quotas_t *t)
+{
+    return atomic_load_explicit(&t->n_forgotten, memory_order_relaxed);
+}
+
 /* Gives the quota that was not used for the longest time to another key. */
 static nlt_quota_t *
-take_oldest(nlt_quota_t *set, uint64_t tag)
+take_oldest(nlt_quotas_t *t, nlt_quota_t *set, uint64_t tag, uint64_t t_ms)
 {
     nlt_quota_t *q = set;
-    uint64_t was;
+    uint64_t was, used_ms;
 
     for (size_t i = 1; i < WAYS; i++) {
         if (atomic_load_explicit(&set[i].used_ms, memory_order_relaxed)
@@ -139,6 +146,11 @@ take_oldest(nlt_quota_t *set, uint64_t tag)
     was = atomic_load_explicit(&q->tag, memory_order_relaxed);
     if (was == tag || !atomic_compare_exchange_strong(&q->tag, &was, tag)) {
         return q; /* somebody else took it: close enough, for once */
+    }
+    used_ms = atomic_load_explicit(&q->used_ms, memory_order_relaxed);
+    if (t_ms < used_ms + NLT_WINDOW_HOUR_MS) {
+        (void) atomic_fetch_add_explicit(&t->n_forgotten, 1,
+                                         memory_order_relaxed);
     }
     atomic_store_explicit(&q->active, 0, memory_order_relaxed);
     atomic_store_explicit(&q->told_ms, 0, memory_order_relaxed);
@@ -169,7 +181,7 @@ nlt_quotas_get(nlt_quotas_t *t, nlt_str_t key, uint64_t kind, uint64_t t_ms)
         }
     }
     if (q == NULL) {
-        q = take_oldest(set, tag);
+        q = take_oldest(t, set, tag, t_ms);
     }
     atomic_store_explicit(&q->used_ms, t_ms, memory_order_relaxed);
     return q;

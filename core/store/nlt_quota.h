@@ -79,6 +79,9 @@ nlt_quotas_t *nlt_quotas_init(void *p, size_t size);
 /* Keys that it has room for, at most. */
 size_t nlt_quotas_room(const nlt_quotas_t *t);
 
+/* Keys that had to go for others within an hour of their use, so far. */
+uint64_t nlt_quotas_forgotten(const nlt_quotas_t *t);
+
 /*
  * The quota of a key and a kind (two kinds of one key are counted apart; e.g.
  * the length of the window).  Never NULL.  One or two cache misses.

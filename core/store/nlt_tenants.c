@@ -45,7 +45,7 @@ nlt_tenants_layout_crc(void)
         sizeof(nlt_tenant_t),
         sizeof(nlt_tenant_counters_t),
         offsetof(nlt_tenant_t, counters),
-        offsetof(nlt_tenant_t, limits),
+        offsetof(nlt_tenant_t, room),
         offsetof(nlt_tenants_header_t, heads),
         NLT_TENANT_BYTES,
         NLT_TENANTS_NUMBERS,

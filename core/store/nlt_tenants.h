@@ -71,6 +71,26 @@
     X(query_samples)                                                          \
     X(query_ns)
 
+/* Why samples of a tenant were not taken. */
+#define NLT_TENANT_REASONS(X)                                                 \
+    X(TOO_OLD, "too_old")                                                     \
+    X(TOO_NEW, "too_new")                                                     \
+    X(CONFLICT, "conflict") /* another value has their time */                \
+    X(NO_ROOM, "no_room")                                                     \
+    X(SERIES, "series_limit")                                                 \
+    X(DROPPED, "dropped")                                                     \
+    X(REQUEST, "request") /* refused with all of it, by 4xx */
+
+typedef enum {
+#define NLT_TENANT_REASON_ENUM(name, text) NLT_TENANT_##name,
+    NLT_TENANT_REASONS(NLT_TENANT_REASON_ENUM)
+#undef NLT_TENANT_REASON_ENUM
+    NLT_N_TENANT_REASONS
+} nlt_tenant_reason_t;
+
+/* Limits of queries, by nlt_query_limit_t. */
+#define NLT_TENANT_QUERY_LIMITS 5
+
 typedef struct {
 #define NLT_TENANT_COUNTER_FIELD(name) _Atomic uint64_t name;
     NLT_TENANT_COUNTERS(NLT_TENANT_COUNTER_FIELD)
@@ -79,6 +99,10 @@ typedef struct {
     _Atomic int64_t cert_not_after_s;
     _Atomic int64_t written_ms; /* last accepted request; 0: none */
     _Atomic int64_t queried_ms;
+    _Atomic uint64_t refused[NLT_N_TENANT_REASONS]; /* samples */
+    _Atomic uint64_t query_refused[NLT_TENANT_QUERY_LIMITS];
+    _Atomic uint64_t requests_over_rate;
+    _Atomic uint64_t requests_over_size;
 } nlt_tenant_counters_t;
 
 typedef enum {
@@ -96,8 +120,7 @@ typedef struct {
     uint32_t name_len;
     char name[NLT_TENANT_NAME_MAX];
     nlt_tenant_counters_t counters;
-    /* Of limits (nlt_limits): windows, refusals by reason. */
-    _Atomic uint64_t limits[26];
+    _Atomic uint64_t room[12]; /* for more of them */
 } nlt_tenant_t;
 
 _Static_assert(sizeof(nlt_tenant_t) <= 512, "ten thousand are five megabytes");

@@ -228,6 +228,43 @@ a_rotation_within_a_request_drops_no_more_and_no_less(void)
 
 /* A matcher that says how often it was asked would need a hook; the work that
  * a request is charged with is as good: slices of a large one. */
+/* Without a quota: what the arena has of the tenant, whoever wrote it. */
+static void
+series_of_a_tenant_are_counted_in_the_head(void)
+{
+    for (int version = 1; version <= 2; version++) {
+        nlt_tenant_counters_t *of;
+        bed_t t;
+
+        open_screen(&t, version);
+        of = &nlt_tenants_slot(nlt_head_tenants(t.head), 0)->counters;
+        NLT_CHECK_INT(send_n(&t, 5, NOW, 0, 0), 204);
+        limit = (nlt_ingest_quota_t){.active_max = 8};
+        screen.quotas = &limit;
+        screen.n_quotas = 1;
+        NLT_CHECK_INT(send_n(&t, 20, NOW + 1, 0, 0), 429);
+        NLT_CHECK_INT(count_rows(&t), 13);
+        NLT_CHECK_INT(counter(&of->series_created), 8);
+        NLT_CHECK_INT(counter(&of->samples), 13);
+        NLT_CHECK_INT(counter(&of->refused[NLT_TENANT_SERIES]), 12);
+        NLT_CHECK_INT(counter(&of->refused[NLT_TENANT_REQUEST]), 0);
+        NLT_CHECK_INT(counter(&of->samples_refused), 12);
+        /* what is only tried is counted, and taken */
+        screen.dry_run = true;
+        NLT_CHECK_INT(send_n(&t, 30, NOW + 2, 0, 0), 204);
+        NLT_CHECK_INT(count_rows(&t), 43);
+        NLT_CHECK_INT(
+            counter(
+                &nlt_head_ctl(t.head)->counters.dry_run_samples_over_series),
+            22);
+        screen.dry_run = false;
+        /* the next arena begins from none */
+        NLT_CHECK_INT(send_n(&t, 30, NOW + 3, 2, 1), 429);
+        NLT_CHECK_INT(counter(&of->series_created), 30);
+        close_screen(&t);
+    }
+}
+
 static void
 what_is_refused_is_not_looked_at_twice(void)
 {
@@ -325,6 +362,7 @@ main(void)
     NLT_TEST(series_over_a_limit_are_left_out_and_told);
     NLT_TEST(a_rotation_counts_active_series_anew_and_new_ones_not);
     NLT_TEST(a_rotation_within_a_request_drops_no_more_and_no_less);
+    NLT_TEST(series_of_a_tenant_are_counted_in_the_head);
     NLT_TEST(what_is_refused_is_not_looked_at_twice);
     NLT_TEST(stamps_cost_a_known_series_nothing);
     NLT_TEST(labels_that_are_too_long_with_the_stamps_are_refused);

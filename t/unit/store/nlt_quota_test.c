@@ -192,6 +192,14 @@ the_least_used_key_makes_room(void)
                          == mine);
     }
     NLT_CHECK_INT(nlt_window_sum(&mine->samples, 1, 1000), 7);
+    /* all but those that there is room for; not those of long ago */
+    NLT_CHECK_INT(nlt_quotas_forgotten(t), 1001 - nlt_quotas_room(t));
+    for (int i = 0; i < 100; i++) {
+        snprintf(key, sizeof(key), "later %d", i);
+        (void) nlt_quotas_get(t, nlt_test_str(key), 1, UINT64_C(9000000));
+    }
+    NLT_CHECK_INT(nlt_quotas_forgotten(t),
+                  1001 + 100 - 2 * nlt_quotas_room(t));
     free(t);
 }
 
