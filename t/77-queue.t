@@ -45,13 +45,15 @@ is($t->write(map { ($_, map { [($now - 600 + $_ * 10) * 1000, $_] } 1 .. 60) }
     @many), 204, 'series');
 
 # Seconds of work, in some MB.
-my $HEAVY = Nightlight::Test::form(query => 'sum(sum_over_time((n * n)[9m:1s]))',
-    start => $now - 60, end => $now, step => '0.01');
+my $HEAVY = Nightlight::Test::form(
+    query => 'sum(quantile_over_time(0.5, (n * n)[9m:1s]))',
+    start => $now - 100, end => $now, step => '0.01');
 my $LIGHT = Nightlight::Test::form(query =>
     'sum(sum_over_time((n * n)[9m:1s]))', time => $now);
 
 # Tens of milliseconds.
-my $MIDDLE = Nightlight::Test::form(query => 'sum(sum_over_time((n * n)[9m:1s]))',
+my $MIDDLE = Nightlight::Test::form(
+    query => 'sum(quantile_over_time(0.5, (n * n)[9m:1s]))',
     start => $now - 30, end => $now, step => '1');
 
 my @open;
