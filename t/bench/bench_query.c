@@ -3,8 +3,9 @@
  *
  *   bench_query [targets] [samples] [blocks] [only] [runs]
  *               default 40 targets of 500 series, 240 samples of 15 s each;
- *               blocks: 1 flushes them to blocks first; only: one query,
- *               run once, or as often as told (within a second), or "all"
+ *               blocks: 1 flushes them to portable blocks first, 2 to dense
+ *               ones; only: one query, run once, or as often as told (within
+ *               a second), or "all"
  *
  * Series look like those of node exporters and HTTP services: counters of
  * seconds, integers and histograms, gauges; one scrape in ten is up to 5 ms
@@ -244,6 +245,10 @@ static const query_t queries[] = {
     {"range_avg", "query_range",
      "query=max%20by(job)(avg_over_time(memory_bytes[10m]))", 60},
     {"range_raw", "query_range", "query=memory_bytes" ONE, 60},
+    {"day_last", "query", "query=sum(last_over_time(requests_total[1d]))", 0},
+    {"day_sum", "query", "query=sum(sum_over_time(requests_total[1d]))", 0},
+    {"day_rate", "query", "query=sum(rate(cpu_seconds_total[1d]))", 0},
+    {"day_count", "query", "query=sum(count_over_time(memory_bytes[1d]))", 0},
     {"label_values", "label/instance/values", "", 1},
     {"series", "series", "match[]=" ONE, 1},
 };
@@ -350,7 +355,8 @@ main(int argc, char **argv)
                                 .memory_bytes = UINT64_C(4) << 30,
                                 .retention_ms = INT64_C(60) * 86400000,
                                 .wal_sync_ms = NLT_WAL_SYNC_OFF,
-                                .arena_age_ms = INT64_C(86400000)};
+                                .arena_age_ms = INT64_C(86400000),
+                                .dense = argc > 3 && atoi(argv[3]) == 2};
     if (mkdir(x.path, 0700) != 0
         || nlt_store_prepare_dir(&x.env, &x.conf, &err) != NLT_OK
         || nlt_helper_open(&x.env, &x.conf, &x.helper, &err) != NLT_OK

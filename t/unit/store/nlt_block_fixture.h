@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "nlt_block.h"
+#include "nlt_block_dense.h"
 #include "nlt_block_write.h"
 #include "nlt_bytes.h"
 #include "nlt_xor.h"
@@ -35,6 +36,7 @@ typedef struct {
     size_t n_sources;
     const nlt_ulid_t *parents;
     size_t n_parents;
+    bool dense;  /* floats are in dense chunks */
     bool forged; /* instead of __name__ a name that begins with NUL */
 } bx_spec_t;
 
@@ -134,12 +136,29 @@ bx_cmp_str(const void *a, const void *b)
     return nlt_str_cmp(*(const nlt_str_t *) a, *(const nlt_str_t *) b);
 }
 
+static inline nlt_block_chunk_t
+bx_chunk(const bx_spec_t *x, const int64_t *t, const double *v, unsigned n,
+         uint8_t *out)
+{
+    static nlt_dense_work_t work;
+
+    if (x->dense) {
+        return nlt_block_dense_encode(&work, t, v, n, out);
+    }
+    return (nlt_block_chunk_t){
+        t[0],
+        t[n - 1],
+        1,
+        n,
+        {nlt_xor_encode_chunk(t, v, n, 0, out), (const char *) out}};
+}
+
 /* Two chunks of half the samples each. */
 static inline nlt_rc_t
 bx_floats(nlt_block_writer_t *w, const bx_spec_t *x, unsigned s,
           nlt_labels_t labels, nlt_err_t *err)
 {
-    static uint8_t out[2][BX_SAMPLES_MAX * 20 + 64];
+    static uint8_t out[2][BX_SAMPLES_MAX * 40 + 4096];
     int64_t t[BX_SAMPLES_MAX];
     double v[BX_SAMPLES_MAX];
     nlt_block_chunk_t c[2];
@@ -152,14 +171,8 @@ bx_floats(nlt_block_writer_t *w, const bx_spec_t *x, unsigned s,
     for (unsigned from = 0; from < x->n_samples;) {
         unsigned n =
             n_chunks == 0 ? (x->n_samples + 1) / 2 : x->n_samples - from;
-        size_t len =
-            nlt_xor_encode_chunk(t + from, v + from, n, 0, out[n_chunks]);
 
-        c[n_chunks] = (nlt_block_chunk_t){t[from],
-                                          t[from + n - 1],
-                                          1,
-                                          n,
-                                          {len, (const char *) out[n_chunks]}};
+        c[n_chunks] = bx_chunk(x, t + from, v + from, n, out[n_chunks]);
         n_chunks++;
         from += n;
     }
@@ -262,7 +275,9 @@ bx_write(int dir_fd, const bx_spec_t *x)
         printf("# block %s: %s\n", meta.ulid.c, err.text);
     }
     NLT_CHECK_INT(rc, NLT_OK);
-    bx_put_meta(dir_fd, &meta);
+    if (!x->dense) { /* which is in the key of ours */
+        bx_put_meta(dir_fd, &meta);
+    }
     free(lists);
     return meta.ulid;
 }

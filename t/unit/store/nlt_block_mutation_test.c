@@ -250,10 +250,11 @@ mutate(target_t *t)
 }
 
 static void
-make_block(void)
+make_block(bool dense)
 {
     bx_spec_t x = {
-        .no = 1,
+        .no = 1 + dense,
+        .dense = dense,
         .n = 3,
         .n_samples = 9,
         .t_min_ms = 1700000000000,
@@ -477,6 +478,23 @@ what_passes_with_right_checksums_can_be_read(void)
     sealed_nonsense("chunks/000001", find_chunk_seals);
 }
 
+/*
+ * The same of a block of dense chunks: first as it is, then with checksums
+ * made right.
+ */
+static void
+a_changed_dense_chunk_file_is_refused_or_harmless(void)
+{
+    target_t t = {.name = "chunks/000001"};
+
+    nlt_pool_deinit(&want.pool);
+    (void) !nlt_io_remove_tree(&nlt_io_posix, dir_fd, ulid.c, NULL);
+    make_block(true);
+    mutate(&t);
+    NLT_CHECK_INT(t.n_harmless, 3 * 12);
+    sealed_nonsense("chunks/000001", find_chunk_seals);
+}
+
 static void
 log_nothing(void *ctx, nlt_log_level_t level, const char *text, size_t len)
 {
@@ -495,12 +513,13 @@ main(void)
     dir_fd = open(dir_name, O_RDONLY | O_DIRECTORY);
     env = nlt_env_posix;
     env.log = log_nothing;
-    make_block();
+    make_block(false);
     NLT_TEST(a_changed_index_is_refused_or_harmless);
     NLT_TEST(a_changed_chunk_file_is_refused_or_harmless);
     NLT_TEST(changed_tombstones_are_refused);
     NLT_TEST(a_changed_meta_is_refused_or_harmless);
     NLT_TEST(what_passes_with_right_checksums_can_be_read);
+    NLT_TEST(a_changed_dense_chunk_file_is_refused_or_harmless);
     nlt_pool_deinit(&want.pool);
     (void) !nlt_io_remove_tree(&nlt_io_posix, dir_fd, ulid.c, NULL);
     close(dir_fd);

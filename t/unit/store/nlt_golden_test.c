@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "nlt_block.h"
+#include "nlt_block_dense.h"
 #include "nlt_block_write.h"
 #include "nlt_filenames.h"
 #include "nlt_hash.h"
@@ -28,6 +29,7 @@
 #define ARENA 7
 #define T0    INT64_C(1767225600000) /* 2026-01-01 */
 #define ULID  "01KDVDQD0000000000G0XDENXX"
+#define DENSE "01KDVDQD0000000000G0XDENXY" /* a block of dense chunks */
 
 static const uint8_t store_id[NLT_WAL_ID_BYTES] = "nightlight test";
 static char dir_name[] = "/tmp/nlt-golden-XXXXXX";
@@ -302,23 +304,26 @@ write_side(void)
 /* ---- a block ---- */
 
 static void
-block_of_version_1_is_read(void)
+read_block(const char *name, const char *ulid, uint8_t encoding)
 {
     nlt_matcher_t m = {
         .name = NLT_STR("job"), .op = NLT_MATCH_EQ, .value = NLT_STR("api")};
     nlt_block_series_t *id = NULL;
     nlt_samples_t s = {.n = 0};
     nlt_labels_t labels = {NULL, 0};
+    nlt_block_raw_chunk_t *c = NULL;
     nlt_block_t *b = NULL;
-    size_t n = 0;
+    size_t n = 0, n_chunks = 0;
     nlt_pool_t pool;
+    char chunks[64];
 
-    NLT_CHECK_INT(mkdirat(dir_fd, ULID, 0700), 0);
-    NLT_CHECK_INT(mkdirat(dir_fd, ULID "/chunks", 0700), 0);
-    NLT_CHECK(unpack("block-1"));
+    (void) snprintf(chunks, sizeof(chunks), "%s/chunks", ulid);
+    NLT_CHECK_INT(mkdirat(dir_fd, ulid, 0700), 0);
+    NLT_CHECK_INT(mkdirat(dir_fd, chunks, 0700), 0);
+    NLT_CHECK(unpack(name));
     nlt_pool_init(&pool, &nlt_mem_libc, 16u << 20);
     s.pool = &pool;
-    NLT_CHECK_INT(nlt_block_open(&nlt_env_posix, dir_fd, ULID, &b, &err),
+    NLT_CHECK_INT(nlt_block_open(&nlt_env_posix, dir_fd, ulid, &b, &err),
                   NLT_OK);
     if (b == NULL) {
         printf("# %s\n", err.text);
@@ -330,6 +335,10 @@ block_of_version_1_is_read(void)
     NLT_CHECK_INT(nlt_block_labels(b, id[0], &pool, &labels, &err), NLT_OK);
     NLT_CHECK_INT(labels.n, 2);
     NLT_CHECK_STR(labels.v[0].value, "up");
+    NLT_CHECK_INT(nlt_block_chunks(b, id[0], &pool, &c, &n_chunks, &err),
+                  NLT_OK);
+    NLT_CHECK_INT(n_chunks, 1);
+    NLT_CHECK_INT(c[0].encoding, encoding);
     NLT_CHECK_INT(nlt_block_read(b, id[0], INT64_MIN, INT64_MAX, &s, &err),
                   NLT_OK);
     NLT_CHECK_INT(s.n, N);
@@ -342,32 +351,59 @@ block_of_version_1_is_read(void)
 }
 
 static void
-write_block(void)
+block_of_version_1_is_read(void)
 {
+    read_block("block-1", ULID, 1);
+}
+
+static void
+dense_block_of_version_1_is_read(void)
+{
+    read_block("block-dense-1", DENSE, NLT_CHUNK_DENSE);
+}
+
+static void
+show_file(const char *ulid, const char *name)
+{
+    char path[64];
+
+    (void) snprintf(path, sizeof(path), "%s/%s", ulid, name);
+    show(path);
+}
+
+static void
+write_block(const char *ulid, bool dense)
+{
+    static nlt_dense_work_t work;
     static const nlt_str_t symbols[] = {NLT_STR("__name__"), NLT_STR("api"),
                                         NLT_STR("job"), NLT_STR("up")};
     nlt_label_t l[] = {{NLT_STR("__name__"), NLT_STR("up")},
                        {NLT_STR("job"), NLT_STR("api")}};
-    nlt_block_meta_t meta = {.ulid = {ULID},
-                             .t_min_ms = T0,
+    nlt_block_meta_t meta = {.t_min_ms = T0,
                              .t_end_ms = T0 + 15000 * ((int64_t) N - 1) + 1,
                              .level = 1,
                              .arena = ARENA};
     int64_t t[N];
     double v[N];
-    uint8_t bytes[1024];
+    static uint8_t bytes[8192];
     nlt_block_writer_t *w;
 
     for (size_t i = 0; i < N; i++) {
         t[i] = T0 + 15000 * (int64_t) i;
         v[i] = nlt_double_of(values[i]);
     }
+    memcpy(meta.ulid.c, ulid, NLT_ULID_LEN);
+
     nlt_block_chunk_t c = {
         t[0],
         t[N - 1],
         1,
         N,
         {nlt_xor_encode_chunk(t, v, N, 16, bytes), (const char *) bytes}};
+
+    if (dense) {
+        c = nlt_block_dense_encode(&work, t, v, N, bytes);
+    }
 
     NLT_CHECK_INT(
         nlt_block_writer_open(&nlt_env_posix, dir_fd, &meta, &w, &err),
@@ -378,10 +414,10 @@ write_block(void)
     NLT_CHECK_INT(
         nlt_block_writer_series(w, (nlt_labels_t){l, 2}, &c, 1, &err), NLT_OK);
     NLT_CHECK_INT(nlt_block_writer_finish(w, &meta, &err), NLT_OK);
-    show(ULID "/meta.json");
-    show(ULID "/index");
-    show(ULID "/chunks/000001");
-    show(ULID "/tombstones");
+    show_file(ulid, "meta.json");
+    show_file(ulid, "index");
+    show_file(ulid, "chunks/000001");
+    show_file(ulid, "tombstones");
 }
 
 int
@@ -397,11 +433,13 @@ main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "--write") == 0) {
         write_log();
         write_side();
-        write_block();
+        write_block(ULID, false);
+        write_block(DENSE, true);
     } else {
         NLT_TEST(log_of_version_1_is_read);
         NLT_TEST(exemplars_and_metadata_of_version_1_are_read);
         NLT_TEST(block_of_version_1_is_read);
+        NLT_TEST(dense_block_of_version_1_is_read);
         rc = nlt_test_done();
     }
     (void) close(dir_fd);
