@@ -276,19 +276,17 @@ nlt_read_uvarint_str(nlt_reader_t *r)
     return (nlt_str_t){p ? n : 0, (const char *) p};
 }
 
-/* Eight decimal digits of v < 10^8, leading zeros included. */
-static inline void
-nlt_put_digits8(char *out, uint32_t v)
+/* Eight decimal digits of v < 10^8, one a byte, the first one lowest. */
+static inline uint64_t
+nlt_digits8(uint32_t v)
 {
-    /* Halves of four, of two, of one digit, all at once; first digit lowest.
-     */
+    /* Halves of four, of two, of one digit, all at once. */
     uint64_t x = v / 10000 | (uint64_t) (v % 10000) << 32;
     uint64_t high = (x * 10486 >> 20) & UINT64_C(0x0000007f0000007f);
 
     x = high | (x - 100 * high) << 16;
     high = (x * 103 >> 10) & UINT64_C(0x000f000f000f000f);
-    x = high | (x - 10 * high) << 8;
-    nlt_put_le64(out, x | UINT64_C(0x3030303030303030));
+    return high | (x - 10 * high) << 8;
 }
 
 #define NLT_DIGITS_ROOM 24
@@ -300,23 +298,25 @@ nlt_put_digits8(char *out, uint32_t v)
 static inline unsigned
 nlt_put_digits(char *out, uint64_t v)
 {
+    const uint64_t zeros = UINT64_C(0x3030303030303030);
     unsigned at = 16;
+    uint64_t first = nlt_digits8((uint32_t) (v % 100000000));
 
-    nlt_put_digits8(out + 16, (uint32_t) (v % 100000000));
+    nlt_put_le64(out + 16, first | zeros);
     v /= 100000000;
     if (v > 0) {
         at = 8;
-        nlt_put_digits8(out + 8, (uint32_t) (v % 100000000));
+        first = nlt_digits8((uint32_t) (v % 100000000));
+        nlt_put_le64(out + 8, first | zeros);
         v /= 100000000;
     }
     if (v > 0) {
         at = 0;
-        nlt_put_digits8(out, (uint32_t) v);
+        first = nlt_digits8((uint32_t) v);
+        nlt_put_le64(out, first | zeros);
     }
-    while (at < NLT_DIGITS_ROOM - 1 && out[at] == '0') {
-        at++;
-    }
-    return at;
+    /* the last digit counts also when it is 0 */
+    return at + (unsigned) __builtin_ctzll(first | UINT64_C(1) << 56) / 8;
 }
 
 #endif

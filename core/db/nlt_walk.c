@@ -68,7 +68,8 @@ compare(const void *a, const void *b, void *ctx)
 {
     const nlt_walk_item_t *x = a, *y = b;
     const nlt_walk_t *w = ctx;
-    int c = w->cmp(x->labels, y->labels);
+    int c = w->cmp(nlt_labels_from(x->labels, w->alike),
+                   nlt_labels_from(y->labels, w->alike));
 
     /* of equal ones the first selector's comes first, and stays */
     return c != 0 ? c : (x->sel > y->sel) - (x->sel < y->sel);
@@ -80,6 +81,12 @@ sort_batch(nlt_walk_t *w)
 {
     size_t n = 0;
 
+    /* what all begin with need not be looked at */
+    w->alike = w->n > 0 && w->cmp == nlt_labels_cmp ? w->item[0].labels.n : 0;
+    for (size_t i = 1; i < w->n && w->alike > 0; i++) {
+        w->alike =
+            nlt_labels_alike(w->item[0].labels, w->item[i].labels, w->alike);
+    }
     qsort_r(w->item, w->n, sizeof(*w->item), compare, w);
     for (size_t i = 0; i < w->n; i++) {
         if (n == 0 || w->cmp(w->item[n - 1].labels, w->item[i].labels) != 0) {

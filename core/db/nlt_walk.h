@@ -54,6 +54,7 @@ typedef struct {
     nlt_pool_t kept; /* last, when there is no batch */
     nlt_walk_item_t *item;
     size_t n;
+    size_t alike;      /* labels that all items begin with, while sorted */
     size_t at;         /* of the next one to give out */
     uint64_t selected; /* most series that a batch was chosen from */
     size_t peak_bytes; /* held at the end of a choice, at most */

@@ -61,6 +61,19 @@ nlt_labels_cmp(nlt_labels_t a, nlt_labels_t b)
     return (a.n > b.n) - (a.n < b.n);
 }
 
+size_t
+nlt_labels_alike(nlt_labels_t a, nlt_labels_t b, size_t max)
+{
+    size_t n = a.n < b.n ? a.n : b.n, i = 0;
+
+    n = n < max ? n : max;
+    while (i < n && compare(a.v[i].name, b.v[i].name) == 0
+           && compare(a.v[i].value, b.v[i].value) == 0) {
+        i++;
+    }
+    return i;
+}
+
 bool
 nlt_labels_eq(nlt_labels_t a, nlt_labels_t b)
 {
@@ -79,6 +92,42 @@ nlt_labels_eq(nlt_labels_t a, nlt_labels_t b)
     return true;
 }
 
+/*
+ * Goes on with a hash over one string.  Up to 16 bytes, as most are, are the
+ * factors of one product, as wyhash has it; longer ones are hashed in full.
+ */
+static inline uint64_t
+hash_string(uint64_t h, nlt_str_t s)
+{
+    uint64_t a = 0, b = 0;
+
+    if (s.len > 16) {
+        return nlt_hash64(s.data, s.len, h);
+    }
+    if (s.len >= 8) {
+        memcpy(&a, s.data, 8);
+        memcpy(&b, s.data + s.len - 8, 8);
+    } else if (s.len >= 4) {
+        uint32_t first, last;
+
+        memcpy(&first, s.data, 4);
+        memcpy(&last, s.data + s.len - 4, 4);
+        a = first;
+        b = last;
+    } else {
+        for (size_t i = 0; i < s.len; i++) {
+            a = a << 8 | (uint8_t) s.data[i];
+        }
+    }
+    a ^= UINT64_C(0xa0761d6478bd642f) ^ s.len;
+    b ^= UINT64_C(0xe7037ed1a0b428db) ^ h;
+
+    unsigned __int128 product = (unsigned __int128) a * b;
+
+    /* the factors too: one that is 0 would hide the other */
+    return (uint64_t) product ^ (uint64_t) (product >> 64) ^ a ^ b;
+}
+
 uint64_t
 nlt_labels_hash(nlt_labels_t l)
 {
@@ -86,10 +135,10 @@ nlt_labels_hash(nlt_labels_t l)
 
     /* Each string's hash seeds the next: borders between them count. */
     for (size_t i = 0; i < l.n; i++) {
-        h = nlt_hash64(l.v[i].name.data, l.v[i].name.len, h);
-        h = nlt_hash64(l.v[i].value.data, l.v[i].value.len, h);
+        h = hash_string(h, l.v[i].name);
+        h = hash_string(h, l.v[i].value);
     }
-    return h;
+    return nlt_mix64(h);
 }
 
 bool

@@ -36,6 +36,16 @@ nlt_str_t nlt_labels_get(nlt_labels_t l, nlt_str_t name);
 /* Order of series: label by label, name then value; the shorter first. */
 int nlt_labels_cmp(nlt_labels_t a, nlt_labels_t b);
 
+/* How many labels they have in common at the beginning, up to max. */
+size_t nlt_labels_alike(nlt_labels_t a, nlt_labels_t b, size_t max);
+
+/* A set without its first n labels, n <= l.n. */
+static inline nlt_labels_t
+nlt_labels_from(nlt_labels_t l, size_t n)
+{
+    return n == 0 ? l : (nlt_labels_t){l.v + n, l.n - n};
+}
+
 /* Are both sets the same labels?  O(bytes). */
 bool nlt_labels_eq(nlt_labels_t a, nlt_labels_t b);
 

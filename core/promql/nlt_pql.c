@@ -9,6 +9,7 @@
 
 typedef struct {
     const nlt_value_series_t *v;
+    size_t alike; /* so many labels are the same in all */
 } by_labels_t;
 
 static bool
@@ -16,7 +17,9 @@ labels_before(const void *ctx, uint32_t a, uint32_t b)
 {
     const by_labels_t *s = ctx;
 
-    return nlt_labels_cmp(s->v[a].labels, s->v[b].labels) < 0;
+    return nlt_labels_cmp(nlt_labels_from(s->v[a].labels, s->alike),
+                          nlt_labels_from(s->v[b].labels, s->alike))
+           < 0;
 }
 
 static nlt_rc_t
@@ -25,13 +28,15 @@ sort_series(nlt_pql_ctx_t *ctx, nlt_value_t *out)
     size_t n = out->n_series;
     uint32_t *idx = nlt_pool_array(ctx->pool, n + 1, 2 * sizeof(*idx));
     nlt_value_series_t *v = nlt_pool_array(ctx->pool, n + 1, sizeof(*v));
-    by_labels_t by = {out->series};
+    by_labels_t by = {out->series, n > 0 ? out->series[0].labels.n : 0};
 
     if (idx == NULL || v == NULL) {
         return NLT_ENOMEM;
     }
     for (size_t i = 0; i < n; i++) {
         idx[i] = (uint32_t) i;
+        by.alike = nlt_labels_alike(out->series[0].labels,
+                                    out->series[i].labels, by.alike);
     }
     nlt_pql_sort(idx, idx + n, n, labels_before, &by);
     for (size_t i = 0; i < n; i++) {

@@ -106,66 +106,75 @@ plain_bytes(nlt_str_t s)
 /* Sixteen bytes, which compilers compare at once. */
 typedef int8_t v16_t __attribute__((vector_size(16)));
 
-/* put() writes as much behind what it puts. */
-#define SLACK 16
-
-/* memcpy() is a call, and most strings are short. */
-static inline void
-copy(char *to, const char *from, size_t n)
+/* May one of them need an escape?  Signed: those from 0x80 on are below 0. */
+static inline v16_t
+odd_of(v16_t v, bool html)
 {
-    if (n > 16) {
-        memcpy(to, from, n);
-    } else if (n >= 8) {
-        uint64_t a, z;
+    v16_t odd = (v < 0x20) | (v == '"') | (v == '\\');
 
-        memcpy(&a, from, 8);
-        memcpy(&z, from + n - 8, 8);
-        memcpy(to, &a, 8);
-        memcpy(to + n - 8, &z, 8);
-    } else if (n >= 4) {
-        uint32_t a, z;
+    return html ? odd | (v == '<') | (v == '>') | (v == '&') : odd;
+}
 
-        memcpy(&a, from, 4);
-        memcpy(&z, from + n - 4, 4);
-        memcpy(to, &a, 4);
-        memcpy(to + n - 4, &z, 4);
-    } else if (n > 0) {
-        to[0] = from[0];
-        to[n / 2] = from[n / 2];
-        to[n - 1] = from[n - 1];
+static inline bool
+any_of(v16_t odd)
+{
+    uint64_t half[2];
+
+    memcpy(half, &odd, 16);
+    return (half[0] | half[1]) != 0;
+}
+
+/* Long ones: the last sixteen bytes are taken once more with some before. */
+static bool
+put_long(char *to, nlt_str_t s, bool html)
+{
+    v16_t v, odd = {0};
+
+    for (size_t i = 0; i + 16 < s.len; i += 16) {
+        memcpy(&v, s.data + i, 16);
+        memcpy(to + i, &v, 16);
+        odd |= odd_of(v, html);
     }
+    memcpy(&v, s.data + s.len - 16, 16);
+    memcpy(to + s.len - 16, &v, 16);
+    return !any_of(odd | odd_of(v, html));
 }
 
 /*
- * Copies s to where there is room for SLACK bytes more, and looks there, at
- * sixteen at a time, whether it may stand as it is.
+ * Copies s to where there is room for it; may it stand as it is?  What is
+ * looked at was loaded from where it came: loads of bytes that were stored in
+ * other pieces a moment ago would have to wait for them.
  */
 static inline bool
 put(char *to, nlt_str_t s, bool html)
 {
-    static const v16_t idx = {0, 1, 2,  3,  4,  5,  6,  7,
-                              8, 9, 10, 11, 12, 13, 14, 15};
+    uint64_t ends[2] = {EACH_BYTE('a'), EACH_BYTE('a')};
+    v16_t v;
 
-    copy(to, s.data, s.len);
-    for (size_t i = 0; i < s.len; i += 16) {
-        uint64_t half[2];
-        v16_t v, odd;
+    if (s.len > 16) {
+        return put_long(to, s, html);
+    }
+    if (s.len >= 8) {
+        memcpy(&ends[0], s.data, 8);
+        memcpy(&ends[1], s.data + s.len - 8, 8);
+        memcpy(to, &ends[0], 8);
+        memcpy(to + s.len - 8, &ends[1], 8);
+    } else if (s.len >= 4) {
+        uint32_t first, last;
 
-        memcpy(&v, to + i, 16);
-        /* signed: those from 0x80 on are below 0 */
-        odd = (v < 0x20) | (v == '"') | (v == '\\');
-        if (html) {
-            odd |= (v == '<') | (v == '>') | (v == '&');
-        }
-        if (s.len - i < 16) {
-            odd &= idx < (int8_t) (s.len - i);
-        }
-        memcpy(half, &odd, 16);
-        if (half[0] | half[1]) {
-            return false;
+        memcpy(&first, s.data, 4);
+        memcpy(&last, s.data + s.len - 4, 4);
+        memcpy(to, &first, 4);
+        memcpy(to + s.len - 4, &last, 4);
+        ends[0] = first | (uint64_t) last << 32;
+    } else {
+        for (size_t i = 0; i < s.len; i++) {
+            to[i] = s.data[i];
+            ends[0] = ends[0] << 8 | (uint8_t) s.data[i];
         }
     }
-    return true;
+    memcpy(&v, ends, 16);
+    return !any_of(odd_of(v, html));
 }
 
 /* Is there room without asking for more? */
@@ -216,7 +225,7 @@ add_chars(nlt_buf_t *b, nlt_str_t s, bool html)
 void
 nlt_json_chars(nlt_buf_t *b, nlt_str_t s, bool html)
 {
-    if (has_room(b, s.len + SLACK) && put(b->data + b->len, s, html)) {
+    if (has_room(b, s.len) && put(b->data + b->len, s, html)) {
         b->len += s.len;
     } else {
         add_chars(b, s, html);
@@ -237,7 +246,7 @@ add_pair(nlt_buf_t *b, nlt_label_t l)
 {
     char *to = b->data + b->len;
 
-    if (!has_room(b, l.name.len + l.value.len + 5 + SLACK)) {
+    if (!has_room(b, l.name.len + l.value.len + 5)) {
         return false;
     }
     *to++ = '"';

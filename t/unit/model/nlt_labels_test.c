@@ -48,6 +48,55 @@ borders_between_strings_count_in_the_hash(void)
               != nlt_labels_hash((nlt_labels_t){b, 1}));
 }
 
+/* Short strings are hashed in pieces: no byte of any length is left out. */
+static void
+each_byte_counts_in_the_hash(void)
+{
+    for (size_t len = 0; len < 40; len++) {
+        char text[48] = {0}, name[48];
+
+        memset(name, 'n', sizeof(name));
+        nlt_label_t l[2] = {{{len, name}, {len, text}},
+                            {NLT_STR("z"), NLT_STR("1")}};
+        uint64_t h = nlt_labels_hash((nlt_labels_t){l, 2});
+
+        l[0].value.len = len + 1;
+        NLT_CHECK(nlt_labels_hash((nlt_labels_t){l, 2}) != h);
+        l[0].value.len = len;
+        for (size_t i = 0; i < len; i++) {
+            text[i] = 'x';
+            NLT_CHECK(nlt_labels_hash((nlt_labels_t){l, 2}) != h);
+            text[i] = 0;
+            name[i] = 'x';
+            NLT_CHECK(nlt_labels_hash((nlt_labels_t){l, 2}) != h);
+            name[i] = 'n';
+        }
+        NLT_CHECK(nlt_labels_hash((nlt_labels_t){l, 2}) == h);
+    }
+}
+
+static void
+what_is_alike_is_counted_from_the_beginning(void)
+{
+    nlt_label_t a[] = {{NLT_STR("a"), NLT_STR("1")},
+                       {NLT_STR("b"), NLT_STR("2")},
+                       {NLT_STR("c"), NLT_STR("3")}};
+    nlt_label_t b[] = {{NLT_STR("a"), NLT_STR("1")},
+                       {NLT_STR("b"), NLT_STR("3")},
+                       {NLT_STR("c"), NLT_STR("3")}};
+    nlt_labels_t la = {a, 3}, lb = {b, 3};
+
+    NLT_CHECK_INT(nlt_labels_alike(la, lb, 3), 1);
+    NLT_CHECK_INT(nlt_labels_alike(la, la, 3), 3);
+    NLT_CHECK_INT(nlt_labels_alike(la, la, 2), 2);
+    NLT_CHECK_INT(nlt_labels_alike(la, (nlt_labels_t){b, 1}, 3), 1);
+    NLT_CHECK_INT(nlt_labels_alike((nlt_labels_t){NULL, 0}, lb, 3), 0);
+    b[0].name = NLT_STR("x");
+    NLT_CHECK_INT(nlt_labels_alike(la, lb, 3), 0);
+    NLT_CHECK_INT(nlt_labels_from(la, 1).n, 2);
+    NLT_CHECK(nlt_labels_eq(nlt_labels_from(la, 2), (nlt_labels_t){a + 2, 1}));
+}
+
 static void
 normalizing_sorts_drops_and_tells_duplicates(void)
 {
@@ -140,6 +189,8 @@ main(void)
     NLT_TEST(labels_are_found_by_name);
     NLT_TEST(order_is_by_label_then_length);
     NLT_TEST(borders_between_strings_count_in_the_hash);
+    NLT_TEST(each_byte_counts_in_the_hash);
+    NLT_TEST(what_is_alike_is_counted_from_the_beginning);
     NLT_TEST(normalizing_sorts_drops_and_tells_duplicates);
     NLT_TEST(copies_are_deep);
     NLT_TEST(sets_print_as_prometheus_prints_them);
