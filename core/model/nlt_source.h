@@ -51,6 +51,8 @@ typedef struct {
     size_t n;
     size_t cap;
     nlt_pool_t *pool;
+    void *ahead; /* the source's own, in pool: what it has read before it was
+                    asked; NULL: nothing */
 } nlt_samples_t;
 
 /* Makes room for cap samples; false when the pool is out of budget. */

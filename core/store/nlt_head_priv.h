@@ -16,6 +16,7 @@
  *   nlt_head_chunk.c     gathers and decodes chunks
  *   nlt_head_select.c    matchers -> series; names and values
  *   nlt_head_read.c      samples of a series
+ *   nlt_head_ahead.c     the same of many series at once
  *   nlt_head_labels.c    labels of a series
  */
 #ifndef NLT_STORE_HEAD_PRIV_H
@@ -342,6 +343,14 @@ nlt_rc_t nlt_chunk_decode(const nlt_arena_t *a, uint32_t off,
 /* Looks for time t in a decoded chunk; false: not there. */
 bool
 nlt_chunk_find(const nlt_chunk_scratch_t *c, int64_t t_ms, uint64_t *v_bits);
+
+/*
+ * The newest in-order sample as its writer remembers it.  False: somebody
+ * writes just now, or it is not certain.
+ */
+bool
+nlt_arena_peek_newest(const nlt_arena_t *a, uint32_t series,
+                      const nlt_arena_series_t *e, int64_t *t_ms, double *v);
 
 /* Number of the 2-hour stretch that t lies in, floored. */
 static inline int64_t

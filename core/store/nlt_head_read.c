@@ -6,6 +6,7 @@
  * chunks of the range, a bounded number at a time.  Out-of-order samples are
  * collected aside, sorted, and merged in from the back.
  */
+#include "nlt_head_ahead.h"
 #include "nlt_head_priv.h"
 #include "nlt_head_side.h"
 #include "nlt_xor_many.h"
@@ -445,17 +446,14 @@ read_any_in_order(read_t *r, const nlt_arena_series_t *e, bool *found)
 }
 
 /*
- * The newest in-order sample as its writer remembers it.  False: somebody
- * writes just now, or it is not certain.
- *
  * What the writer keeps has no lock for readers, but the stripe says which
  * series is being written from before the first store to after the last one,
  * and pub changes in between.  That holds where stores and loads are seen in
  * the order of the program, so only there.
  */
-static bool
-peek_newest(const nlt_arena_t *a, uint32_t series, const nlt_arena_series_t *e,
-            int64_t *t_ms, double *v)
+bool
+nlt_arena_peek_newest(const nlt_arena_t *a, uint32_t series,
+                      const nlt_arena_series_t *e, int64_t *t_ms, double *v)
 {
 #if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
     const nlt_stripe_t *st = &a->hdr->stripes[nlt_stripe_of(series)];
@@ -494,7 +492,8 @@ read_newest_in_order(read_t *r, uint32_t series, const nlt_arena_series_t *e)
     size_t steps = 0;
     uint32_t off;
 
-    if (peek_newest(r->a, series, e, &t_ms, &v) && t_ms <= r->t_max_ms) {
+    if (nlt_arena_peek_newest(r->a, series, e, &t_ms, &v)
+        && t_ms <= r->t_max_ms) {
         return t_ms < r->t_min_ms ? NLT_OK : add_one(r, t_ms, v);
     }
     off = nlt_chunk_newest(r->a, e, &pub);
@@ -765,6 +764,10 @@ nlt_arena_read(const nlt_arena_t *a, uint32_t series, nlt_read_t what,
     if (e == NULL) {
         return nlt_err_set(err, NLT_EDATA, "head arena %llu has no series %u",
                            (unsigned long long) a->no, series);
+    }
+    if (out->ahead != NULL
+        && nlt_arena_ahead_read(out, a, series, e, what, t_min_ms, t_max_ms)) {
+        return NLT_OK;
     }
     if (what == NLT_READ_ANY) {
         bool found;

@@ -20,6 +20,8 @@
 #include "nlt_store_part.h"
 
 #include "nlt_hash.h"
+#include "nlt_head_ahead.h"
+#include "nlt_xor_many.h"
 
 #define SCRATCH_MAX (8u << 20)
 #define POLL_EVERY  1024
@@ -488,13 +490,27 @@ static nlt_rc_t
 read_newest(const set_t *s, size_t idx, nlt_read_t what, int64_t t_min,
             int64_t t_max, nlt_samples_t *out, nlt_err_t *err)
 {
-    nlt_pool_mark_t mark = nlt_pool_mark(out->pool);
-    ref_t *refs = nlt_pool_array(out->pool, s->n_parts, sizeof(*refs));
+    nlt_pool_mark_t mark;
+    ref_t *refs;
     bool found = false;
     int64_t t = t_min;
     double v = 0;
     nlt_samples_t one = {.pool = out->pool};
-    nlt_rc_t rc = refs == NULL ? nlt_part_over_budget(err) : NLT_OK;
+    nlt_rc_t rc;
+
+    if (s->ref == NULL) {
+        rc = nlt_part_read(&s->part[0], s->part[0].id[idx], what, t_min, t_max,
+                           out, err);
+        if (rc == NLT_OK && out->n > 1) { /* of a block */
+            out->t_ms[0] = out->t_ms[out->n - 1];
+            out->v[0] = out->v[out->n - 1];
+            out->n = 1;
+        }
+        return rc;
+    }
+    mark = nlt_pool_mark(out->pool);
+    refs = nlt_pool_array(out->pool, s->n_parts, sizeof(*refs));
+    rc = refs == NULL ? nlt_part_over_budget(err) : NLT_OK;
 
     for (size_t i = rc == NLT_OK ? refs_of(s, idx, refs) : 0;
          rc == NLT_OK && i-- > 0;) {
@@ -554,6 +570,23 @@ read_ahead(const set_t *s, size_t idx, int64_t t_min)
     }
 }
 
+/* Sets of fewer series are read as they come. */
+#define AHEAD_SET_MIN 32
+
+/* Likewise, and has them decoded if they are of one arena. */
+static void
+decode_ahead(const set_t *s, size_t idx, nlt_read_t what, int64_t t_min,
+             int64_t t_max, nlt_samples_t *out)
+{
+    const nlt_arena_t *a = s->ref == NULL ? s->part[0].arena : NULL;
+
+    if (a != NULL && what != NLT_READ_ANY && s->set.n >= AHEAD_SET_MIN
+        && nlt_xor_many_lanes()) {
+        nlt_arena_decode_ahead(a, s, idx, s->part[0].id + idx, s->set.n - idx,
+                               what, t_min, t_max, out);
+    }
+}
+
 static nlt_rc_t
 source_read(const nlt_series_set_t *set, size_t idx, nlt_read_t what,
             int64_t t_min, int64_t t_max, nlt_samples_t *out, nlt_err_t *err)
@@ -574,6 +607,7 @@ source_read(const nlt_series_set_t *set, size_t idx, nlt_read_t what,
     if (idx % NLT_ARENA_AHEAD == 0) {
         read_ahead(s, idx, t_min);
     }
+    decode_ahead(s, idx, what, t_min, t_max, out);
     return what == NLT_READ_ALL
                ? read_all(s, idx, t_min, t_max, out, err)
                : read_newest(s, idx, what, t_min, t_max, out, err);

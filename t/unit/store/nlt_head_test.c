@@ -3,6 +3,7 @@
  */
 #include "nlt_test.h"
 
+#include "nlt_head_ahead.h"
 #include "nlt_head_fixture.h"
 #include "nlt_head_priv.h"
 #include "nlt_xhash.h"
@@ -146,6 +147,82 @@ ranges_over_many_chunks_are_exact(void)
             }
         }
     }
+    nlt_pool_deinit(&pool);
+    nlt_head_detach(h);
+    fixture_close(&f);
+}
+
+/* A sample more for some series: steady, with gaps, or back in time. */
+static void
+grow(nlt_arena_t *a, const uint32_t *series, int64_t *last, size_t n,
+     uint64_t back_of)
+{
+    nlt_append_result_t result;
+
+    for (size_t i = 0; i < n; i++) {
+        bool back = nlt_test_below(back_of) == 0;
+        int64_t t;
+
+        if (i % 8 == 7 || nlt_test_below(2)) {
+            continue; /* some have none */
+        }
+        t = last[i] + 60000 + (nlt_test_below(200) == 0 ? 900000 : 0);
+        last[i] = back ? last[i] : t;
+        NLT_CHECK_INT(fixture_append(a, series[i], back ? t - 100000 : t,
+                                     (double) nlt_test_below(1000), &result),
+                      NLT_OK);
+    }
+}
+
+/* What was decoded ahead makes no difference, also if it is old by then. */
+static void
+reading_ahead_is_as_reading(void)
+{
+    enum {
+        N = 150
+    };
+    static uint32_t series[N];
+    static int64_t last[N];
+    fixture_t f;
+    nlt_head_t *h = make(&f, NLT_HEAD_MEMORY_MIN);
+    nlt_arena_t *a = nlt_head_active(h);
+    nlt_pool_t pool;
+    nlt_pool_init(&pool, &nlt_mem_libc, 64 << 20);
+    nlt_samples_t ahead = {.pool = &pool}, plain = {.pool = &pool};
+    size_t some = 0;
+
+    for (size_t i = 0; i < N; i++) {
+        char instance[16];
+
+        (void) snprintf(instance, sizeof(instance), "%zu", i);
+        series[i] = series_of(h, a, "up", "node", instance);
+        last[i] = T0;
+    }
+    for (unsigned round = 0; round < 300; round++) {
+        nlt_read_t what = round % 3 ? NLT_READ_ALL : NLT_READ_NEWEST;
+        int64_t t_min, t_max, from;
+
+        grow(a, series, last, N, 10000);
+        t_max = last[round % 7] + (int64_t) nlt_test_below(900000) - 450000;
+        t_min =
+            t_max - (int64_t) nlt_test_below(round % 2 ? 900000 : 20000000);
+        for (size_t i = 0; i < N; i++) {
+            nlt_arena_decode_ahead(a, series, i, series + i, N - i, what,
+                                   t_min, t_max, &ahead);
+            if (round % 7 == 0 && nlt_test_below(20) == 0) {
+                grow(a, series, last, N, 200);
+            }
+            from = t_min - (nlt_test_below(50) ? 0 : 9000000);
+            NLT_CHECK_INT(read_all(a, series[i], from, t_max, what, &ahead),
+                          read_all(a, series[i], from, t_max, what, &plain));
+            NLT_CHECK(ahead.n == 0
+                      || (memcmp(ahead.t_ms, plain.t_ms, ahead.n * 8) == 0
+                          && memcmp(ahead.v, plain.v, ahead.n * 8) == 0));
+            some += ahead.n > 0;
+        }
+    }
+    NLT_CHECK(some > 1000);
+    NLT_CHECK(ahead.ahead != NULL);
     nlt_pool_deinit(&pool);
     nlt_head_detach(h);
     fixture_close(&f);
@@ -586,6 +663,7 @@ main(void)
     (void) nlt_test_seed();
     NLT_TEST(append_and_read_back_one_series);
     NLT_TEST(ranges_over_many_chunks_are_exact);
+    NLT_TEST(reading_ahead_is_as_reading);
     NLT_TEST(equal_time_keeps_the_first_value);
     NLT_TEST(newest_is_not_what_a_writer_is_about_to_say);
     NLT_TEST(chunks_are_cut_at_two_hours);
