@@ -408,7 +408,7 @@ refused('timeout parameter', get('/api/v1/query_range', %heavy,
     timeout => '200ms'), 503, 'timeout', qr/query timed out/);
 cmp_ok(time() - $begin, '<', 0.7 * $Nightlight::Test::SLOW,
     'timeout parameter: in time');
-refused('samples', get('/few/query', query => 'm[5m]'), 422, 'execution',
+refused('samples', get('/few/query', query => 'm[5m]', time => $now), 422, 'execution',
     qr/too many samples/);
 refused('memory', get('/little/query_range', query => 'm', %heavy{qw(start end
     step)}), 422, 'execution', qr/memory/);
@@ -513,7 +513,8 @@ cmp_ok(fds($worker), '<=', $fds + 1, 'no descriptors leaked by them');
     my $begin = time();
     kill 'HUP', $t->master;
     $t->wait_for(sub { !kill 0, $worker }, 'the old worker has left');
-    cmp_ok(time() - $begin, '<', 3, 'worker_shutdown_timeout ends queries');
+    cmp_ok(time() - $begin, '<', 3 * $Nightlight::Test::SLOW,
+        'worker_shutdown_timeout ends queries');
 }
 for my $signal (qw(TERM INT)) {
     my ($slow) = slow_reader(1);
@@ -522,7 +523,8 @@ for my $signal (qw(TERM INT)) {
     busy();
     my $begin = time();
     ok($t->stop($signal), "$signal stops with queries in hand");
-    cmp_ok(time() - $begin, '<', 1.5, "$signal: at once");
+    cmp_ok(time() - $begin, '<', 1.5 * $Nightlight::Test::SLOW,
+        "$signal: at once");
     is(scalar $t->log_lines(qr/exited on signal/), 0, "$signal: by itself");
     $t->run();
 }

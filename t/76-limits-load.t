@@ -280,7 +280,9 @@ diag(sprintf 'noisy: %d of %d requests refused, %.0f samples/s offered, %.0f '
     . 'taken, limit %d', $n_over, $offered, $offered * $SERIES / $took,
     $ack / $took, $RATE);
 is($lost + $sum{control}[2], 0, 'noisy: every request is answered');
-cmp_ok($n_over, '>', 0, 'noisy: over its limit');
+# if the machine let it send as much
+ok($n_over > 0 || $offered * $SERIES < 1.2 * $RATE * ($took + $rounds),
+    'noisy: over its limit');
 # as much as was offered, if the machine was too busy for more
 my $granted = $RATE * $took < $offered * $SERIES ? $RATE * $took
     : $offered * $SERIES;
