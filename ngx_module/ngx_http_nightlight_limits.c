@@ -4,9 +4,9 @@
  *
  * The rate of samples is looked at before the body is read: who is over it is
  * refused unread.  How many samples a request has is known when it is decoded,
- * so it is charged afterwards, and may go beyond the limit once; the window
- * then has no room until that is made up for.  All other limits are core's
- * (nlt_ingest_screen_t), which is told of them here.
+ * so it is charged as it is, slice by slice, and may go beyond the limit once;
+ * the window then has no room until that is made up for.  All other limits are
+ * core's (nlt_ingest_screen_t), which is told of them here.
  */
 
 
@@ -446,10 +446,18 @@ ngx_http_nightlight_limits_charge(ngx_http_nightlight_limits_t *lim,
 {
     ngx_uint_t  i;
 
-    for (i = 0; samples && i < lim->ncharges; i++) {
-        nlt_window_add(&lim->charges[i].quota->samples, ngx_current_msec,
-                       lim->charges[i].rate->window, samples);
+    /* a request that is walked twice counts from 0 again */
+
+    if (samples <= lim->charged) {
+        return;
     }
+
+    for (i = 0; i < lim->ncharges; i++) {
+        nlt_window_add(&lim->charges[i].quota->samples, ngx_current_msec,
+                       lim->charges[i].rate->window, samples - lim->charged);
+    }
+
+    lim->charged = samples;
 }
 
 

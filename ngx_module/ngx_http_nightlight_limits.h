@@ -89,6 +89,7 @@ typedef struct ngx_http_nightlight_charge_s  ngx_http_nightlight_charge_t;
 typedef struct {
     ngx_http_nightlight_charge_t    *charges;
     ngx_uint_t                       ncharges;
+    uint64_t                         charged;   /* samples, so far */
     nlt_ingest_screen_t             *screen;    /* NULL: nothing */
     unsigned                         dry_run:1;
     unsigned                         counted:1; /* as over, once */
@@ -148,7 +149,10 @@ void ngx_http_nightlight_limits_shape(ngx_http_request_t *r,
 /* Throws away what has come of the body of a refused request. */
 void ngx_http_nightlight_limits_drain(ngx_http_request_t *r);
 
-/* Counts samples that were decoded. */
+/*
+ * Charges the samples that a request has decoded so far: what of them is not
+ * yet.  After each slice of it, since others of its key may come in between.
+ */
 void ngx_http_nightlight_limits_charge(ngx_http_nightlight_limits_t *lim,
     uint64_t samples);
 

@@ -517,6 +517,9 @@ ngx_http_nightlight_write_step(ngx_http_nightlight_write_ctx_t *ctx)
 
     if (nlt_ingest_run(ctx->ingest, &res) == NLT_AGAIN) {
 
+        ngx_http_nightlight_limits_charge(&ctx->limits,
+                                          nlt_ingest_seen(ctx->ingest));
+
         if (!nlt_ingest_waits(ctx->ingest)) {
             ngx_http_nightlight_write_later(ctx,
                                            nlt_ingest_pause_ms(ctx->ingest));

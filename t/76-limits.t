@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 use Test::More;
+use IO::Select;
 use Nightlight::Test;
 
 *series_pb = \&Nightlight::Test::series_pb;
@@ -215,7 +216,23 @@ is(scalar(() = $t->log_lines(
     'remote_write of "a" refused with 429: more than 1000')), 1, 'logged');
 
 # Unread: what is in the body does not matter, and the connection stays.
+# A large request is charged while it is worked on, not when it ends: others
+# of its key that come meanwhile are refused.
+my $large = join '', map { my $i = $_; series_pb({ __name__ => 'large', i => $i },
+    map { [$now - $_, $_] } reverse 1 .. 2000) } 1 .. 150;
 my $s = $t->connect();
+Nightlight::Test::send_all($s, $t->write_bytes(snappy($large), uri => '/rate',
+    headers => { 'X-Key' => 'large' }));
+my ($early, $answered) = (0, 0);
+until ($early || $answered) {
+    $r = send_to('/rate', many('large', 1, 1, $now + 1), 'large');
+    $answered = IO::Select->new($s)->can_read(0);
+    $early = 1 if $r->{status} == 429 && !$answered;
+}
+is($early, 1, 'refused while a large request of the same key is worked on');
+is(Nightlight::Test::read_response($s)->{status}, 204, 'which is answered');
+
+$s = $t->connect();
 for my $i (1 .. 3) {
     $r = exchange($s, $t->write_bytes("\xff" x 300_000, uri => '/rate',
         headers => { 'X-Key' => 'a' }));
@@ -244,7 +261,7 @@ $r = send_to('/rate/dry', many('rate_dry', 1, 100, $now + 1), 'dry');
 is($r->{status}, 204, 'dry run: taken');
 is($r->{headers}{'x-ratelimit-limit'}, undef, 'dry run: no headers');
 is(metric('dry_run_requests_over_rate_limit'), 1, 'dry run: counted');
-is(metric('requests_over_rate_limit'), 5, 'apart');
+is(metric('requests_over_rate_limit'), 6, 'apart');
 
 is(send_to('/rate/two', many('two', 1, 4000), 'two')->{status}, 204, 'two limits');
 $r = send_to('/rate/two', many('two', 1, 1, $now + 1), 'three');
