@@ -234,8 +234,8 @@ is(get('/small/query', query => 'req_total', time => $now)->{status}, 200,
 my $from = time();
 $r = get('/short/query_range', @slow);
 is($r->{status}, 503, 'nightlight_query_timeout: 503');
-is($r->{body}, '{"status":"error","errorType":"timeout","error":"query timed '
-    . 'out in expression evaluation (nightlight_query_timeout is 100ms)"}',
+# a busy machine may need the time before it evaluates anything
+like($r->{body}, qr/^\{"status":"error","errorType":"timeout","error":"query timed out in (expression evaluation|query execution) \(nightlight_query_timeout is 100ms\)"\}$/,
     'nightlight_query_timeout: text');
 cmp_ok(time() - $from, '<', 3, 'nightlight_query_timeout: in time');
 $r = get('/api/v1/query_range', @slow, timeout => '100ms');

@@ -20,6 +20,11 @@ sub usage {
     return { rss => $rss || 0, maps => scalar @maps, fds => scalar @fds };
 }
 
+# Of those that leave the master has pipes.
+sub settled {
+    $t->wait_for(sub { !$t->children('is shutting down') }, 'old ones gone', 60);
+}
+
 sub conf {
     my ($years, $mb, $format) = @_;
     $format ||= $mb == 48 ? 'dense' : 'portable';
@@ -33,6 +38,7 @@ my $load = Nightlight::Load->new($t, writers => 2, readers => 1, series => 5,
     pause => 0.002);
 $load->start();
 $t->reload() for 1 .. 5;
+settled();
 my $master = usage($t->master);
 my ($w) = $t->workers();
 my $worker = usage($w);
@@ -44,6 +50,7 @@ for my $i (1 .. $reloads) {
 }
 conf(5, 56);
 $t->reload();
+settled();
 ($w) = $t->workers();
 my $worker_after = usage($w);
 my $master_after = usage($t->master);
