@@ -32,7 +32,8 @@
  *   imported block    a = 0, d = the last number when it was adopted
  *
  * That a compacted block counts as its highest source is exact, because a rule
- * that is written while it is made has an arena_max that no block exceeds.
+ * that is written while it is made has an arena_max that no source exceeds: a
+ * merge begins under the lock, when no line is drawn without its rule.
  *
  * A rule is dropped when no part is under it any more: when every arena up to
  * arena_max is finished in the MANIFEST *and* has left the head (it is retired

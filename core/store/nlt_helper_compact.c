@@ -267,6 +267,26 @@ note_failure(nlt_helper_t *h, const nlt_compact_source_t *src, size_t n,
     }
 }
 
+/*
+ * Rules for a merge, read under the lock: nobody has drawn the line of a rule
+ * that is not written yet.  A result counts as its newest source, and a rule
+ * whose line lies between two sources would not concern it.
+ */
+static nlt_rc_t
+load_rules(nlt_helper_t *h, nlt_delete_list_t **out, nlt_err_t *err)
+{
+    int lock;
+    nlt_rc_t rc = nlt_deletes_lock(h->env, h->dir.dir_fd, &lock, err);
+
+    if (rc == NLT_OK) {
+        rc =
+            nlt_deletes_load(h->env, h->dir.dir_fd, h->dir.store_id, out, err);
+        nlt_deletes_unlock(h->env, lock);
+    }
+    return rc;
+}
+
+/* NLT_AGAIN: somebody deletes. */
 static nlt_rc_t
 merge(nlt_helper_t *h, const nlt_compact_plan_t *p, int64_t now_ms,
       nlt_err_t *err)
@@ -294,8 +314,10 @@ merge(nlt_helper_t *h, const nlt_compact_plan_t *p, int64_t now_ms,
     size_t bad = p->n;
     nlt_rc_t rc;
 
-    rc = nlt_deletes_load(h->env, h->dir.dir_fd, h->dir.store_id, &deletes,
-                          err);
+    rc = load_rules(h, &deletes, err);
+    if (rc == NLT_AGAIN) {
+        return rc;
+    }
     if (rc != NLT_OK) {
         note_failure(h, src, p->n, p->n, rc);
         return rc;
@@ -385,6 +407,7 @@ nlt_helper_compact(nlt_helper_t *h, const bool *dirty, bool *did,
         h->planned_ns = nlt_mono_ns(h->env);
         return NLT_OK;
     }
-    *did = true;
-    return merge(h, &p, in.now_ms, err);
+    rc = merge(h, &p, in.now_ms, err);
+    *did = rc != NLT_AGAIN;
+    return *did ? rc : NLT_OK;
 }

@@ -782,6 +782,70 @@ replay_into_an_open_head_waits_for_deletes(void)
     fx_deinit(&fx);
 }
 
+typedef struct {
+    fx_wait_t wait; /* first: fx_pause() has it */
+    bool merged;
+} merge_meanwhile_t;
+
+/* Called with the line drawn, and no rule written yet. */
+static nlt_rc_t
+flush_and_merge(void *ctx)
+{
+    merge_meanwhile_t *m = ctx;
+    fx_t *fx = m->wait.fx;
+
+    if (!m->merged) {
+        m->merged = true;
+        NLT_CHECK_INT(fx_write(fx, 2, FX_NOW - 48 * FX_HOUR + 1, 5), NLT_OK);
+        NLT_CHECK(fx_flush(fx));
+        fx->now_ms += FX_HOUR; /* old enough to be merged */
+        fx->mono_ns += 3600 * INT64_C(1000000000);
+        fx_step(fx, 20);
+    }
+    return NLT_OK;
+}
+
+/*
+ * A block of older and newer samples than a delete is about, made while that
+ * is under way, would count as newer than its rule.
+ */
+static void
+blocks_are_not_merged_across_the_line_of_a_delete(void)
+{
+    nlt_matcher_t m = {NLT_MATCH_EQ, NLT_STR("i"), NLT_STR("1"), NULL};
+    nlt_delete_set_t set = {&m, 1};
+    nlt_delete_t d = {.t_min_ms = INT64_MIN,
+                      .t_max_ms = INT64_MAX,
+                      .sets = &set,
+                      .n_sets = 1};
+    fx_t fx;
+    merge_meanwhile_t meanwhile = {{&fx, 30}, false};
+    const nlt_store_wait_t wait = {fx_pause, flush_and_merge, &meanwhile};
+    uint64_t merges;
+    nlt_err_t err;
+
+    fx_init(&fx);
+    NLT_CHECK(fx_start(&fx));
+    for (unsigned no = 0; no < 3; no++) {
+        for (int64_t t = 0; t < FX_HOUR; t += 60000) {
+            (void) fx_write(&fx, no, fx.now_ms - 48 * FX_HOUR + t, no);
+        }
+    }
+    (void) fx_write(&fx, 0, fx.now_ms, 1);
+    NLT_CHECK(fx_flush(&fx));
+    fx_step(&fx, 20);
+    merges = atomic_load(&nlt_store_ctl(fx.store)->counters.compactions);
+    NLT_CHECK_INT(nlt_store_delete(fx.store, &d, &wait, &err), NLT_OK);
+    NLT_CHECK(meanwhile.merged);
+    fx_model_delete(&fx, only(1), INT64_MIN, INT64_MAX, false);
+    NLT_CHECK(all_is_well(&fx));
+    fx_step(&fx, 200); /* then they are */
+    NLT_CHECK(atomic_load(&nlt_store_ctl(fx.store)->counters.compactions)
+              > merges);
+    NLT_CHECK(all_is_well(&fx));
+    fx_deinit(&fx);
+}
+
 int
 main(void)
 {
@@ -806,5 +870,6 @@ main(void)
     NLT_TEST(delete_that_cannot_seal_times_out);
     NLT_TEST(delete_in_a_head_that_is_given_up_is_not_acknowledged);
     NLT_TEST(replay_into_an_open_head_waits_for_deletes);
+    NLT_TEST(blocks_are_not_merged_across_the_line_of_a_delete);
     return nlt_test_done();
 }
