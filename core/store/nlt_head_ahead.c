@@ -262,6 +262,9 @@ nlt_arena_ahead_read(nlt_samples_t *out, const nlt_arena_t *a, uint32_t series,
             lo++;
         }
     }
+    if (lo == hi) {
+        return true; /* out may have no memory yet */
+    }
     if (!nlt_samples_reserve(out, out->n + (hi - lo))) {
         return false; /* said by the ordinary way */
     }

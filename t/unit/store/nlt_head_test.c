@@ -207,6 +207,9 @@ reading_ahead_is_as_reading(void)
         t_min =
             t_max - (int64_t) nlt_test_below(round % 2 ? 900000 : 20000000);
         for (size_t i = 0; i < N; i++) {
+            if (round % 5 == 0) { /* as the first read of a query */
+                ahead = (nlt_samples_t){.pool = &pool, .ahead = ahead.ahead};
+            }
             nlt_arena_decode_ahead(a, series, i, series + i, N - i, what,
                                    t_min, t_max, &ahead);
             if (round % 7 == 0 && nlt_test_below(20) == 0) {
