@@ -75,7 +75,8 @@ not_ready(snapshot_t *sn)
 
     nlt_store_status(sn->s, &status);
     return nlt_err_set(sn->err, NLT_ENOTREADY, "store is not ready: %s",
-                       status.reason);
+                       status.ready ? "It was not when this was asked."
+                                    : status.reason);
 }
 
 /* ---- the head ---- */
@@ -646,6 +647,9 @@ nlt_snapshot_create(nlt_store_t *s, const nlt_snapshot_conf_t *conf,
     };
     nlt_rc_t rc = NLT_OK;
 
+    if (sn.tenant == NLT_TENANT_UNKNOWN) {
+        return not_ready(&sn);
+    }
     if (!make_name(s->env, name)) {
         return nlt_err_set(err, NLT_EIO, "no name for the snapshot");
     }

@@ -97,6 +97,12 @@ nlt_store_hold(nlt_store_t *s)
     return h;
 }
 
+nlt_head_t *
+nlt_store_hold_for(nlt_store_t *s, uint32_t tenant)
+{
+    return tenant != NLT_TENANT_UNKNOWN ? nlt_store_hold(s) : NULL;
+}
+
 void
 nlt_store_let_go(nlt_store_t *s)
 {

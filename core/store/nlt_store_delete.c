@@ -411,7 +411,7 @@ nlt_store_delete(nlt_store_t *s, nlt_delete_t *d, const nlt_store_wait_t *wait,
     if (rc != NLT_OK) {
         return rc;
     }
-    x.head = nlt_store_hold(s);
+    x.head = nlt_store_hold_for(s, d->tenant);
     if (x.head == NULL) {
         return nlt_err_set(err, NLT_ENOTREADY, "store is not ready");
     }

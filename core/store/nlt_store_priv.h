@@ -46,6 +46,9 @@ struct nlt_store_s {
  * the store is not ready.  [any]
  */
 nlt_head_t *nlt_store_hold(nlt_store_t *s);
+
+/* Likewise, for a tenant; NULL too for NLT_TENANT_UNKNOWN.  [any] */
+nlt_head_t *nlt_store_hold_for(nlt_store_t *s, uint32_t tenant);
 void nlt_store_let_go(nlt_store_t *s);
 
 /* The gauges of exemplars and metadata.  [any] */

@@ -18,7 +18,7 @@ nlt_store_exemplars(nlt_store_t *s, const nlt_exemplar_query_t *q,
                     nlt_pool_t *pool, nlt_exemplar_series_t **out, size_t *n,
                     nlt_err_t *err)
 {
-    nlt_head_t *head = nlt_store_hold(s);
+    nlt_head_t *head = nlt_store_hold_for(s, q->tenant);
     nlt_rc_t rc = NLT_ENOTREADY;
 
     *out = NULL;
@@ -40,7 +40,7 @@ nlt_rc_t
 nlt_store_metadata(nlt_store_t *s, uint32_t tenant, nlt_str_t name,
                    nlt_pool_t *pool, nlt_metadata_list_t *out, nlt_err_t *err)
 {
-    nlt_head_t *head = nlt_store_hold(s);
+    nlt_head_t *head = nlt_store_hold_for(s, tenant);
     nlt_rc_t rc = NLT_ENOTREADY;
 
     *out = (nlt_metadata_list_t){.n = 0};

@@ -15,12 +15,13 @@ uint32_t
 nlt_store_find_tenant(nlt_store_t *s, nlt_str_t name)
 {
     nlt_head_t *head = nlt_store_hold(s);
-    uint32_t number = 0;
+    uint32_t number;
 
-    if (head != NULL) {
-        number = nlt_tenants_find(nlt_head_tenants(head), name);
-        nlt_store_let_go(s);
+    if (head == NULL) {
+        return NLT_TENANT_UNKNOWN;
     }
+    number = nlt_tenants_find(nlt_head_tenants(head), name);
+    nlt_store_let_go(s);
     return number != 0 ? number : NLT_TENANT_NOBODY;
 }
 

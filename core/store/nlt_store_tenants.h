@@ -15,7 +15,9 @@ nlt_tenants_t *nlt_store_tenants(nlt_store_t *s);
 
 /*
  * Number of a tenant for a reader: NLT_TENANT_NOBODY, of whom there is
- * nothing, when there is no such tenant, or the store is not ready.  [any]
+ * nothing, when there is no such tenant.  NLT_TENANT_UNKNOWN when the store is
+ * not ready: whatever is asked for it is NLT_ENOTREADY, also afterwards.
+ * [any]
  */
 uint32_t nlt_store_find_tenant(nlt_store_t *s, nlt_str_t name);
 

@@ -71,7 +71,7 @@ nlt_rc_t
 nlt_view_open(nlt_store_t *s, uint32_t tenant, const int *cancel,
               nlt_view_t *out, nlt_err_t *err)
 {
-    nlt_head_t *head = nlt_store_hold(s);
+    nlt_head_t *head = nlt_store_hold_for(s, tenant);
     size_t n;
     nlt_rc_t rc;
 
@@ -80,7 +80,8 @@ nlt_view_open(nlt_store_t *s, uint32_t tenant, const int *cancel,
 
         nlt_store_status(s, &status);
         return nlt_err_set(err, NLT_ENOTREADY, "store is not ready: %s",
-                           status.reason);
+                           status.ready ? "It was not when this was asked."
+                                        : status.reason);
     }
     *out = (nlt_view_t){.store = s, .tenant = tenant};
     nlt_times_init(&out->times, s->env->mem);

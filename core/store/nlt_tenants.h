@@ -53,6 +53,9 @@
 /* No tenant has this number, nor stands it for any (nlt_stash.h). */
 #define NLT_TENANT_NOBODY (UINT32_MAX - 1)
 
+/* Nor this: it was looked up while nobody could know (nlt_store_tenants.h). */
+#define NLT_TENANT_UNKNOWN (UINT32_MAX - 2)
+
 #define NLT_TENANTS_HEADS 8192u
 
 /*

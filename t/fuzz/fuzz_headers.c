@@ -139,8 +139,8 @@ check_tenant(nlt_str_t name)
                 good ? "a name" : "none", err.text);
         abort();
     }
-    if (good && nlt_store_find_tenant(store, name) != NLT_TENANT_NOBODY) {
-        abort(); /* of a store that has none */
+    if (good && nlt_store_find_tenant(store, name) != NLT_TENANT_UNKNOWN) {
+        abort(); /* of a store that is not ready */
     }
 }
 
