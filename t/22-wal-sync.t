@@ -129,12 +129,15 @@ is(status(begin_write()), 204, 'writes go on');
 $disk->mode('hold');
 @s = map { begin_write() } 1 .. 3;
 ok($disk->wait_held(1), 'a sync is under way');
+my $replayed = () = $t->log_lines(qr/bytes replayed/);
 unlink glob $t->dir . '/head/*.ctl';
 ok($t->wait_for(sub { $t->log_lines(qr/its files have been removed/) },
     'dead'), 'its head is given up');
 $disk->mode('ok');
 is(join(' ', map { status($_) } @s), '204 204 204', 'acknowledged');
-ok($t->wait_for(sub { $t->is_ready() }, 'ready', 30), 'ready again');
+# a worker that has not seen it yet calls the old head ready
+ok($t->wait_for(sub { $replayed < (() = $t->log_lines(qr/bytes replayed/))
+    && $t->is_ready() }, 'ready', 30), 'ready again, with another head');
 is(scalar(samples()), $n, 'and there, all of them');
 
 # ---- a sync that fails ----
