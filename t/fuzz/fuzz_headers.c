@@ -8,70 +8,12 @@
  * tenant, path, query string; the rest is the body.  The store is one that is
  * not ready.  Names are judged by a slow reading of the rules beside it.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-#include "nlt_api.h"
+#include "fuzz_store.h"
 #include "nlt_remote_write.h"
 #include "nlt_tenants.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static nlt_store_t *store;
-static char dir[] = "/tmp/nlt-fuzz-XXXXXX";
-
-static void
-remove_dir(void)
-{
-    static const char *const names[] = {
-        "lock", "lock.next", "users",      "term",   "store.id",
-        "wal",  "blocks",    "quarantine", "import", "snapshots"};
-    char path[64];
-
-    nlt_store_close(store);
-    for (size_t i = 0; i < NLT_COUNT(names); i++) {
-        (void) snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
-        (void) remove(path);
-    }
-    (void) rmdir(dir);
-}
-
-static void
-open_store(void)
-{
-    nlt_store_conf_t conf = {.memory_bytes = NLT_HEAD_MEMORY_MIN,
-                             .retention_ms = 1000000,
-                             .arena_age_ms = 1000000};
-    nlt_err_t err;
-
-    if (mkdtemp(dir) == NULL) {
-        abort();
-    }
-    conf.path = dir;
-    conf.head_path = dir;
-    if (nlt_store_prepare_dir(&nlt_env_posix, &conf, &err) != NLT_OK
-        || nlt_store_open(&nlt_env_posix, &conf, NLT_ROLE_WORKER, &store, &err)
-               != NLT_OK) {
-        fprintf(stderr, "%s\n", err.text);
-        abort();
-    }
-    (void) atexit(remove_dir);
-}
-
-static nlt_str_t
-line(nlt_str_t *input)
-{
-    const char *nl =
-        input->len > 0 ? memchr(input->data, '\n', input->len) : NULL;
-    size_t n = nl != NULL ? (size_t) (nl - input->data) : input->len;
-    nlt_str_t out = {n, input->data};
-
-    n += nl != NULL;
-    input->data += n;
-    input->len -= n;
-    return out;
-}
 
 /* ---- names of tenants ---- */
 
