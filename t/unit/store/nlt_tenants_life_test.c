@@ -3,10 +3,7 @@
  * flushes and damaged files.
  */
 #include "nlt_manifest.h"
-#include "nlt_store_fixture.h"
-#include "nlt_store_tenants.h"
-
-#define FOREVER 1000000u
+#include "nlt_tenants_fixture.h"
 
 /* One sample of one series of a tenant, as a writer does it. */
 static uint32_t
@@ -14,48 +11,25 @@ put(fx_t *fx, const char *name, int64_t t_ms, double v)
 {
     nlt_label_t labels[1] = {{NLT_METRIC_NAME, NLT_STR("m")}};
     nlt_ingest_own_t s = {.labels = {labels, 1}, .t_ms = t_ms, .v = v};
-    uint32_t number = 0;
-    nlt_err_t err;
 
-    NLT_CHECK_INT(nlt_tenants_have(nlt_store_tenants(fx->store),
-                                   nlt_test_str(name), FOREVER, &number, &err),
-                  NLT_OK);
-    NLT_CHECK_INT(
-        nlt_ingest_own(nlt_store_ingest(fx->store), number, &s, 1, &err),
-        NLT_OK);
-    return number;
+    return tx_put(fx, nlt_test_str(name), &s, 1);
+}
+
+static void
+add(void *ctx, double v)
+{
+    double *sum = ctx;
+
+    *sum += v;
 }
 
 /* Sum of the samples that a tenant has. */
 static double
 sum_of(fx_t *fx, uint32_t number)
 {
-    nlt_matcher_t m = {NLT_MATCH_EQ, NLT_METRIC_NAME, NLT_STR("m"), NULL};
-    nlt_select_t sel = {&m, 1, INT64_MIN, INT64_MAX};
-    nlt_series_set_t *set;
-    nlt_samples_t got = {.n = 0};
     double sum = 0;
-    nlt_pool_t pool;
-    nlt_view_t v;
-    nlt_err_t err;
 
-    NLT_CHECK_INT(nlt_view_open(fx->store, number, NULL, &v, &err), NLT_OK);
-    nlt_pool_init(&pool, &nlt_mem_libc, 64 << 20);
-    got.pool = &pool;
-    NLT_CHECK_INT(v.source.ops->select(&v.source, &pool, &sel, &set, &err),
-                  NLT_OK);
-    for (size_t i = 0; i < set->n; i++) {
-        got.n = 0;
-        NLT_CHECK_INT(v.source.ops->read(set, i, NLT_READ_ALL, INT64_MIN,
-                                         INT64_MAX, &got, &err),
-                      NLT_OK);
-        for (size_t k = 0; k < got.n; k++) {
-            sum += got.v[k];
-        }
-    }
-    v.source.ops->close(set);
-    nlt_pool_deinit(&pool);
-    nlt_view_close(&v);
+    tx_read(fx, number, add, &sum);
     return sum;
 }
 

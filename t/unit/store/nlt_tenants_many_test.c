@@ -7,12 +7,11 @@
  * Times are printed; what is held against limits are counts and bytes, and
  * ratios of one run.
  */
-#include "nlt_store_fixture.h"
+#include "nlt_tenants_fixture.h"
 
 #include <time.h>
 
-#define SERIES  5u
-#define FOREVER 1000000u
+#define SERIES 5u
 
 /* Bytes of the head for each tenant: its slot, its share of steps. */
 #define SLOT_BYTES_MAX 600
@@ -39,12 +38,7 @@ put(fx_t *fx, unsigned no, int64_t t_ms)
     nlt_label_t labels[SERIES][2];
     nlt_ingest_own_t v[SERIES];
     char text[SERIES][16], buf[16];
-    uint32_t number = 0;
-    nlt_err_t err;
 
-    NLT_CHECK_INT(nlt_tenants_have(nlt_store_tenants(fx->store),
-                                   name_of(no, buf), FOREVER, &number, &err),
-                  NLT_OK);
     for (unsigned i = 0; i < SERIES; i++) {
         size_t len = (size_t) snprintf(text[i], sizeof(text[i]), "%u", i);
 
@@ -52,48 +46,31 @@ put(fx_t *fx, unsigned no, int64_t t_ms)
         labels[i][1] = (nlt_label_t){NLT_STR("i"), {len, text[i]}};
         v[i] = (nlt_ingest_own_t){{labels[i], 2}, t_ms, no + 1};
     }
-    NLT_CHECK_INT(
-        nlt_ingest_own(nlt_store_ingest(fx->store), number, v, SERIES, &err),
-        NLT_OK);
-    return number;
+    return tx_put(fx, name_of(no, buf), v, SERIES);
+}
+
+typedef struct {
+    double want;
+    size_t n;
+} count_t;
+
+static void
+count(void *ctx, double v)
+{
+    count_t *c = ctx;
+
+    c->n += v == c->want;
 }
 
 /* What a tenant reads: samples of its series, each with its value. */
 static size_t
 count_of(fx_t *fx, unsigned no)
 {
-    nlt_matcher_t m = {NLT_MATCH_EQ, NLT_METRIC_NAME, NLT_STR("m"), NULL};
-    nlt_select_t sel = {&m, 1, INT64_MIN, INT64_MAX};
-    nlt_series_set_t *set;
-    nlt_samples_t got = {.n = 0};
-    size_t n = 0;
+    count_t c = {.want = no + 1};
     char buf[16];
-    nlt_pool_t pool;
-    nlt_view_t v;
-    nlt_err_t err;
 
-    NLT_CHECK_INT(
-        nlt_view_open(fx->store,
-                      nlt_store_find_tenant(fx->store, name_of(no, buf)), NULL,
-                      &v, &err),
-        NLT_OK);
-    nlt_pool_init(&pool, &nlt_mem_libc, 64 << 20);
-    got.pool = &pool;
-    NLT_CHECK_INT(v.source.ops->select(&v.source, &pool, &sel, &set, &err),
-                  NLT_OK);
-    for (size_t i = 0; i < set->n; i++) {
-        got.n = 0;
-        NLT_CHECK_INT(v.source.ops->read(set, i, NLT_READ_ALL, INT64_MIN,
-                                         INT64_MAX, &got, &err),
-                      NLT_OK);
-        for (size_t k = 0; k < got.n; k++) {
-            n += got.v[k] == no + 1;
-        }
-    }
-    v.source.ops->close(set);
-    nlt_pool_deinit(&pool);
-    nlt_view_close(&v);
-    return n;
+    tx_read(fx, nlt_store_find_tenant(fx->store, name_of(no, buf)), count, &c);
+    return c.n;
 }
 
 /* Microseconds of one query of one tenant, the best of some. */
