@@ -332,54 +332,52 @@ half_step(half_t *h)
     h->pos = _mm512_add_epi64(h->pos, end);
 }
 
-/* Turns eight rows of eight, and stores the first of each that mask has. */
+/* Of four rows of eight: pair[k] has their parts of columns k and k + 4. */
 static INLINE void
-put_rows(int64_t *const *to, size_t at, const int64_t *rows, __mmask8 mask)
+turn_rows(const int64_t *rows, __m512i pair[4])
 {
     const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
     const __m512i high = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
-    __m512i a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3;
+    __m512i r0 = _mm512_load_si512(rows), r1 = _mm512_load_si512(rows + 8);
+    __m512i r2 = _mm512_load_si512(rows + 16);
+    __m512i r3 = _mm512_load_si512(rows + 24);
+    __m512i b0 = _mm512_unpacklo_epi64(r0, r1);
+    __m512i b1 = _mm512_unpackhi_epi64(r0, r1);
+    __m512i b2 = _mm512_unpacklo_epi64(r2, r3);
+    __m512i b3 = _mm512_unpackhi_epi64(r2, r3);
 
-    a0 = _mm512_load_si512(rows);
-    a1 = _mm512_load_si512(rows + 8);
-    a2 = _mm512_load_si512(rows + 16);
-    a3 = _mm512_load_si512(rows + 24);
-    b0 = _mm512_unpacklo_epi64(a0, a1);
-    b1 = _mm512_unpackhi_epi64(a0, a1);
-    b2 = _mm512_unpacklo_epi64(a2, a3);
-    b3 = _mm512_unpackhi_epi64(a2, a3);
-    c0 = _mm512_permutex2var_epi64(b0, low, b2);
-    c1 = _mm512_permutex2var_epi64(b1, low, b3);
-    c2 = _mm512_permutex2var_epi64(b0, high, b2);
-    c3 = _mm512_permutex2var_epi64(b1, high, b3);
-    a0 = _mm512_load_si512(rows + 32);
-    a1 = _mm512_load_si512(rows + 40);
-    a2 = _mm512_load_si512(rows + 48);
-    a3 = _mm512_load_si512(rows + 56);
-    b0 = _mm512_unpacklo_epi64(a0, a1);
-    b1 = _mm512_unpackhi_epi64(a0, a1);
-    b2 = _mm512_unpacklo_epi64(a2, a3);
-    b3 = _mm512_unpackhi_epi64(a2, a3);
-    a0 = _mm512_permutex2var_epi64(b0, low, b2);
-    a1 = _mm512_permutex2var_epi64(b1, low, b3);
-    a2 = _mm512_permutex2var_epi64(b0, high, b2);
-    a3 = _mm512_permutex2var_epi64(b1, high, b3);
-    b0 = _mm512_shuffle_i64x2(c0, a0, 0x44);
-    b1 = _mm512_shuffle_i64x2(c1, a1, 0x44);
-    b2 = _mm512_shuffle_i64x2(c2, a2, 0x44);
-    b3 = _mm512_shuffle_i64x2(c3, a3, 0x44);
-    _mm512_mask_storeu_epi64(to[0] + at, mask, b0);
-    _mm512_mask_storeu_epi64(to[1] + at, mask, b1);
-    _mm512_mask_storeu_epi64(to[2] + at, mask, b2);
-    _mm512_mask_storeu_epi64(to[3] + at, mask, b3);
-    b0 = _mm512_shuffle_i64x2(c0, a0, 0xee);
-    b1 = _mm512_shuffle_i64x2(c1, a1, 0xee);
-    b2 = _mm512_shuffle_i64x2(c2, a2, 0xee);
-    b3 = _mm512_shuffle_i64x2(c3, a3, 0xee);
-    _mm512_mask_storeu_epi64(to[4] + at, mask, b0);
-    _mm512_mask_storeu_epi64(to[5] + at, mask, b1);
-    _mm512_mask_storeu_epi64(to[6] + at, mask, b2);
-    _mm512_mask_storeu_epi64(to[7] + at, mask, b3);
+    pair[0] = _mm512_permutex2var_epi64(b0, low, b2);
+    pair[1] = _mm512_permutex2var_epi64(b1, low, b3);
+    pair[2] = _mm512_permutex2var_epi64(b0, high, b2);
+    pair[3] = _mm512_permutex2var_epi64(b1, high, b3);
+}
+
+/* Columns i and i + 4, of their upper and lower halves. */
+static INLINE void
+put_pair(int64_t *const *to, size_t at, __mmask8 mask, const __m512i *upper,
+         const __m512i *lower, unsigned i)
+{
+    _mm512_mask_storeu_epi64(to[i] + at, mask,
+                             _mm512_shuffle_i64x2(upper[i], lower[i], 0x44));
+    _mm512_mask_storeu_epi64(to[i + 4] + at, mask,
+                             _mm512_shuffle_i64x2(upper[i], lower[i], 0xee));
+}
+
+/*
+ * Turns eight rows of eight, and stores the first of each that mask has.  No
+ * loop: gcc would keep the halves in memory.
+ */
+static INLINE void
+put_rows(int64_t *const *to, size_t at, const int64_t *rows, __mmask8 mask)
+{
+    __m512i upper[4], lower[4];
+
+    turn_rows(rows, upper);
+    turn_rows(rows + 32, lower);
+    put_pair(to, at, mask, upper, lower, 0);
+    put_pair(to, at, mask, upper, lower, 1);
+    put_pair(to, at, mask, upper, lower, 2);
+    put_pair(to, at, mask, upper, lower, 3);
 }
 
 static INLINE void
