@@ -4,7 +4,7 @@
  * Floor 3 (store); uses nlt_head, nlt_block_write, nlt_manifest, nlt_strtab,
  * nlt_cuts.
  * Threads: the helper's.  Memory: two pools, proportional to series and
- * labels of the arena, never to its samples; see nlt_flush_memory_max().
+ * labels of the arena, never to its samples.
  *
  * An arena holds series in order of arrival and any acceptable time (D4).  A
  * block holds them in label order and one aligned window of time, the largest
