@@ -158,7 +158,7 @@ NLT_CHECKED nlt_rc_t nlt_head_prepare(nlt_head_t *h, nlt_err_t *err);
  */
 bool nlt_head_set_memory(nlt_head_t *h, uint64_t memory_bytes);
 
-/* Reserves pages for what the active and the next arena will soon need. */
+/* Reserves pages for what the active arena will soon need. */
 void nlt_head_prefault(nlt_head_t *h);
 
 /*

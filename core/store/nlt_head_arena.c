@@ -20,8 +20,8 @@
 /* Of an arena, for requests that have begun when it is nearly full. */
 #define KEPT_BYTES (64u << 10)
 
-/* A 16th of what there is, rounded, between these: an arena of a few series is
- * small, and one that grows fast asks the kernel seldom. */
+/* A 128th of what there is, a power of two, between these: an arena of a few
+ * series is small, and one that grows fast asks the kernel seldom. */
 #define RESERVE_STEP_MIN (UINT64_C(128) << 10)
 #define RESERVE_STEP_MAX (UINT64_C(1) << 20)
 
@@ -86,7 +86,7 @@ nlt_arena_reserve(nlt_arena_t *a, uint64_t end)
     if (end > a->size) {
         return false;
     }
-    while (step < RESERVE_STEP_MAX && step < end / 16) {
+    while (step < RESERVE_STEP_MAX && 2 * step <= end / 128) {
         step *= 2;
     }
     end = nlt_align_u64(end, step);

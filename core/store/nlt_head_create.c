@@ -20,13 +20,14 @@
 
 /*
  * Reserved ahead of the bump pointer: this part of what the active arena
- * uses, within bounds.  So a store that is idle takes little for what may
- * come, and one that has a million series finds the next arena's first pages
- * in place when all of them move there.
+ * uses, within bounds.  So a store takes little for what may come.  A store
+ * that has a million series finds more of the next arena in place when all of
+ * them move there, but it is only taken then.
  */
-#define AHEAD_PART 8
-#define AHEAD_MIN  (UINT64_C(512) << 10) /* a series, its segments */
-#define AHEAD_MAX  (UINT64_C(16) << 20)
+#define AHEAD_PART   64
+#define ROTATED_PART 8
+#define AHEAD_MIN    (UINT64_C(512) << 10) /* a series, its segments */
+#define AHEAD_MAX    (UINT64_C(16) << 20)
 
 /* The largest arena that 32-bit offsets reach. */
 #define ARENA_BYTES_MAX (UINT64_C(8) << 32)
@@ -189,15 +190,14 @@ make_control(nlt_head_t *h, const char *name, nlt_err_t *err)
     return NLT_OK;
 }
 
-/* For a store whose active arena uses this many bytes; at least `min`. */
+/* So many bytes, within the bounds. */
 static void
-reserve_ahead(nlt_arena_t *a, uint64_t active_bytes, uint64_t min)
+reserve_ahead(nlt_arena_t *a, uint64_t ahead)
 {
-    uint64_t ahead = active_bytes / AHEAD_PART;
     uint64_t end = atomic_load(&a->hdr->used_bytes);
 
     ahead = ahead < AHEAD_MAX ? ahead : AHEAD_MAX;
-    end += ahead > min ? ahead : min;
+    end += ahead > AHEAD_MIN ? ahead : AHEAD_MIN;
     (void) nlt_arena_reserve(a, end < a->size ? end : a->size);
 }
 
@@ -216,7 +216,7 @@ make_arena(nlt_head_t *h, size_t i, uint64_t no, nlt_arena_state_t state,
         return rc;
     }
     if (state == NLT_ARENA_ACTIVE) {
-        reserve_ahead(&h->arena[i], 0, AHEAD_MIN);
+        reserve_ahead(&h->arena[i], 0);
     }
     slot->size_bytes = h->arena[i].size;
     slot->created_ms = h->arena[i].hdr->created_ms;
@@ -422,9 +422,9 @@ nlt_head_set_memory(nlt_head_t *h, uint64_t memory_bytes)
     return true;
 }
 
-/* The next arena gets ready for what the active one has, and for `min`. */
+/* The next arena gets ready for what the active one has. */
 static void
-prefault_ready(nlt_head_t *h, uint64_t min)
+prefault_ready(nlt_head_t *h)
 {
     const nlt_arena_t *active = nlt_head_active(h);
     size_t ready = find_slot(h, NLT_ARENA_READY);
@@ -432,8 +432,9 @@ prefault_ready(nlt_head_t *h, uint64_t min)
     if (ready < NLT_HEAD_ARENAS && pthread_mutex_lock(&h->lock) == 0) {
         if (h->arena[ready].base != NULL) {
             reserve_ahead(&h->arena[ready],
-                          active ? atomic_load(&active->hdr->used_bytes) : 0,
-                          min);
+                          active ? atomic_load(&active->hdr->used_bytes)
+                                       / ROTATED_PART
+                                 : 0);
         }
         (void) pthread_mutex_unlock(&h->lock);
     }
@@ -445,9 +446,8 @@ nlt_head_prefault(nlt_head_t *h)
     nlt_arena_t *a = nlt_head_active(h);
 
     if (a) {
-        reserve_ahead(a, atomic_load(&a->hdr->used_bytes), AHEAD_MIN);
+        reserve_ahead(a, atomic_load(&a->hdr->used_bytes) / AHEAD_PART);
     }
-    prefault_ready(h, 0);
 }
 
 /* No sample and no series enters the arena of slot i after this. */
@@ -513,7 +513,7 @@ nlt_head_rotate(nlt_head_t *h, uint64_t *sealed, nlt_err_t *err)
             return nlt_err_set(err, NLT_ENOTREADY,
                                "no arena is ready to become active");
         }
-        prefault_ready(h, AHEAD_MIN);
+        prefault_ready(h);
         atomic_store(&h->ctl->arenas[ready].active_ms, nlt_now_ms(h->env));
         atomic_store(&h->ctl->arenas[ready].state, NLT_ARENA_ACTIVE);
         nlt_head_changed(h);
