@@ -442,9 +442,9 @@ nlt_index_values_next(nlt_index_values_t *it)
     return read_entry(&it->r, &name, &it->value, &it->postings_off);
 }
 
-/* Offset of the postings of a pair; 0 when no series has it. */
-static uint64_t
-find_postings(const nlt_index_file_t *ix, nlt_str_t name, nlt_str_t value)
+uint64_t
+nlt_index_file_find_postings(const nlt_index_file_t *ix, nlt_str_t name,
+                             nlt_str_t value)
 {
     const nlt_index_name_t *n = find_name(ix, name);
     size_t lo = 0, hi;
@@ -486,12 +486,22 @@ find_postings(const nlt_index_file_t *ix, nlt_str_t name, nlt_str_t value)
     return 0;
 }
 
+size_t
+nlt_index_file_postings_n(const nlt_index_file_t *ix, uint64_t postings_off)
+{
+    /* Length, number, numbers: see postings_at(). */
+    return postings_off < NLT_INDEX_HEADER_BYTES
+                   || postings_off > ix->toc_off - 8
+               ? 0
+               : nlt_be32(ix->data + postings_off + 4);
+}
+
 nlt_rc_t
 nlt_index_file_postings(const nlt_index_file_t *ix, nlt_pool_t *pool,
                         nlt_str_t name, nlt_str_t value, nlt_postings_t *out,
                         nlt_err_t *err)
 {
-    uint64_t off = find_postings(ix, name, value);
+    uint64_t off = nlt_index_file_find_postings(ix, name, value);
 
     *out = (nlt_postings_t){NULL, 0};
     return off ? nlt_index_file_postings_at(ix, pool, off, out, err) : NLT_OK;

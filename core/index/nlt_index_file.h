@@ -111,6 +111,20 @@ nlt_index_file_values(const nlt_index_file_t *ix, nlt_str_t name);
 bool nlt_index_values_next(nlt_index_values_t *it);
 
 /*
+ * Offset of the list of a label pair, for those below; 0 when no series has
+ * it.  O(log of the values of the label).
+ */
+uint64_t nlt_index_file_find_postings(const nlt_index_file_t *ix,
+                                      nlt_str_t name, nlt_str_t value);
+
+/*
+ * How many series the list at an offset is said to have.  Nothing is verified:
+ * it may be any number where the file is corrupt, and 0 outside of it.
+ */
+size_t
+nlt_index_file_postings_n(const nlt_index_file_t *ix, uint64_t postings_off);
+
+/*
  * The series of one label pair, ascending, in the pool; n 0 when there are
  * none.  Name and value empty: all series.  NLT_EDATA, NLT_ENOMEM.
  */

@@ -6,6 +6,11 @@
 /* From this ratio of lengths on, galloping wins over merging. */
 #define GALLOP_RATIO 16
 
+/* From so many lists on, and up to so many words of bits for a number, a bit
+ * for each number wins over merging again and again. */
+#define BITS_LISTS 8
+#define BITS_WORDS 4
+
 size_t
 nlt_postings_seek(const uint32_t *v, size_t n, size_t from, uint32_t x)
 {
@@ -150,6 +155,52 @@ nlt_postings_union(nlt_postings_t a, nlt_postings_t b, uint32_t *out)
     return n;
 }
 
+/*
+ * Many lists, none empty, by a bit for each number between the least and the
+ * greatest of them.  False, and nothing done, when there are too many bits for
+ * that, or no memory.
+ */
+static bool
+union_bits(nlt_pool_t *pool, const nlt_postings_t *lists, size_t n,
+           size_t total, uint32_t *out, size_t *n_out)
+{
+    uint32_t lo = UINT32_MAX, hi = 0;
+    size_t n_words, k = 0;
+    nlt_pool_mark_t mark = nlt_pool_mark(pool);
+    uint64_t *bits;
+
+    for (size_t i = 0; i < n; i++) {
+        uint32_t last = lists[i].v[lists[i].n - 1];
+
+        lo = lists[i].v[0] < lo ? lists[i].v[0] : lo;
+        hi = last > hi ? last : hi;
+    }
+    n_words = (size_t) (hi - lo) / 64 + 1;
+    if (n < BITS_LISTS || n_words / BITS_WORDS > total) {
+        return false;
+    }
+    bits = nlt_pool_zalloc(pool, n_words * sizeof(*bits));
+    if (bits == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < lists[i].n; j++) {
+            uint32_t x = lists[i].v[j] - lo;
+
+            bits[x / 64] |= UINT64_C(1) << x % 64;
+        }
+    }
+    for (size_t i = 0; i < n_words; i++) {
+        for (uint64_t left = bits[i]; left != 0; left &= left - 1) {
+            out[k++] =
+                lo + (uint32_t) (i * 64) + (uint32_t) __builtin_ctzll(left);
+        }
+    }
+    nlt_pool_rewind(pool, mark);
+    *n_out = k;
+    return true;
+}
+
 bool
 nlt_postings_union_many(nlt_pool_t *pool, nlt_postings_t *lists, size_t n,
                         nlt_postings_t *out)
@@ -169,8 +220,15 @@ nlt_postings_union_many(nlt_pool_t *pool, nlt_postings_t *lists, size_t n,
         return true;
     }
     half[0] = nlt_pool_array(pool, total, sizeof(uint32_t));
+    if (half[0] == NULL) {
+        return false;
+    }
+    if (union_bits(pool, lists, k, total, half[0], &out->n)) {
+        out->v = half[0];
+        return true;
+    }
     half[1] = k > 2 ? nlt_pool_array(pool, total, sizeof(uint32_t)) : half[0];
-    if (half[0] == NULL || half[1] == NULL) {
+    if (half[1] == NULL) {
         return false;
     }
     /* Each round merges neighbours from wherever they are into one half. */

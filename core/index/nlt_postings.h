@@ -45,7 +45,8 @@ size_t nlt_postings_union(nlt_postings_t a, nlt_postings_t b, uint32_t *out);
 /*
  * Elements of any of n lists, in the pool; *out may borrow lists[i].v when
  * there is only one that is not empty.  Overwrites lists[].  Merges pairwise:
- * O(total * log n).  False when the pool is out of memory.
+ * O(total * log n); many lists of numbers that lie together are united by a
+ * bit for each, in O(total).  False when the pool is out of memory.
  */
 NLT_CHECKED bool
 nlt_postings_union_many(nlt_pool_t *pool, nlt_postings_t *lists, size_t n,

@@ -74,6 +74,22 @@ NLT_CHECKED nlt_rc_t nlt_block_select(const nlt_block_t *b, nlt_pool_t *pool,
                                       nlt_block_series_t **out, size_t *n,
                                       nlt_err_t *err);
 
+/* Asked now and then by what may take long; another code than NLT_OK ends it
+ * and describes itself in err. */
+typedef struct {
+    nlt_rc_t (*poll)(void *ctx, nlt_err_t *err);
+    void *ctx;
+} nlt_block_poll_t;
+
+/*
+ * The same; poll, if not NULL, is asked before each matcher and after 1024
+ * values or series.  What it returned.
+ */
+NLT_CHECKED nlt_rc_t nlt_block_select_polled(
+    const nlt_block_t *b, nlt_pool_t *pool, const nlt_matcher_t *matchers,
+    size_t n_matchers, const nlt_block_poll_t *poll, nlt_block_series_t **out,
+    size_t *n, nlt_err_t *err);
+
 /* Sorted labels of one series; array in the pool, strings in the mapping. */
 NLT_CHECKED nlt_rc_t nlt_block_labels(const nlt_block_t *b,
                                       nlt_block_series_t id, nlt_pool_t *pool,

@@ -110,80 +110,11 @@ public_matchers(const nlt_matcher_t *m, size_t n, nlt_matcher_t *out,
     return NLT_OK;
 }
 
-/*
- * A tenant with so few series is answered by looking at each of them.  Lists
- * of what all tenants have in common, such as a job, are as long as there are
- * tenants.
- */
-#define FEW_SERIES 64u
-
-/* Do the labels match?  NLT_OK, NLT_EOF: no; else why not to be known. */
-static nlt_rc_t
-test_labels(nlt_labels_t labels, const nlt_matcher_t *m, size_t n,
-            nlt_err_t *err)
-{
-    nlt_rc_t rc = NLT_OK;
-
-    for (size_t i = 0; rc == NLT_OK && i < n; i++) {
-        rc = nlt_matcher_test(&m[i], nlt_labels_get(labels, m[i].name));
-        if (rc != NLT_OK && rc != NLT_EOF) {
-            rc = nlt_matcher_failed(&m[i], rc, err);
-        }
-    }
-    return rc;
-}
-
-/* Of the series in list those that match. */
-static nlt_rc_t
-select_each(const nlt_block_t *b, nlt_pool_t *pool, nlt_postings_t list,
-            const nlt_matcher_t *m, size_t n_m, nlt_block_series_t **out,
-            size_t *n, nlt_err_t *err)
-{
-    nlt_rc_t rc = NLT_OK;
-
-    *out = nlt_pool_array(pool, list.n, sizeof(**out));
-    if (*out == NULL && list.n > 0) {
-        return nlt_err_set(err, NLT_ENOMEM, "out of memory");
-    }
-    for (size_t i = 0; rc == NLT_OK && i < list.n; i++) {
-        nlt_pool_mark_t mark = nlt_pool_mark(pool);
-        nlt_labels_t labels;
-
-        rc = nlt_block_labels(b, list.v[i], pool, &labels, err);
-        if (rc == NLT_OK) {
-            rc = test_labels(labels, m, n_m, err);
-            (*out)[*n] = list.v[i];
-            *n += rc == NLT_OK;
-            rc = rc == NLT_EOF ? NLT_OK : rc;
-        }
-        nlt_pool_rewind(pool, mark);
-    }
-    /* What was read may have gone while matchers looked at it. */
-    return rc == NLT_OK ? nlt_block_done(b, rc, err) : rc;
-}
-
-/* The series of a tenant; m[0] is the matcher of its label. */
-static nlt_rc_t
-select_own(const nlt_block_t *b, nlt_pool_t *pool, const nlt_matcher_t *m,
-           size_t n_m, nlt_block_series_t **out, size_t *n, nlt_err_t *err)
-{
-    nlt_postings_t list;
-    nlt_rc_t rc = nlt_index_file_postings(b->index, pool, NLT_TENANT_NAME,
-                                          m[0].value, &list, err);
-
-    if (rc != NLT_OK) {
-        return nlt_block_done(b, rc, err);
-    }
-    return list.n <= FEW_SERIES
-               ? select_each(b, pool, list, m + 1, n_m - 1, out, n, err)
-               : nlt_block_select(b, pool, m, n_m, out, n, err);
-}
-
 nlt_rc_t
 nlt_block_tenant_select(const nlt_block_t *b, nlt_pool_t *pool,
                         uint32_t tenant, const nlt_matcher_t *matchers,
-                        size_t n_matchers, nlt_block_series_t **out, size_t *n,
-                        nlt_err_t *err)
+                        size_t n_matchers, const nlt_block_poll_t *poll,
+                        nlt_block_series_t **out, size_t *n, nlt_err_t *err)
 {
     char text[NLT_TENANT_TEXT_BYTES];
     nlt_matcher_t *m;
@@ -194,8 +125,8 @@ nlt_block_tenant_select(const nlt_block_t *b, nlt_pool_t *pool,
     *out = NULL;
     *n = 0;
     if (!nlt_block_has_tenants(b)) {
-        return tenant == 0 ? nlt_block_select(b, pool, matchers, n_matchers,
-                                              out, n, err)
+        return tenant == 0 ? nlt_block_select_polled(
+                   b, pool, matchers, n_matchers, poll, out, n, err)
                            : NLT_OK;
     }
     m = nlt_pool_array(pool, n_matchers + 1, sizeof(*m));
@@ -208,8 +139,7 @@ nlt_block_tenant_select(const nlt_block_t *b, nlt_pool_t *pool,
     }
     rc = public_matchers(matchers, n_matchers, m, &n_m, &none, err);
     if (rc == NLT_OK && !none) {
-        rc = tenant != 0 ? select_own(b, pool, m, n_m, out, n, err)
-                         : nlt_block_select(b, pool, m, n_m, out, n, err);
+        rc = nlt_block_select_polled(b, pool, m, n_m, poll, out, n, err);
     }
     if (rc != NLT_OK || tenant != 0 || *n == 0) {
         return rc;

@@ -43,13 +43,14 @@ bool nlt_block_has_private(const nlt_block_t *b);
 bool nlt_block_has_tenants(const nlt_block_t *b);
 
 /*
- * As nlt_block_select(), of the tenant's series alone.  A matcher of the label
- * above meets series that do not have it.
+ * As nlt_block_select_polled(), of the tenant's series alone.  A matcher of
+ * the label above meets series that do not have it.
  */
 NLT_CHECKED nlt_rc_t nlt_block_tenant_select(const nlt_block_t *b,
                                              nlt_pool_t *pool, uint32_t tenant,
                                              const nlt_matcher_t *matchers,
                                              size_t n_matchers,
+                                             const nlt_block_poll_t *poll,
                                              nlt_block_series_t **out,
                                              size_t *n, nlt_err_t *err);
 

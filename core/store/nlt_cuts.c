@@ -177,10 +177,11 @@ select_set(uint32_t tenant, nlt_pool_t *pool, const part_t *p,
         m = both;
         n += n_own;
     }
-    rc = p->arena != NULL ? nlt_arena_select(p->arena, pool, tenant, m, n, &id,
-                                             &out->n, err)
-                          : nlt_block_tenant_select(p->block, pool, tenant, m,
-                                                    n, &id, &out->n, err);
+    rc =
+        p->arena != NULL
+            ? nlt_arena_select(p->arena, pool, tenant, m, n, &id, &out->n, err)
+            : nlt_block_tenant_select(p->block, pool, tenant, m, n, NULL, &id,
+                                      &out->n, err);
     out->v = id;
     return rc;
 }

@@ -2,7 +2,7 @@
  * nlt_store_gather.c - names and values of labels.
  *
  * With matchers, or in a block that several tenants share, the labels of each
- * series that matches are looked at, in arenas by their numbers.  Without,
+ * series that matches are looked at, by their numbers.  Without,
  * parts have lists of what occurs in them, and the list of a part that is the
  * only one is the answer once it is sorted; of a part in which series are
  * deleted, each string of those is asked whether a series that is there has it
@@ -11,11 +11,13 @@
  */
 #include "nlt_store_part.h"
 
+#include "nlt_block_strings.h"
 #include "nlt_head_strings.h"
 #include "nlt_strtab.h"
 
 #define SCRATCH_MAX (8u << 20)
 #define POLL_EVERY  1024
+#define POLL_TEXTS  64 /* series of which all labels are looked up */
 
 typedef struct {
     const nlt_source_t *src;
@@ -69,7 +71,7 @@ add_all_series(gather_t *g, const nlt_part_t *p, const uint32_t *id, size_t n,
 
     for (size_t i = 0; rc == NLT_OK && i < n; i++) {
         rc = add_series(g, p, id[i], to);
-        if (rc == NLT_OK && i % POLL_EVERY == 0) {
+        if (rc == NLT_OK && i % POLL_TEXTS == 0) {
             rc = nlt_part_poll(g->src, g->err);
         }
     }
@@ -104,6 +106,29 @@ add_arena_series(gather_t *g, const nlt_part_t *p)
             rc = nlt_part_poll(g->src, g->err);
         }
     }
+    return rc == NLT_ENOMEM ? nlt_part_over_budget(g->err) : rc;
+}
+
+/* The same of a block. */
+static nlt_rc_t
+add_block_series(gather_t *g, const nlt_part_t *p)
+{
+    nlt_pool_mark_t mark = nlt_pool_mark(&g->scratch);
+    nlt_block_strings_t s;
+    nlt_rc_t rc =
+        nlt_block_strings_init(&s, p->block, g->name, &g->scratch, g->err);
+
+    for (size_t i = 0; rc == NLT_OK && i < p->n; i += POLL_EVERY) {
+        size_t n = p->n - i < POLL_EVERY ? p->n - i : POLL_EVERY;
+
+        rc = nlt_part_met(
+            p, nlt_block_strings_of(&s, p->id + i, n, found_cb, g, g->err),
+            g->err);
+        if (rc == NLT_OK) {
+            rc = nlt_part_poll(g->src, g->err);
+        }
+    }
+    nlt_pool_rewind(&g->scratch, mark);
     return rc == NLT_ENOMEM ? nlt_part_over_budget(g->err) : rc;
 }
 
@@ -219,8 +244,7 @@ add_part(gather_t *g, nlt_part_t *p, const nlt_select_t *sel)
     if (rc != NLT_OK) {
         return rc;
     }
-    return p->arena != NULL ? add_arena_series(g, p)
-                            : add_all_series(g, p, p->id, p->n, &g->found);
+    return p->arena != NULL ? add_arena_series(g, p) : add_block_series(g, p);
 }
 
 /* The strings found, sorted, copied into the pool. */

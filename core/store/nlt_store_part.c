@@ -99,26 +99,36 @@ nlt_parts_find(nlt_view_t *v, nlt_pool_t *pool, int64_t t_min, int64_t t_max,
 
 /* ---- selecting ---- */
 
-/* What a function of the part gave; a damaged block voids the answer. */
-static nlt_rc_t
-met(const nlt_part_t *p, nlt_rc_t rc, const nlt_err_t *err)
+nlt_rc_t
+nlt_part_met(const nlt_part_t *p, nlt_rc_t rc, const nlt_err_t *err)
 {
     return rc == NLT_OK || p->block == NULL
                ? rc
                : nlt_view_met(p->view, p->idx, rc, err);
 }
 
+/* nlt_part_poll() for the parts of it. */
+static nlt_rc_t
+poll_cb(void *ctx, nlt_err_t *err)
+{
+    const nlt_view_t *v = ctx;
+
+    return nlt_part_poll(&v->source, err);
+}
+
 static nlt_rc_t
 select_ids(const nlt_part_t *p, nlt_pool_t *pool, const nlt_matcher_t *m,
            size_t n_m, uint32_t **id, size_t *n, nlt_err_t *err)
 {
-    nlt_rc_t rc = p->arena != NULL
-                      ? nlt_arena_select(p->arena, pool, p->view->tenant, m,
-                                         n_m, id, n, err)
-                      : nlt_block_tenant_select(
-                          p->block, pool, p->view->tenant, m, n_m, id, n, err);
+    const nlt_block_poll_t poll = {poll_cb, p->view};
+    nlt_rc_t rc =
+        p->arena != NULL
+            ? nlt_arena_select(p->arena, pool, p->view->tenant, m, n_m, id, n,
+                               err)
+            : nlt_block_tenant_select(p->block, pool, p->view->tenant, m, n_m,
+                                      &poll, id, n, err);
 
-    return met(p, rc, err);
+    return nlt_part_met(p, rc, err);
 }
 
 /* Has series id of an arena samples in the range that are not deleted? */
@@ -154,7 +164,7 @@ may_have(const nlt_part_t *p, uint32_t id, int64_t t_min, int64_t t_max,
         rc = nlt_block_has_more(p->block, id, t_min, t_max, gone, n_gone, yes,
                                 err);
     }
-    return met(p, rc, err);
+    return nlt_part_met(p, rc, err);
 }
 
 /* Keeps the series that may have samples in the range. */
@@ -198,7 +208,7 @@ find_cuts(nlt_part_t *p, nlt_pool_t *pool, const nlt_select_t *sel,
         rc = nlt_cutter_block(&v->cutter, pool, p->block, info_of(p)->arena,
                               info_of(p)->deletes, &range, &p->cuts, err);
     }
-    return met(p, rc, err);
+    return nlt_part_met(p, rc, err);
 }
 
 nlt_rc_t
@@ -317,7 +327,7 @@ nlt_part_labels(const nlt_part_t *p, uint32_t id, nlt_pool_t *pool,
         if (rc == NLT_OK) {
             *out = nlt_tenant_strip(*out);
         }
-        return met(p, rc, err);
+        return nlt_part_met(p, rc, err);
     }
     rc = nlt_arena_labels(p->arena, id, pool, out);
     return rc == NLT_OK ? rc
@@ -341,7 +351,8 @@ nlt_part_strings(const nlt_part_t *p, nlt_pool_t *pool, const nlt_str_t *name,
     } else {
         rc = nlt_block_label_values(p->block, *name, pool, out, n, err);
     }
-    return rc == NLT_ENOMEM ? nlt_part_over_budget(err) : met(p, rc, err);
+    return rc == NLT_ENOMEM ? nlt_part_over_budget(err)
+                            : nlt_part_met(p, rc, err);
 }
 
 /* ---- samples ---- */
@@ -356,7 +367,7 @@ read_all(const nlt_part_t *p, uint32_t id, nlt_read_t what, int64_t t_min,
             : nlt_block_read_shared(p->block, id, t_min, t_max,
                                     &p->view->times, out, err);
 
-    return met(p, rc, err);
+    return nlt_part_met(p, rc, err);
 }
 
 /*
@@ -396,7 +407,7 @@ static nlt_rc_t
 read_any(const nlt_part_t *p, uint32_t id, int64_t t_min, int64_t t_max,
          nlt_samples_t *out, bool *found, nlt_err_t *err)
 {
-    nlt_rc_t rc = met(
+    nlt_rc_t rc = nlt_part_met(
         p, nlt_block_has_floats(p->block, id, t_min, t_max, found, err), err);
 
     if (rc == NLT_OK && *found) {
@@ -454,8 +465,8 @@ nlt_part_histograms(const nlt_part_t *p, uint32_t id, int64_t t_min,
         return NLT_OK;
     }
     n_gone = nlt_cuts_of(&p->cuts, id, gone);
-    return met(p,
-               nlt_block_has_histograms(p->block, id, t_min, t_max, gone,
-                                        n_gone, out, err),
-               err);
+    return nlt_part_met(p,
+                        nlt_block_has_histograms(p->block, id, t_min, t_max,
+                                                 gone, n_gone, out, err),
+                        err);
 }

@@ -35,6 +35,10 @@ nlt_part_view(const nlt_source_t *src)
 /* NLT_ECANCELED when the query was canceled, else NLT_OK. */
 NLT_CHECKED nlt_rc_t nlt_part_poll(const nlt_source_t *src, nlt_err_t *err);
 
+/* What a function of the part's block or arena gave, which it returns; a
+ * damaged block voids the answer. */
+nlt_rc_t nlt_part_met(const nlt_part_t *p, nlt_rc_t rc, const nlt_err_t *err);
+
 /* NLT_ENOMEM and its text: the budget of the query is used up. */
 nlt_rc_t nlt_part_over_budget(nlt_err_t *err);
 

@@ -40,7 +40,9 @@ use(const uint8_t *data, size_t size)
                 if (nlt_index_file_postings(ix, &pool, name, it.value, &again,
                                             &err)
                         != NLT_OK
-                    || again.n != list.n) {
+                    || again.n != list.n
+                    || nlt_index_file_postings_n(ix, it.postings_off)
+                           != list.n) {
                     if (!pool.over_budget) {
                         abort();
                     }

@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "nlt_block.h"
+#include "nlt_block_strings.h"
 #include "nlt_block_write.h"
 #include "nlt_test.h"
 #include "nlt_xor.h"
@@ -372,6 +372,95 @@ check_names_and_values(const nlt_block_t *b, nlt_pool_t *pool)
     NLT_CHECK_INT(n, total);
 }
 
+typedef struct {
+    nlt_str_t v[100];
+    size_t n;
+} found_t;
+
+static nlt_rc_t
+found_cb(void *ctx, nlt_str_t text)
+{
+    found_t *f = ctx;
+
+    NLT_CHECK(f->n < NLT_COUNT(f->v));
+    for (size_t i = 0; i < f->n; i++) {
+        NLT_CHECK(!nlt_str_eq(f->v[i], text)); /* each once */
+    }
+    f->v[f->n++] = text;
+    return NLT_OK;
+}
+
+static bool
+has_string(const series_t *s, const nlt_str_t *name, nlt_str_t text)
+{
+    for (size_t i = 0; i < s->n_labels; i++) {
+        if (name == NULL ? nlt_str_eq(s->labels[i].name, text)
+                         : nlt_str_eq(s->labels[i].name, *name)
+                               && nlt_str_eq(s->labels[i].value, text)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What some series have, asked for in two parts. */
+static void
+check_strings(const nlt_block_t *b, nlt_pool_t *pool, const uint32_t *ids,
+              const nlt_str_t *name)
+{
+    size_t from = nlt_test_below(twin.n),
+           n = 1 + nlt_test_below(twin.n - from), half = n / 2, want = 0;
+    nlt_block_strings_t s;
+    found_t f = {.n = 0};
+    nlt_err_t err;
+
+    NLT_CHECK_INT(nlt_block_strings_init(&s, b, name, pool, &err), NLT_OK);
+    NLT_CHECK_INT(
+        nlt_block_strings_of(&s, ids + from, half, found_cb, &f, &err),
+        NLT_OK);
+    NLT_CHECK_INT(nlt_block_strings_of(&s, ids + from + half, n - half,
+                                       found_cb, &f, &err),
+                  NLT_OK);
+    for (size_t i = 0; i < f.n; i++) {
+        bool has = false;
+
+        for (size_t k = from; k < from + n && !has; k++) {
+            has = has_string(&twin.series[k], name, f.v[i]);
+        }
+        NLT_CHECK(has);
+    }
+    for (size_t k = from; k < from + n; k++) {
+        const series_t *x = &twin.series[k];
+
+        for (size_t i = 0; i < x->n_labels; i++) {
+            nlt_str_t text =
+                name == NULL ? x->labels[i].name : x->labels[i].value;
+            bool has = name != NULL && !nlt_str_eq(x->labels[i].name, *name);
+
+            for (size_t j = 0; j < f.n && !has; j++) {
+                has = nlt_str_eq(f.v[j], text);
+            }
+            NLT_CHECK(has);
+            want++;
+        }
+    }
+    NLT_CHECK(want > 0);
+}
+
+static void
+check_all_strings(const nlt_block_t *b, nlt_pool_t *pool, const uint32_t *ids)
+{
+    nlt_str_t none = NLT_STR("nosuch");
+
+    check_strings(b, pool, ids, NULL);
+    check_strings(b, pool, ids, &none);
+    for (size_t l = 0; l < LABELS_MAX; l++) {
+        nlt_str_t name = nlt_test_str(names[l]);
+
+        check_strings(b, pool, ids, &name);
+    }
+}
+
 static void
 check_round(size_t n)
 {
@@ -405,6 +494,7 @@ check_round(size_t n)
         check_select(b, ids);
     }
     check_names_and_values(b, &pool);
+    check_all_strings(b, &pool, ids);
     nlt_pool_deinit(&pool);
     nlt_block_close(b);
     NLT_CHECK_INT(nlt_io_remove_tree(&nlt_io_posix, dir_fd, meta.ulid.c, &err),

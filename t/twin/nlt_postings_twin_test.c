@@ -112,12 +112,15 @@ seek_agrees_with_a_walk(void)
 static void
 union_of_many_agrees_with_flags(void)
 {
-    static set_t sets[9];
+    static set_t sets[24];
     static bool want[SPACE];
+    static uint32_t out[SPACE];
 
     for (int round = 0; round < 100; round++) {
-        nlt_postings_t lists[9], got;
-        size_t n = nlt_test_below(10);
+        nlt_postings_t lists[24], got;
+        size_t n = nlt_test_below(25);
+        /* lie together, or far apart */
+        uint32_t step = round % 2 ? 1 : UINT32_MAX / SPACE;
         nlt_pool_t pool;
 
         nlt_pool_init(&pool, &nlt_mem_libc, 1 << 20);
@@ -128,9 +131,17 @@ union_of_many_agrees_with_flags(void)
             for (size_t k = 0; k < SPACE; k++) {
                 want[k] |= sets[i].has[k];
             }
+            for (size_t k = 0; k < sets[i].n; k++) {
+                sets[i].v[k] *= step;
+            }
         }
         NLT_CHECK(nlt_postings_union_many(&pool, lists, n, &got));
-        check_is(want, got.v, got.n);
+        NLT_CHECK(got.n <= SPACE);
+        for (size_t k = 0; k < got.n; k++) {
+            NLT_CHECK(got.v[k] % step == 0);
+            out[k] = got.v[k] / step;
+        }
+        check_is(want, out, got.n);
         nlt_pool_deinit(&pool);
     }
 }

@@ -210,7 +210,7 @@ samples_of(const nlt_block_t *b, nlt_pool_t *pool, uint32_t tenant,
     size_t n, k = 0;
 
     NLT_CHECK_INT(
-        nlt_block_tenant_select(b, pool, tenant, NULL, 0, &id, &n, &err),
+        nlt_block_tenant_select(b, pool, tenant, NULL, 0, NULL, &id, &n, &err),
         NLT_OK);
     for (size_t i = 0; i < n; i++) {
         s.n = 0;
