@@ -141,14 +141,16 @@ uint64_t nlt_api_digest(const nlt_api_t *a);
 /*
  * The same as nlt_api_run(), in the event loop, for a request whose like (by
  * nlt_api_digest()) has been cheap.  true: answered.  false: it was not done
- * within budget_ns, would have needed a block, which may be on the disk, or
- * was no success; then nothing has happened, and the job can only be
- * destroyed: another one of the same request is for a thread.
+ * within budget_ns, was no success, or needs a block, whose pages may have to
+ * come from the disk, and blocks is false (nlt_api_cost() tells); then nothing
+ * has happened, and the job can only be destroyed: another one of the same
+ * request is for a thread.
  *
  * It may take longer than budget_ns by what passes between two looks at the
- * clock: the samples of one series, or the lists of one matcher.
+ * clock: the samples of one series in one block, one list of the index, 64
+ * series or 1024 values; and by what the disk takes for one page.
  */
-NLT_CHECKED bool nlt_api_try(nlt_api_t *a, int64_t budget_ns);
+NLT_CHECKED bool nlt_api_try(nlt_api_t *a, int64_t budget_ns, bool blocks);
 
 /* Makes a running job end soon with status 499.  Any thread, any time. */
 void nlt_api_cancel(nlt_api_t *a);
@@ -178,6 +180,7 @@ typedef struct {
     uint64_t memory_bytes; /* that the job holds, or held when it ended */
     int64_t queue_ns;      /* until a thread began, or until now */
     int64_t busy_ns;       /* that threads worked on it */
+    bool needs_block;      /* not all of it is in the head */
     unsigned over_tried;   /* 1 << nlt_query_limit_t: what it went beyond */
     nlt_api_tried_t used;  /* the most that it had of each */
 } nlt_api_cost_t;

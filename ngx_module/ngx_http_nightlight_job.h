@@ -37,6 +37,7 @@ struct ngx_http_nightlight_job_s {
     ngx_msec_t                       until;      /* its time is up */
     size_t                           size;       /* of request or answer */
     uint64_t                         digest;     /* of its like; 0: none */
+    long                             faults;     /* that waited for a disk */
 
     unsigned                         queued:1;
     unsigned                         hurried:1;  /* timer is of wait= */
@@ -89,6 +90,9 @@ ngx_uint_t ngx_http_nightlight_brief(ngx_http_nightlight_job_t *job,
 
 /* A thread has run it for the first time: what has it cost? */
 void ngx_http_nightlight_brief_was(ngx_http_nightlight_job_t *job);
+
+/* Page faults so far for which the calling thread had to wait for a disk. */
+long ngx_http_nightlight_brief_faults(void);
 
 /* ---- query.c ---- */
 

@@ -382,6 +382,7 @@ ngx_http_nightlight_api_thread(void *data, ngx_log_t *log)
 {
     ngx_http_nightlight_job_t *job = data;
 
+    long   before;
     pid_t  tid;
 
     /* queries give way to ingestion; other tasks of the pool do not care */
@@ -390,12 +391,16 @@ ngx_http_nightlight_api_thread(void *data, ngx_log_t *log)
 
     (void) setpriority(PRIO_PROCESS, (id_t) tid, NGX_HTTP_NIGHTLIGHT_NICE);
 
+    before = ngx_http_nightlight_brief_faults();
+
     if (job->more) {
         nlt_api_more(job->out.api);
 
     } else {
         nlt_api_run(job->out.api);
     }
+
+    job->faults = ngx_http_nightlight_brief_faults() - before;
 }
 
 

@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 use Test::More;
+use POSIX ();
 use Time::HiRes ();
 use Nightlight::Test;
 
@@ -255,14 +256,15 @@ for my $k (0 .. 9) {
 }
 stays_long($GROWS, qr/"20001"/, 'it selects thousands');
 
-# Nothing is read from the disk by the event loop.
+# Blocks are read there as well.
 my $flushes = $t->metric('nightlight_flushes_total');
 $t->http('POST', '/-/flush');
 ok($t->wait_for(sub { $t->metric('nightlight_flushes_total') > $flushes },
     'flush', 30), 'flushed');
-stays_long('n{i="7"}', qr/"i":"7"/, 'what lies in blocks is found');
+becomes_brief('n{i="7"}', 'what lies in blocks is found');
 is($t->write({ __name__ => 'n', i => 7 }, [($now + 5) * 1000, 5]), 204, 'new');
-stays_long('n{i="7"}', qr/"i":"7"/, 'and what lies there too');
+becomes_brief('n{i="7"}', 'and what lies there too', time => $now + 6);
+stays_long('sum(sum_over_time((n * n)[9m:100ms]))', qr/"vector"/, 'long ones');
 
 # ---- bounds are those of the server, and die with nobody ----
 
@@ -310,6 +312,52 @@ close $_ for @open;
 ok($t->wait_for(sub { $t->http('GET', "/none/query?$LIGHT")->{status} == 200 },
     'its end'), 'until it ends');
 close_all();
+
+# ---- what would have to come from the disk is for a thread ----
+
+# Page faults of the worker that waited for a disk.
+sub faults {
+    my ($worker) = $t->workers();
+    return (split ' ', $t->read_file("/proc/$worker/stat") =~ s/^.*\) //sr)[9];
+}
+# Throws the blocks' pages out of memory, as the kernel does for want of it.
+sub throw_out {
+    my ($worker) = $t->workers();
+    no warnings 'portable';
+    my @ranges = map { [map { hex } /^(\w+)-(\w+)/] }
+        $t->read_file("/proc/$worker/maps") =~ m{^.*/blocks/.*$}mg;
+    my $fd = syscall(434, $worker + 0, 0); # pidfd_open
+    # process_madvise, MADV_PAGEOUT
+    my @out = grep { syscall(440, $fd, pack('QQ', $_->[0], $_->[1] - $_->[0]),
+        1, 21, 0) > 0 } @ranges;
+    POSIX::close($fd);
+    return @out && @out == @ranges;
+}
+$t->stop();
+$t->write_conf(main => 'worker_processes 1;', locations => $conf);
+$t->run();
+becomes_brief('n{i="7"}', 'one worker, after a start');
+becomes_brief('n{i="8"}', 'another query');
+my ($thrown, $start, $tried);
+# the kernel keeps what it has just had in hand
+my $read = $t->wait_for(sub {
+    my $faults = faults();
+    $thrown = throw_out();
+    $start = Time::HiRes::time();
+    my $good = ask('n{i="7"}') =~ /"i":"7"/;
+    $tried = at_once();
+    return !$thrown || !$good || faults() > $faults;
+}, 'pages to be read', 5);
+SKIP: {
+    skip 'no leave to throw out pages of a process', 9 if !$thrown;
+    skip 'blocks lie in a file system without a disk', 9 if !$read;
+    like(ask('n{i="8"}'), qr/"i":"8"/, 'after pages had to be read, others');
+    # for a second
+    ok(at_once() == $tried || Time::HiRes::time() > $start + 0.9,
+        'are for a thread');
+    becomes_brief('n{i="8"}', 'and return');
+    stays_long('n{i="7"}', qr/"i":"7"/, 'but not that one');
+}
 
 # ---- nginx -t ----
 

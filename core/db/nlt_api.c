@@ -434,35 +434,25 @@ run(nlt_api_t *a)
     return a->flow.ops == NULL || a->flow.done;
 }
 
-/*
- * The answer is complete and lies in the pool: a client that takes it slowly
- * must not keep arenas and blocks.
- */
-static void
-close_view(nlt_api_t *a)
-{
-    if (a->view_open) {
-        nlt_view_close(&a->view);
-        a->view_open = false;
-    }
-}
-
 void
 nlt_api_run(nlt_api_t *a)
 {
     if (run(a)) {
         count_query(a, a->view_open);
-        close_view(a);
+        /* The answer is complete and lies in the pool: a client that takes it
+         * slowly must not keep arenas and blocks. */
+        nlt_api_close_view(a);
     }
 }
 
 bool
-nlt_api_try(nlt_api_t *a, int64_t budget_ns)
+nlt_api_try(nlt_api_t *a, int64_t budget_ns, bool blocks)
 {
     nlt_head_ctl_t *ctl;
     bool whole;
 
     a->stop_ns = nlt_mono_ns(a->env) + budget_ns;
+    a->head_only = !blocks;
     whole = run(a) && a->answer.status == 200;
     if (whole) {
         count_query(a, a->view_open);
@@ -475,7 +465,7 @@ nlt_api_try(nlt_api_t *a, int64_t budget_ns)
         a->counted = true; /* by who runs it instead */
         nlt_api_flow_end(a);
     }
-    close_view(a);
+    nlt_api_close_view(a);
     return whole;
 }
 
@@ -531,6 +521,7 @@ nlt_api_cost(const nlt_api_t *a, nlt_api_cost_t *out)
         .queue_ns =
             (a->run_ns != 0 ? a->run_ns : nlt_mono_ns(a->env)) - a->start_ns,
         .busy_ns = a->busy_ns,
+        .needs_block = a->needs_block || (a->view_open && a->view.needs_block),
         .over_tried = a->over_tried,
         .used = a->used,
     };

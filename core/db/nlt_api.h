@@ -63,7 +63,9 @@ struct nlt_api_s {
     nlt_self_conn_t conn;
     nlt_view_t view;
     bool view_open;
-    int64_t stop_ns; /* of nlt_api_try(): it must have ended; 0: no try */
+    int64_t stop_ns;  /* of nlt_api_try(): it must have ended; 0: no try */
+    bool head_only;   /* likewise: without blocks */
+    bool needs_block; /* a view that is closed did */
     int64_t start_ns;
     int64_t run_ns;        /* when a thread began; 0: none has */
     int64_t busy_ns;       /* that threads worked on it */
@@ -151,6 +153,8 @@ void nlt_api_over_view(nlt_api_t *a, nlt_api_eval_t eval, void *ctx);
 
 /* Opens a->view, unless it is open. */
 NLT_CHECKED nlt_rc_t nlt_api_open_view(nlt_api_t *a, nlt_err_t *err);
+/* Closes it, if it is. */
+void nlt_api_close_view(nlt_api_t *a);
 
 /* How a request waits for the helper: in a thread, until it is canceled
  * (NLT_ECANCELED) or its time is up (NLT_ETIMEOUT).  As long as a lives. */

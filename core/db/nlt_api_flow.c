@@ -98,16 +98,6 @@ nlt_api_flow_run(nlt_api_t *a, const nlt_api_flow_ops_t *ops, void *ctx)
     }
 }
 
-static void
-close_view(nlt_api_t *a)
-{
-    if (a->view_open) {
-        nlt_view_close(&a->view);
-        a->flow.view_ns = 0;
-        a->view_open = false;
-    }
-}
-
 /* Closes the view; the walk goes on with another one. */
 static void
 forget_view(nlt_api_t *a)
@@ -117,7 +107,7 @@ forget_view(nlt_api_t *a)
     if (a->flow.rc == NLT_OK) {
         a->flow.rc = rc;
     }
-    close_view(a);
+    nlt_api_close_view(a);
 }
 
 void
@@ -158,7 +148,7 @@ nlt_api_flow_more(nlt_api_t *a)
     }
     if (rc != NLT_OK) {
         nlt_walk_deinit(&f->walk);
-        close_view(a);
+        nlt_api_close_view(a);
     } else if (nlt_mono_ns(a->env) - f->view_ns > NLT_API_FLOW_VIEW_NS) {
         forget_view(a);
     }
@@ -213,7 +203,7 @@ nlt_api_flow_end(nlt_api_t *a)
         return;
     }
     nlt_walk_deinit(&f->walk);
-    close_view(a);
+    nlt_api_close_view(a);
     f->ops->end(a);
     f->ops = NULL;
     nlt_buf_deinit(&f->buf);

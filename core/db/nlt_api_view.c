@@ -37,8 +37,20 @@ nlt_api_open_view(nlt_api_t *a, nlt_err_t *err)
             nlt_view_open(a->store, a->conf.tenant, &a->cancel, &a->view, err);
         a->view_open = rc == NLT_OK;
         a->view.stop_ns = a->stop_ns;
+        a->view.head_only = a->head_only;
     }
     return rc;
+}
+
+void
+nlt_api_close_view(nlt_api_t *a)
+{
+    if (a->view_open) {
+        a->needs_block |= a->view.needs_block;
+        nlt_view_close(&a->view);
+        a->flow.view_ns = 0;
+        a->view_open = false;
+    }
 }
 
 void

@@ -278,12 +278,13 @@ typedef struct {
     _Atomic bool again; /* a block turned out damaged */
     int64_t t_oldest_ms;
     nlt_times_t times; /* decoded ones of dense blocks */
-    /*
-     * Of the monotonic clock; 0: none.  From then on select() and its kin fail
-     * with NLT_ECANCELED, and they do at once when they would need a block,
-     * which may have to come from the disk.  Set after open.
+    /* Of the monotonic clock; 0: none.  From then on select() and its kin fail
+     * with NLT_ECANCELED; and, where head_only, at once when they need a
+     * block, which may have to come from the disk.  Both are set after open.
      */
     int64_t stop_ns;
+    bool head_only;
+    bool needs_block; /* one of them did */
 } nlt_view_t;
 
 /*

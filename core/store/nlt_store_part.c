@@ -88,7 +88,8 @@ nlt_parts_find(nlt_view_t *v, nlt_pool_t *pool, int64_t t_min, int64_t t_max,
     for (size_t i = 0; i < list->n; i++) {
         add_block(v, i, t_min, t_max, parts, n);
     }
-    if (v->stop_ns != 0 && *n > 0) {
+    v->needs_block |= *n > 0;
+    if (v->head_only && *n > 0) {
         return nlt_err_set(err, NLT_ECANCELED, "query needs a block");
     }
     for (size_t i = 0; i < v->head.n; i++) {

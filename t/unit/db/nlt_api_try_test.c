@@ -109,7 +109,7 @@ what_was_tried_is_answered_as_ever(void)
         nlt_api_run(want);
         good = nlt_api_answer(want)->status == 200;
         NLT_CHECK_INT(good, i != 4);
-        NLT_CHECK_INT(nlt_api_try(got, 1000000000), good);
+        NLT_CHECK_INT(nlt_api_try(got, 1000000000, false), good);
         NLT_CHECK_INT(counters(&fx)->queries_at_once, at_once + good);
         if (good) {
             nlt_buf_t a = body(want), b = body(got);
@@ -143,7 +143,7 @@ what_takes_too_long_is_given_up(void)
         nlt_api_t *a = create(&fx, longer[i][0], longer[i][1], NULL);
 
         /* its time is up when it first looks at the clock */
-        NLT_CHECK(!nlt_api_try(a, 1));
+        NLT_CHECK(!nlt_api_try(a, 1, true));
         nlt_api_destroy(a);
         NLT_CHECK_INT(ended(&fx), before);
         NLT_CHECK_INT(counters(&fx)->queries_at_once, 0);
@@ -151,6 +151,16 @@ what_takes_too_long_is_given_up(void)
     fx_deinit(&fx);
 }
 
+static bool
+needs_block(nlt_api_t *a)
+{
+    nlt_api_cost_t cost;
+
+    nlt_api_cost(a, &cost);
+    return cost.needs_block;
+}
+
+/* ... without leave to read it. */
 static void
 what_needs_a_block_is_given_up(void)
 {
@@ -161,7 +171,8 @@ what_needs_a_block_is_given_up(void)
     for (size_t i = 0; i < NLT_COUNT(asked); i++) {
         nlt_api_t *a = create(&fx, asked[i][0], asked[i][1], NULL);
 
-        NLT_CHECK(!nlt_api_try(a, 1000000000));
+        NLT_CHECK(!nlt_api_try(a, 1000000000, false));
+        NLT_CHECK_INT(needs_block(a), i != 4);
         nlt_api_destroy(a);
     }
     /* what begins behind it does not */
@@ -170,8 +181,45 @@ what_needs_a_block_is_given_up(void)
 
     nlt_api_t *a = create(&fx, "query", "query=m&time=1700065200", NULL);
 
-    NLT_CHECK(nlt_api_try(a, 1000000000));
+    NLT_CHECK(nlt_api_try(a, 1000000000, false));
+    NLT_CHECK(!needs_block(a));
     nlt_api_destroy(a);
+    fx_deinit(&fx);
+}
+
+static void
+blocks_are_read_by_who_may(void)
+{
+    fx_t fx;
+
+    setup(&fx);
+    NLT_CHECK(fx_flush(&fx));
+    for (size_t i = 0; i < NLT_COUNT(asked); i++) {
+        nlt_api_t *want = create(&fx, asked[i][0], asked[i][1], NULL);
+        nlt_api_t *got = create(&fx, asked[i][0], asked[i][1], NULL);
+        nlt_api_t *late = create(&fx, asked[i][0], asked[i][1], NULL);
+        bool good;
+
+        nlt_api_run(want);
+        good = nlt_api_answer(want)->status == 200;
+        NLT_CHECK_INT(good, i != 4);
+        NLT_CHECK_INT(needs_block(want), good);
+        NLT_CHECK_INT(nlt_api_try(got, 1000000000, true), good);
+        NLT_CHECK_INT(needs_block(got), good);
+        if (good) {
+            nlt_buf_t a = body(want), b = body(got);
+
+            NLT_CHECK(a.len > 30
+                      && nlt_str_eq(nlt_buf_str(&a), nlt_buf_str(&b)));
+            nlt_buf_deinit(&a);
+            nlt_buf_deinit(&b);
+        }
+        /* the clock is looked at there, too */
+        NLT_CHECK(!nlt_api_try(late, 1, true));
+        nlt_api_destroy(want);
+        nlt_api_destroy(got);
+        nlt_api_destroy(late);
+    }
     fx_deinit(&fx);
 }
 
@@ -223,6 +271,7 @@ main(void)
     NLT_TEST(what_was_tried_is_answered_as_ever);
     NLT_TEST(what_takes_too_long_is_given_up);
     NLT_TEST(what_needs_a_block_is_given_up);
+    NLT_TEST(blocks_are_read_by_who_may);
     NLT_TEST(alike_is_what_differs_in_times_only);
     return nlt_test_done();
 }
