@@ -72,7 +72,8 @@ typedef struct {
     nlt_api_tried_t tried;
     unsigned features; /* nlt_pql_features_t */
     uint32_t tenant;
-    nlt_str_t store_name;           /* borrowed until destroy */
+    uint64_t tenant_term; /* of nlt_store_find_tenant(); 0: in any head */
+    nlt_str_t store_name; /* borrowed until destroy */
     const nlt_api_server_t *server; /* likewise; NULL: not known */
 } nlt_api_conf_t;
 

@@ -238,7 +238,8 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
     job->limits.tenant = refused != NGX_DECLINED ? NLT_TENANT_NOBODY
                          : tenant.data
                            ? nlt_store_find_tenant(store,
-                                           ngx_http_nightlight_str(&tenant))
+                                           ngx_http_nightlight_str(&tenant),
+                                           &job->limits.tenant_term)
                            : 0;
     job->limits.store_name = ngx_http_nightlight_str(&nlcf->store->name);
     job->limits.server = &ngx_http_nightlight_server;

@@ -25,6 +25,7 @@
 #define STORE NLT_API_STORE
 #define PLAIN NLT_API_PLAIN
 #define TRIED NLT_API_TRIED
+#define WAITS NLT_API_WAITS
 
 static const nlt_api_route_t routes[] = {
     {NLT_API_QUERY, "query", GET_POST, TRIED, nlt_api_run_query,
@@ -77,7 +78,7 @@ static const nlt_api_route_t routes[] = {
     {NLT_API_METRICS, "*", GET_HEAD, QUICK | PLAIN, nlt_api_run_metrics, 0},
     {NLT_API_ADMIN, "drain", POST_PUT, QUICK | STORE, nlt_api_run_drain, 0},
     {NLT_API_ADMIN, "resume", POST_PUT, QUICK | STORE, nlt_api_run_resume, 0},
-    {NLT_API_ADMIN, "tsdb/snapshot", POST_PUT, 0, nlt_api_run_snapshot, 0},
+    {NLT_API_ADMIN, "tsdb/snapshot", POST_PUT, WAITS, nlt_api_run_snapshot, 0},
     {NLT_API_ADMIN, "tsdb/delete_series", POST_PUT, 0,
      nlt_api_run_delete_series, 0},
     {NLT_API_ADMIN, "tsdb/clean_tombstones", POST_PUT, STORE,
@@ -283,8 +284,13 @@ count_tenant(nlt_api_t *a, bool reads)
         [NLT_QUERY_LIMIT_MEMORY] = NLT_OUTCOME_LIMIT_MEMORY,
         [NLT_QUERY_LIMIT_QUEUE] = NLT_OUTCOME_LIMIT_QUEUE,
     };
-    nlt_tenant_counters_t *c = nlt_store_tenant_hold(a->store, a->conf.tenant);
+    nlt_tenant_counters_t *c;
 
+    if (!nlt_store_hold_tenant(a->store, a->conf.tenant_term)) {
+        return;
+    }
+    c = nlt_store_tenant_hold(a->store, a->conf.tenant);
+    nlt_store_release_tenant(a->store);
     if (c == NULL) {
         return;
     }
@@ -419,6 +425,30 @@ answer(nlt_api_t *a)
     }
 }
 
+/*
+ * Answers from the head in which the tenant was looked up: another may know
+ * somebody else by that number.  A view that stays open goes on holding it.
+ */
+static void
+answer_from_its_head(nlt_api_t *a)
+{
+    bool held;
+
+    if (a->conf.tenant_term == 0
+        || (a->route != NULL && (a->route->flags & NLT_API_WAITS))) {
+        answer(a);
+        return;
+    }
+    held = nlt_store_hold_tenant(a->store, a->conf.tenant_term);
+    if (!held) {
+        a->conf.tenant = NLT_TENANT_UNKNOWN;
+    }
+    answer(a);
+    if (held) {
+        nlt_store_release_tenant(a->store);
+    }
+}
+
 /* Is the answer complete?  Else more of it has to be made. */
 static bool
 run(nlt_api_t *a)
@@ -426,7 +456,7 @@ run(nlt_api_t *a)
     int64_t now;
 
     a->run_ns = nlt_mono_ns(a->env);
-    answer(a);
+    answer_from_its_head(a);
     now = nlt_mono_ns(a->env);
     a->answer.elapsed_ns = now - a->start_ns;
     a->busy_ns = now - a->run_ns;

@@ -97,6 +97,8 @@ typedef void (*nlt_api_handler_t)(nlt_api_t *a);
 #define NLT_API_PLAIN 2u /* no JSON, and nothing for browsers: no CORS */
 #define NLT_API_TRIED 4u /* nlt_api_try() may be tried */
 #define NLT_API_STORE 8u /* of all of the store: not for a tenant */
+#define NLT_API_WAITS                                                         \
+    16u /* for longer than a head may be held: looks at the term itself */
 
 struct nlt_api_route_s {
     nlt_api_kind_t kind;

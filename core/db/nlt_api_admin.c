@@ -41,6 +41,7 @@ nlt_api_run_snapshot(nlt_api_t *a)
 {
     char name[NLT_SNAPSHOT_NAME_SIZE];
     nlt_snapshot_conf_t conf = {.tenant = a->conf.tenant,
+                                .term = a->conf.tenant_term,
                                 .cancel = &a->cancel,
                                 .timeout_ms = a->conf.timeout_ms};
     nlt_err_t err;

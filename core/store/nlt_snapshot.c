@@ -28,6 +28,7 @@ typedef struct {
     nlt_store_t *s;
     const nlt_env_t *env;
     uint32_t tenant;
+    uint64_t term;       /* of the head it was looked up in; 0: any */
     bool as_is;          /* dense blocks stay dense */
     int64_t t_oldest_ms; /* of the tenant's own retention */
     bool is_shared;      /* the store has, or had, several tenants */
@@ -150,6 +151,10 @@ look_at_head(snapshot_t *sn, arenas_t *a, int64_t *asked_ns, bool *done)
     *done = false;
     if (head == NULL) {
         return a->term == 0 ? not_ready(sn) : NLT_OK;
+    }
+    if (sn->term != 0 && nlt_head_ctl(head)->term != sn->term) {
+        nlt_store_let_go(sn->s);
+        return not_ready(sn);
     }
     if (nlt_head_is_dead(head)) {
         nlt_store_let_go(sn->s);
@@ -464,7 +469,7 @@ add_block(snapshot_t *sn, const nlt_block_entry_t *e,
 static nlt_rc_t
 current_list(snapshot_t *sn, nlt_block_list_t **out)
 {
-    nlt_head_t *head = nlt_store_hold(sn->s);
+    nlt_head_t *head = nlt_store_hold_term(sn->s, sn->term);
     const nlt_tenant_keeps_t keeps = nlt_store_keeps(&sn->s->conf);
     nlt_rc_t rc;
 
@@ -638,6 +643,7 @@ nlt_snapshot_create(nlt_store_t *s, const nlt_snapshot_conf_t *conf,
         .s = s,
         .env = s->env,
         .tenant = conf->tenant,
+        .term = conf->term,
         .as_is = conf->as_is,
         .cancel = conf->cancel,
         .end_ns = nlt_mono_ns(s->env)

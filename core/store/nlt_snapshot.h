@@ -43,6 +43,7 @@
 
 typedef struct {
     uint32_t tenant;
+    uint64_t term;      /* of the head that knows it so; 0: any does */
     bool skip_head;     /* what is not in blocks yet is left out */
     bool as_is;         /* dense blocks stay dense */
     const int *cancel;  /* NULL, or other than 0 ends it */
@@ -51,7 +52,7 @@ typedef struct {
 
 /*
  * Makes a snapshot.  NLT_ECANCELED, NLT_ETIMEOUT.  Nothing remains then:
- *   NLT_ENOTREADY  there is no head
+ *   NLT_ENOTREADY  there is no head, or not that of `term` any more
  *   NLT_EDATA      a block is damaged, or DELETES
  *   NLT_EVERSION   a block of a newer format has deletes to be written down,
  *                  or is asked for as portable

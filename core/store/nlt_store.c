@@ -89,11 +89,24 @@ nlt_store_hold(nlt_store_t *s)
     nlt_head_t *h = NULL;
 
     (void) pthread_mutex_lock(&s->mutex);
-    if (s->head != NULL && s->open && !s->leaving) {
+    if (s->head != NULL && s->open && !s->leaving
+        && !nlt_head_is_dead(s->head)) {
         h = s->head;
         s->n_views++;
     }
     (void) pthread_mutex_unlock(&s->mutex);
+    return h;
+}
+
+nlt_head_t *
+nlt_store_hold_term(nlt_store_t *s, uint64_t term)
+{
+    nlt_head_t *h = nlt_store_hold(s);
+
+    if (h != NULL && term != 0 && nlt_head_ctl(h)->term != term) {
+        nlt_store_let_go(s);
+        return NULL;
+    }
     return h;
 }
 
@@ -359,7 +372,7 @@ nlt_store_status(nlt_store_t *s, nlt_store_status_t *out)
         nlt_head_trouble(ctl, trouble);
     }
     out->ready = s->head != NULL && s->open && !s->leaving
-                 && out->state == NLT_HEAD_OPEN;
+                 && out->state == NLT_HEAD_OPEN && !nlt_head_is_dead(s->head);
     memcpy(out->reason, s->reason, sizeof(out->reason));
     (void) pthread_mutex_unlock(&s->mutex);
     if (!out->ready && out->reason[0] == '\0') {
@@ -422,7 +435,9 @@ nlt_store_ingest(nlt_store_t *s)
 nlt_tenants_t *
 nlt_store_tenants(nlt_store_t *s)
 {
-    return nlt_store_ingest(s) != NULL ? nlt_head_tenants(s->head) : NULL;
+    return nlt_store_ingest(s) != NULL && !nlt_head_is_dead(s->head)
+               ? nlt_head_tenants(s->head)
+               : NULL;
 }
 
 nlt_head_ctl_t *

@@ -43,12 +43,16 @@ struct nlt_store_s {
 
 /*
  * The head for a reader, which holds it until nlt_store_let_go(); NULL while
- * the store is not ready.  [any]
+ * the store is not ready, also when another head has come and no tick has
+ * noticed.  [any]
  */
 nlt_head_t *nlt_store_hold(nlt_store_t *s);
 
 /* Likewise, for a tenant; NULL too for NLT_TENANT_UNKNOWN.  [any] */
 nlt_head_t *nlt_store_hold_for(nlt_store_t *s, uint32_t tenant);
+
+/* Likewise, that of a term alone; 0: whichever it is.  [any] */
+nlt_head_t *nlt_store_hold_term(nlt_store_t *s, uint64_t term);
 void nlt_store_let_go(nlt_store_t *s);
 
 /* The gauges of exemplars and metadata.  [any] */

@@ -12,17 +12,31 @@ not_ready(nlt_err_t *err)
 }
 
 uint32_t
-nlt_store_find_tenant(nlt_store_t *s, nlt_str_t name)
+nlt_store_find_tenant(nlt_store_t *s, nlt_str_t name, uint64_t *term)
 {
     nlt_head_t *head = nlt_store_hold(s);
     uint32_t number;
 
+    *term = 0;
     if (head == NULL) {
         return NLT_TENANT_UNKNOWN;
     }
+    *term = nlt_head_ctl(head)->term;
     number = nlt_tenants_find(nlt_head_tenants(head), name);
     nlt_store_let_go(s);
     return number != 0 ? number : NLT_TENANT_NOBODY;
+}
+
+bool
+nlt_store_hold_tenant(nlt_store_t *s, uint64_t term)
+{
+    return nlt_store_hold_term(s, term) != NULL;
+}
+
+void
+nlt_store_release_tenant(nlt_store_t *s)
+{
+    nlt_store_let_go(s);
 }
 
 nlt_str_t
@@ -122,6 +136,10 @@ is_saved(nlt_store_t *s, uint64_t changes, nlt_err_t *err)
     return rc;
 }
 
+/*
+ * The head is held to the end: number and count of changes are its own, and
+ * mean nothing in the next one.
+ */
 nlt_rc_t
 nlt_store_remove_tenant(nlt_store_t *s, nlt_str_t name,
                         const nlt_store_wait_t *wait, nlt_err_t *err)
@@ -143,9 +161,6 @@ nlt_store_remove_tenant(nlt_store_t *s, nlt_str_t name,
     rc = nlt_tenants_remove(nlt_head_tenants(head), name, &d.tenant, err);
     if (rc == NLT_OK) {
         changes = atomic_load(&nlt_head_tenants(head)->hdr->changes);
-    }
-    nlt_store_let_go(s);
-    if (rc == NLT_OK) {
         rc = nlt_store_delete(s, &d, wait, err);
     }
     while (rc == NLT_OK) {
@@ -158,5 +173,6 @@ nlt_store_remove_tenant(nlt_store_t *s, nlt_str_t name,
             rc = nlt_err_set(err, rc, "the tenant is being deleted");
         }
     }
+    nlt_store_let_go(s);
     return rc;
 }

@@ -9,7 +9,9 @@
 #include "nlt_store.h"
 #include "nlt_tenants.h"
 
-/* The table of tenants, NULL while not ready; for writers, who may make one.
+/*
+ * The table of tenants, NULL while not ready; for writers, who may make one,
+ * and begin their request in the same event.
  */
 nlt_tenants_t *nlt_store_tenants(nlt_store_t *s);
 
@@ -17,9 +19,22 @@ nlt_tenants_t *nlt_store_tenants(nlt_store_t *s);
  * Number of a tenant for a reader: NLT_TENANT_NOBODY, of whom there is
  * nothing, when there is no such tenant.  NLT_TENANT_UNKNOWN when the store is
  * not ready: whatever is asked for it is NLT_ENOTREADY, also afterwards.
- * [any]
+ *
+ * The number is that of one head, whose term is *term.  A head that comes
+ * after it is made of what was saved and logged, and a number that was
+ * neither may be somebody else's there: who uses it later does so between
+ * nlt_store_hold_tenant() and nlt_store_release_tenant().  [any]
  */
-uint32_t nlt_store_find_tenant(nlt_store_t *s, nlt_str_t name);
+uint32_t nlt_store_find_tenant(nlt_store_t *s, nlt_str_t name, uint64_t *term);
+
+/*
+ * Keeps the head of that term (0: whichever it is), so that what is asked of
+ * the store meanwhile is asked of it, or is NLT_ENOTREADY.  false: it is not
+ * the store's any more, and nothing is to be released.  Whoever holds it keeps
+ * this process from having the next one.  [any]
+ */
+NLT_CHECKED bool nlt_store_hold_tenant(nlt_store_t *s, uint64_t term);
+void nlt_store_release_tenant(nlt_store_t *s);
 
 /* Name of a tenant, in the pool; empty: it has none, or there is none.  [any]
  */

@@ -534,10 +534,11 @@ check_tenant(fl_store_t *s, unsigned writer, check_t *c, bool hold,
              fl_verdict_t *v)
 {
     char buf[8];
+    uint64_t term;
     uint32_t number =
-        writer == 0
-            ? 0
-            : nlt_store_find_tenant(s->store[0], fl_store_tenant(writer, buf));
+        writer == 0 ? 0
+                    : nlt_store_find_tenant(
+                        s->store[0], fl_store_tenant(writer, buf), &term);
     nlt_view_t view;
     nlt_err_t err = {.rc = NLT_OK};
     nlt_rc_t rc;

@@ -74,6 +74,7 @@ static void
 check_tenant(nlt_str_t name)
 {
     nlt_err_t err = {.len = 0};
+    uint64_t term;
     bool good = nlt_tenant_name_check(name, &err) == NLT_OK;
 
     if (good != is_name(name) || (!good && err.len == 0)) {
@@ -81,7 +82,8 @@ check_tenant(nlt_str_t name)
                 good ? "a name" : "none", err.text);
         abort();
     }
-    if (good && nlt_store_find_tenant(store, name) != NLT_TENANT_UNKNOWN) {
+    if (good
+        && nlt_store_find_tenant(store, name, &term) != NLT_TENANT_UNKNOWN) {
         abort(); /* of a store that is not ready */
     }
 }

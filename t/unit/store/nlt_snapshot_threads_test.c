@@ -92,8 +92,11 @@ static void *
 run_job(void *ctx)
 {
     job_t *j = ctx;
-    const nlt_snapshot_conf_t conf = {j->tenant, j->skip_head, j->as_is,
-                                      &j->cancel, j->timeout_ms};
+    const nlt_snapshot_conf_t conf = {.tenant = j->tenant,
+                                      .skip_head = j->skip_head,
+                                      .as_is = j->as_is,
+                                      .cancel = &j->cancel,
+                                      .timeout_ms = j->timeout_ms};
 
     j->rc = nlt_snapshot_create(fx.store, &conf, j->name, &j->err);
     j->done = true;

@@ -36,7 +36,9 @@ sum_of(fx_t *fx, uint32_t number)
 static uint32_t
 number_of(fx_t *fx, const char *name)
 {
-    return nlt_store_find_tenant(fx->store, nlt_test_str(name));
+    uint64_t term;
+
+    return nlt_store_find_tenant(fx->store, nlt_test_str(name), &term);
 }
 
 /* A head that is gone: everything comes from the disk. */

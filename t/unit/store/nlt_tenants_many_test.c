@@ -67,9 +67,11 @@ static size_t
 count_of(fx_t *fx, unsigned no)
 {
     count_t c = {.want = no + 1};
+    uint64_t term;
     char buf[16];
 
-    tx_read(fx, nlt_store_find_tenant(fx->store, name_of(no, buf)), count, &c);
+    tx_read(fx, nlt_store_find_tenant(fx->store, name_of(no, buf), &term),
+            count, &c);
     return c.n;
 }
 
