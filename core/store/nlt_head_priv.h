@@ -16,7 +16,7 @@
  *   nlt_head_chunk.c     gathers and decodes chunks
  *   nlt_head_select.c    matchers -> series; names and values
  *   nlt_head_read.c      samples of a series
- *   nlt_head_ahead.c     the same of many series at once
+ *   nlt_head_ahead.c     chunks for who reads many series at once
  *   nlt_head_labels.c    labels of a series
  */
 #ifndef NLT_STORE_HEAD_PRIV_H
@@ -330,6 +330,14 @@ uint32_t nlt_chunk_newest(const nlt_arena_t *a, const nlt_arena_series_t *e,
 /* Copies the first n_bytes of a chunk's stream; false: corrupt. */
 bool nlt_chunk_copy(const nlt_arena_t *a, uint32_t off, size_t n_bytes,
                     uint8_t *to);
+
+/*
+ * Brings the bytes of n chunks near, left[i] of the one at off[i]; both are
+ * used up.
+ */
+#define NLT_CHUNKS_FETCH 64
+void nlt_chunks_fetch(const nlt_arena_t *a, uint32_t *off, uint32_t *left,
+                      size_t n);
 
 /*
  * Decodes what pub covers of a chunk into t_ms and v, room for

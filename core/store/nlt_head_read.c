@@ -6,7 +6,6 @@
  * chunks of the range, a bounded number at a time.  Out-of-order samples are
  * collected aside, sorted, and merged in from the back.
  */
-#include "nlt_head_ahead.h"
 #include "nlt_head_priv.h"
 #include "nlt_head_side.h"
 #include "nlt_xor_many.h"
@@ -15,7 +14,7 @@
 #define ACQUIRE memory_order_acquire
 
 /* Chunks noted at a time; longer chains are walked again for the rest. */
-#define NOTED_MAX 64
+#define NOTED_MAX NLT_CHUNKS_FETCH
 
 /* Less chunks than this are decoded one by one; more of them together, as
  * many as have so many bytes. */
@@ -280,13 +279,12 @@ fetch(const nlt_arena_t *a, uint32_t off, size_t size)
 }
 
 /*
- * Brings the bytes of chunks near, left[i] of the one at off[i]; both are
- * used up.  A chunk is a chain of pieces far apart, so to follow it is to wait
- * for memory at each piece; the chains are followed side by side, and the
- * waits fall together.
+ * A chunk is a chain of pieces far apart, so to follow it is to wait for
+ * memory at each piece; the chains are followed side by side, and the waits
+ * fall together.
  */
-static void
-fetch_chains(const nlt_arena_t *a, uint32_t *off, uint32_t *left, size_t n)
+void
+nlt_chunks_fetch(const nlt_arena_t *a, uint32_t *off, uint32_t *left, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         off[i] += (uint32_t) (sizeof(nlt_arena_chunk_t) >> 3);
@@ -313,13 +311,13 @@ fetch_chains(const nlt_arena_t *a, uint32_t *off, uint32_t *left, size_t n)
 static void
 fetch_noted(const read_t *r, const noted_t *noted, size_t n)
 {
-    uint32_t off[NOTED_MAX], left[NOTED_MAX];
+    uint32_t off[NLT_CHUNKS_FETCH], left[NLT_CHUNKS_FETCH];
 
     for (size_t i = 0; i < n; i++) {
         off[i] = noted[i].off;
         left[i] = noted[i].pub.n_bits / 8 + 1;
     }
-    fetch_chains(r->a, off, left, n);
+    nlt_chunks_fetch(r->a, off, left, n);
 }
 
 void
@@ -356,7 +354,7 @@ nlt_arena_read_ahead(const nlt_arena_t *a, const uint32_t *series, size_t n,
             left[k++] = left[i];
         }
     }
-    fetch_chains(a, off, left, k);
+    nlt_chunks_fetch(a, off, left, k);
 }
 
 static nlt_rc_t
@@ -764,10 +762,6 @@ nlt_arena_read(const nlt_arena_t *a, uint32_t series, nlt_read_t what,
     if (e == NULL) {
         return nlt_err_set(err, NLT_EDATA, "head arena %llu has no series %u",
                            (unsigned long long) a->no, series);
-    }
-    if (out->ahead != NULL
-        && nlt_arena_ahead_read(out, a, series, e, what, t_min_ms, t_max_ms)) {
-        return NLT_OK;
     }
     if (what == NLT_READ_ANY) {
         bool found;

@@ -95,6 +95,15 @@ NLT_CHECKED nlt_rc_t nlt_part_read(const nlt_part_t *p, uint32_t id,
                                    int64_t t_max, nlt_samples_t *out,
                                    nlt_err_t *err);
 
+/* Are samples of the series deleted, in the range of the select? */
+static inline bool
+nlt_part_is_cut(const nlt_part_t *p, uint32_t id)
+{
+    nlt_interval_t gone[NLT_DELETES_MAX];
+
+    return p->cuts.n > 0 && nlt_cuts_of(&p->cuts, id, gone) > 0;
+}
+
 /* Has the series histograms in the range?  See nlt_source_ops_t. */
 NLT_CHECKED nlt_rc_t nlt_part_histograms(const nlt_part_t *p, uint32_t id,
                                          int64_t t_min, int64_t t_max,

@@ -19,8 +19,8 @@
  */
 #include "nlt_store_part.h"
 
+#include "nlt_ahead.h"
 #include "nlt_hash.h"
-#include "nlt_head_ahead.h"
 #include "nlt_xor_many.h"
 
 #define SCRATCH_MAX (8u << 20)
@@ -570,20 +570,25 @@ read_ahead(const set_t *s, size_t idx, int64_t t_min)
     }
 }
 
-/* Sets of fewer series are read as they come. */
-#define AHEAD_SET_MIN 32
-
-/* Likewise, and has them decoded if they are of one arena. */
-static void
-decode_ahead(const set_t *s, size_t idx, nlt_read_t what, int64_t t_min,
-             int64_t t_max, nlt_samples_t *out)
+/* The parts of series idx, for nlt_ahead.c; none if it has deletes. */
+static size_t
+ahead_refs(const void *of, size_t idx, nlt_ahead_ref_t *out)
 {
-    const nlt_arena_t *a = s->ref == NULL ? s->part[0].arena : NULL;
+    const set_t *s = of;
+    ref_t r = s->ref == NULL ? (ref_t){0, s->part[0].id[idx], 0}
+                             : s->ref[s->first[idx]];
+    size_t n = 0;
 
-    if (a != NULL && what != NLT_READ_ANY && s->set.n >= AHEAD_SET_MIN
-        && nlt_xor_many_lanes()) {
-        nlt_arena_decode_ahead(a, s, idx, s->part[0].id + idx, s->set.n - idx,
-                               what, t_min, t_max, out);
+    for (;; r = s->ref[r.next - 1]) {
+        const nlt_part_t *p = &s->part[r.part];
+
+        if (n == NLT_AHEAD_PARTS || nlt_part_is_cut(p, r.id)) {
+            return 0;
+        }
+        out[n++] = (nlt_ahead_ref_t){p->arena, p->block, r.id};
+        if (r.next == 0) {
+            return n;
+        }
     }
 }
 
@@ -607,7 +612,11 @@ source_read(const nlt_series_set_t *set, size_t idx, nlt_read_t what,
     if (idx % NLT_ARENA_AHEAD == 0) {
         read_ahead(s, idx, t_min);
     }
-    decode_ahead(s, idx, what, t_min, t_max, out);
+    if (what != NLT_READ_ANY && nlt_xor_many_lanes()
+        && nlt_ahead_read(out, s, idx, set->n, ahead_refs, what, t_min,
+                          t_max)) {
+        return NLT_OK;
+    }
     return what == NLT_READ_ALL
                ? read_all(s, idx, t_min, t_max, out, err)
                : read_newest(s, idx, what, t_min, t_max, out, err);
