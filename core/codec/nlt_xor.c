@@ -1,9 +1,10 @@
 /*
  * nlt_xor.c - encodes and decodes XOR chunks.
  *
- * The encoder collects one sample in three words and never looks at memory;
- * nlt_xor_put() stores them with whole-word writes.  The decoder keeps a bit
- * position and loads eight bytes at it, mostly once a sample: loads of
+ * The encoder of the head collects one sample in three words and never looks
+ * at memory; nlt_xor_put() stores them with whole-word writes.  That of chunks
+ * has the bits that do not fill a byte yet in a register.  The decoder keeps a
+ * bit position and loads eight bytes at it, mostly once a sample: loads of
  * neighbouring samples overlap in the pipeline.  It may read 32 bytes past a
  * sample's first, so the last ones are decoded from a zero-padded copy, by the
  * same code.
@@ -11,15 +12,10 @@
 #include "nlt_xor.h"
 
 #include "nlt_bytes.h"
+#include "nlt_xor_plan.h"
 
 /* What decode_sample() may read from the byte that holds its first bit. */
 #define DECODE_READ_MAX 32
-
-/* Changing values planned at a time by the look-ahead encoder. */
-#define PLAN_MAX 384
-
-/* A run so much dearer than the best one is not made longer. */
-#define GIVE_UP_BITS 12
 
 static inline void
 push(nlt_xor_bits_t *out, uint64_t value, unsigned n)
@@ -117,16 +113,24 @@ trailing_of(uint64_t x)
     return (unsigned) __builtin_ctzll(x);
 }
 
+/* A sample but the first, in two numbers. */
+typedef struct {
+    uint64_t head;  /* low bits: of the time, and what precedes the field */
+    uint64_t field; /* high bits: those of the value */
+    unsigned n_head;
+    unsigned n_field;
+} parts_t;
+
 /*
  * One sample but the first.  With `window` false the window is chosen as
  * Prometheus does; else the next one is to be leading, trailing, which covers
  * the value.  Nearly always the time and the prefix of the value take at most
- * 37 bits, so the sample is put together in two registers; out is written
- * once.
+ * 37 bits; false: not here, the time is apart in *time.
  */
-static inline void
+static inline __attribute__((always_inline)) bool
 encode_next(nlt_xor_state_t *s, int64_t t_ms, uint64_t v_bits, bool window,
-            unsigned leading, unsigned trailing, nlt_xor_bits_t *out)
+            unsigned leading, unsigned trailing, parts_t *out,
+            nlt_xor_bits_t *time)
 {
     uint64_t x = v_bits ^ s->v_bits, head, field = 0;
     uint64_t step = (uint64_t) t_ms - (uint64_t) s->t_ms;
@@ -140,8 +144,8 @@ encode_next(nlt_xor_state_t *s, int64_t t_ms, uint64_t v_bits, bool window,
         s->t_ms = t_ms;
         s->count++;
     } else {
-        *out = (nlt_xor_bits_t){{0, 0, 0}, 0};
-        encode_time(s, t_ms, out);
+        *time = (nlt_xor_bits_t){{0, 0, 0}, 0};
+        encode_time(s, t_ms, time);
         head = 0;
         n_head = 0;
     }
@@ -174,25 +178,28 @@ encode_next(nlt_xor_state_t *s, int64_t t_ms, uint64_t v_bits, bool window,
         n_field = 64u - s->leading - s->trailing;
         field = x >> s->trailing << (64 - n_field);
     }
-    if (nlt_likely(is_short)) {
-        out->w[0] = head << (64 - n_head) | field >> n_head;
-        out->w[1] = field << (64 - n_head);
-        out->w[2] = 0;
-        out->n_bits = n_head + n_field;
-        return;
-    }
-    push(out, head, n_head);
-    if (n_field > 0) {
-        push(out, field >> (64 - n_field), n_field);
-    }
+    *out = (parts_t){head, field, n_head, n_field};
+    return is_short;
 }
 
 void
 nlt_xor_encode(nlt_xor_state_t *s, int64_t t_ms, uint64_t v_bits,
                nlt_xor_bits_t *out)
 {
+    parts_t x;
+
     if (nlt_likely(s->count > 0)) {
-        encode_next(s, t_ms, v_bits, false, 0, 0, out);
+        if (nlt_likely(encode_next(s, t_ms, v_bits, false, 0, 0, &x, out))) {
+            out->w[0] = x.head << (64 - x.n_head) | x.field >> x.n_head;
+            out->w[1] = x.field << (64 - x.n_head);
+            out->w[2] = 0;
+            out->n_bits = x.n_head + x.n_field;
+            return;
+        }
+        push(out, x.head, x.n_head);
+        if (x.n_field > 0) {
+            push(out, x.field >> (64 - x.n_field), x.n_field);
+        }
         return;
     }
     *out = (nlt_xor_bits_t){{0, 0, 0}, 0};
@@ -508,110 +515,93 @@ nlt_xor_decode_rest(const uint8_t *p, size_t len, const nlt_xor_state_t *state,
 }
 
 /*
- * The look-ahead encoder.  What matters are the changing values of a chunk;
- * a run of them shares one window, whose cost is
- *
- *     11 bits for a new window + length * (2 + width)
- *
- * with the narrowest window that covers the run.  A dynamic program over run
- * ends finds the cheapest cut of the next PLAN_MAX changing values into runs
- * of at most `lookahead`; joining a run to the window before it, where that
- * covers it, is tried as well, so that a long run of equal windows is not cut
- * every `lookahead` values.
- */
-typedef struct {
-    uint8_t leading[PLAN_MAX + 1]; /* of the xor of the k-th changing value */
-    uint8_t trailing[PLAN_MAX + 1];
-    /* Best way to have encoded the first k values: its cost, where its last
-     * run began, and the window it leaves. */
-    uint32_t cost[PLAN_MAX + 1];
-    uint16_t from[PLAN_MAX + 1];
-    uint8_t end_leading[PLAN_MAX + 1];
-    uint8_t end_trailing[PLAN_MAX + 1];
-    size_t n;
-} plan_t;
-
-/* Tries runs [j, k) for all j that the look-ahead allows. */
-static void
-plan_end(plan_t *pl, size_t k, unsigned lookahead)
-{
-    unsigned leading = 64, trailing = 64;
-    uint32_t best = UINT32_MAX - GIVE_UP_BITS;
-
-    for (size_t j = k; j-- > 0 && k - j <= lookahead;) {
-        uint32_t len = (uint32_t) (k - j), cost;
-        unsigned old_leading = pl->end_leading[j];
-        unsigned old_trailing = pl->end_trailing[j];
-
-        leading = pl->leading[j] < leading ? pl->leading[j] : leading;
-        trailing = pl->trailing[j] < trailing ? pl->trailing[j] : trailing;
-        cost = pl->cost[j] + 11 + len * (2 + 64 - leading - trailing);
-        if (cost > best + GIVE_UP_BITS) {
-            break; /* wider and wider: hardly ever wins again */
-        }
-        if (cost < best) {
-            best = cost;
-            pl->from[k] = (uint16_t) j;
-            pl->end_leading[k] = (uint8_t) leading;
-            pl->end_trailing[k] = (uint8_t) trailing;
-        }
-        if (old_leading <= leading && old_trailing <= trailing) {
-            cost = pl->cost[j] + len * (2 + 64 - old_leading - old_trailing);
-            if (cost < best) {
-                best = cost;
-                pl->from[k] = (uint16_t) j;
-                pl->end_leading[k] = (uint8_t) old_leading;
-                pl->end_trailing[k] = (uint8_t) old_trailing;
-            }
-        }
-    }
-    pl->cost[k] = best;
-}
-
-/*
- * Plans the changing values of v[from, n); on return leading[k], trailing[k]
- * are the window to use for the k-th.  Returns the end of what is planned.
+ * The look-ahead encoder: plans the changing values of v[from, n).  Returns
+ * the end of what is planned.
  */
 static size_t
-plan_windows(plan_t *pl, const nlt_xor_state_t *s, const double *v,
+plan_windows(nlt_xor_plan_t *pl, const nlt_xor_state_t *s, const double *v,
              size_t from, size_t n, unsigned lookahead)
 {
+    nlt_xor_window_t before = NLT_XOR_WINDOW_NONE;
     size_t i = from, k = 0;
 
-    for (; i < n && k < PLAN_MAX; i++) {
+    for (; i < n && k < NLT_XOR_PLAN_MAX; i++) {
         uint64_t x = nlt_bits_of(v[i]) ^ nlt_bits_of(v[i - 1]);
 
         if (x) {
-            pl->leading[k] = (uint8_t) leading_of(x);
-            pl->trailing[k] = (uint8_t) trailing_of(x);
-            k++;
+            pl->window[k++] = nlt_xor_window(leading_of(x), trailing_of(x));
         }
     }
-    pl->n = k;
-    pl->cost[0] = 0;
-    pl->end_leading[0] = s->leading; /* 0xff covers nothing */
-    pl->end_trailing[0] = s->trailing;
-    for (size_t e = 1; e <= k; e++) {
-        plan_end(pl, e, lookahead);
+    if (s->leading != 0xff) {
+        before = nlt_xor_window(s->leading, s->trailing);
     }
-    while (k > 0) {
-        size_t j = pl->from[k];
-
-        memset(pl->leading + j, pl->end_leading[k], k - j);
-        memset(pl->trailing + j, pl->end_trailing[k], k - j);
-        k = j;
-    }
+    nlt_xor_plan(pl, k, before, lookahead + 1);
     return i;
+}
+
+/* A chunk that is written from its beginning to its end. */
+typedef struct {
+    uint8_t *p;
+    uint64_t acc;  /* bits not yet written, from the highest on */
+    unsigned used; /* of them, < 8; those are not at p for good */
+} writer_t;
+
+/* The highest n <= 56 bits of x; the others are zero. */
+static inline void
+write_bits(writer_t *w, uint64_t x, unsigned n)
+{
+    unsigned used = w->used + n;
+
+    w->acc |= x >> w->used;
+    nlt_put_be64(w->p, w->acc);
+    w->p += used >> 3;
+    w->acc <<= used & 56;
+    w->used = used & 7;
+}
+
+/* The same of up to 64 bits. */
+static inline void
+write_long(writer_t *w, uint64_t x, unsigned n)
+{
+    if (nlt_unlikely(n > 56)) {
+        write_bits(w, x & ~UINT64_C(0xff), 56);
+        x <<= 56;
+        n -= 56;
+    }
+    write_bits(w, x, n);
+}
+
+static inline void
+write_sample(writer_t *w, const parts_t *x)
+{
+    if (nlt_likely(x->n_head + x->n_field <= 56)) {
+        write_bits(w, x->head << (64 - x->n_head) | x->field >> x->n_head,
+                   x->n_head + x->n_field);
+        return;
+    }
+    write_bits(w, x->head << (64 - x->n_head), x->n_head);
+    write_long(w, x->field, x->n_field);
+}
+
+static void
+write_all(writer_t *w, const nlt_xor_bits_t *bits)
+{
+    for (unsigned i = 0, n = bits->n_bits; n > 0; i++) {
+        unsigned k = n < 64 ? n : 64;
+
+        write_long(w, bits->w[i], k);
+        n -= k;
+    }
 }
 
 size_t
 nlt_xor_encode_chunk(const int64_t *t_ms, const double *v, size_t n,
                      unsigned lookahead, uint8_t *out)
 {
+    writer_t w = {.p = out + 2};
     nlt_xor_state_t s;
     nlt_xor_bits_t bits;
-    plan_t pl;
-    uint64_t pos = 16;
+    nlt_xor_plan_t pl;
     size_t planned = 1, k = 0;
 
     nlt_put_be16(out, (uint16_t) n);
@@ -619,22 +609,32 @@ nlt_xor_encode_chunk(const int64_t *t_ms, const double *v, size_t n,
     if (lookahead > NLT_XOR_LOOKAHEAD_MAX) {
         lookahead = NLT_XOR_LOOKAHEAD_MAX;
     }
-    for (size_t i = 0; i < n; i++) {
-        if (lookahead == 0 || i == 0) {
-            nlt_xor_encode(&s, t_ms[i], nlt_bits_of(v[i]), &bits);
+    nlt_xor_encode(&s, t_ms[0], nlt_bits_of(v[0]), &bits);
+    write_all(&w, &bits);
+    for (size_t i = 1; i < n; i++) {
+        uint64_t v_bits = nlt_bits_of(v[i]);
+        bool is_short;
+        parts_t x;
+
+        if (lookahead == 0) {
+            is_short =
+                encode_next(&s, t_ms[i], v_bits, false, 0, 0, &x, &bits);
         } else {
             if (i == planned) {
                 planned = plan_windows(&pl, &s, v, i, n, lookahead);
                 k = 0;
             }
-            encode_next(&s, t_ms[i], nlt_bits_of(v[i]), true, pl.leading[k],
-                        pl.trailing[k], &bits);
-            k += nlt_bits_of(v[i]) != nlt_bits_of(v[i - 1]);
+            is_short =
+                encode_next(&s, t_ms[i], v_bits, true, pl.window[k] & 0xffu,
+                            pl.window[k] >> 8, &x, &bits);
+            k += v_bits != nlt_bits_of(v[i - 1]);
         }
-        nlt_xor_put(out, pos, &bits);
-        pos += bits.n_bits;
+        if (nlt_unlikely(!is_short)) {
+            write_all(&w, &bits);
+        }
+        write_sample(&w, &x);
     }
-    return (size_t) ((pos + 7) / 8);
+    return (size_t) (w.p - out) + (w.used > 0);
 }
 
 /*

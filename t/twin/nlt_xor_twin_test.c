@@ -7,6 +7,7 @@
 #include "nlt_bytes.h"
 #include "nlt_test.h"
 #include "nlt_xor.h"
+#include "nlt_xor_plan.h"
 
 #define N_MAX 700
 
@@ -282,6 +283,54 @@ look_ahead_decodes_and_is_near_the_best(void)
     NLT_CHECK(ahead_total < best_total + best_total / 5000);
 }
 
+static nlt_xor_window_t
+random_window(unsigned kind)
+{
+    unsigned leading = (unsigned) nlt_test_below(32);
+
+    switch (kind) {
+    case 0:
+        return nlt_xor_window(leading,
+                              (unsigned) nlt_test_below(64 - leading));
+    case 1:
+        return nlt_xor_window(8 + leading % 5,
+                              30 + (unsigned) nlt_test_below(10));
+    case 2:
+        return nlt_test_below(20) ? nlt_xor_window(12, 48)
+                                  : nlt_xor_window(0, leading % 2);
+    case 3:
+        return nlt_xor_window(0, 0); /* as dear as can be */
+    default:
+        return nlt_xor_window(31, leading % 2 ? 32 : 0);
+    }
+}
+
+/* Runs in lanes against one after the other. */
+static void
+plans_in_lanes_are_those_made_plainly(void)
+{
+    static nlt_xor_plan_t a, b;
+
+    for (int round = 0; round < 3000; round++) {
+        size_t n = nlt_test_below(round % 10 ? 60 : NLT_XOR_PLAN_MAX + 1);
+        unsigned kind = (unsigned) nlt_test_below(6);
+        nlt_xor_window_t before = NLT_XOR_WINDOW_NONE;
+
+        if (nlt_test_below(3)) {
+            before = random_window((unsigned) nlt_test_below(5));
+        }
+        for (size_t i = 0; i < n; i++) {
+            a.window[i] = b.window[i] =
+                random_window(kind < 5 ? kind : (unsigned) nlt_test_below(5));
+        }
+        nlt_xor_plan(&a, n, before, NLT_XOR_PLAN_RUN);
+        nlt_xor_plan_plainly(&b, n, before, NLT_XOR_PLAN_RUN);
+        NLT_CHECK(memcmp(a.window, b.window, n * sizeof(*a.window)) == 0);
+        NLT_CHECK(memcmp(a.end, b.end, (n + 1) * sizeof(*a.end)) == 0);
+        NLT_CHECK(memcmp(a.from + 1, b.from + 1, n * sizeof(*a.from)) == 0);
+    }
+}
+
 /* Parts of any length, of either encoder, appended to each other. */
 static void
 joined_chunks_hold_what_their_parts_held(void)
@@ -347,6 +396,7 @@ main(void)
     (void) nlt_test_seed();
     NLT_TEST(greedy_chunks_agree_with_the_description);
     NLT_TEST(look_ahead_decodes_and_is_near_the_best);
+    NLT_TEST(plans_in_lanes_are_those_made_plainly);
     NLT_TEST(joined_chunks_hold_what_their_parts_held);
     return nlt_test_done();
 }
