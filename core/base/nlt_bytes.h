@@ -243,6 +243,26 @@ nlt_read_uvarint(nlt_reader_t *r)
     if (nlt_likely(r->p < r->end && *r->p < 0x80 && !r->failed)) {
         return *r->p++;
     }
+    if (nlt_likely(nlt_reader_left(r) >= 8 && !r->failed)) {
+        uint64_t stop;
+
+        v = nlt_le64(r->p);
+        stop = ~v & UINT64_C(0x8080808080808080);
+        if (nlt_likely(stop != 0)) {
+            /* Up to the first byte without the high bit; groups of 7 bits move
+             * together, then those of 14, of 28. */
+            v &= (stop ^ (stop - 1)) & UINT64_C(0x7f7f7f7f7f7f7f7f);
+            v = (v & UINT64_C(0x007f007f007f007f))
+                | (v & UINT64_C(0x7f007f007f007f00)) >> 1;
+            v = (v & UINT64_C(0x00003fff00003fff))
+                | (v & UINT64_C(0x3fff00003fff0000)) >> 2;
+            v = (v & UINT64_C(0x000000000fffffff))
+                | (v & UINT64_C(0x0fffffff00000000)) >> 4;
+            r->p += __builtin_ctzll(stop) / 8 + 1;
+            return v;
+        }
+        v = 0;
+    }
     while (r->p < r->end && !r->failed) {
         uint8_t b = *r->p++;
 

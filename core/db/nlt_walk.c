@@ -75,6 +75,20 @@ compare(const void *a, const void *b, void *ctx)
     return c != 0 ? c : (x->sel > y->sel) - (x->sel < y->sel);
 }
 
+/* Is all in order, and nothing there twice?  So a block gives its series. */
+static bool
+is_sorted(const nlt_walk_t *w)
+{
+    for (size_t i = 1; i < w->n; i++) {
+        if (w->cmp(nlt_labels_from(w->item[i - 1].labels, w->alike),
+                   nlt_labels_from(w->item[i].labels, w->alike))
+            >= 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Sorts what was collected; what occurs twice is left out. */
 static void
 sort_batch(nlt_walk_t *w)
@@ -86,6 +100,9 @@ sort_batch(nlt_walk_t *w)
     for (size_t i = 1; i < w->n && w->alike > 0; i++) {
         w->alike =
             nlt_labels_alike(w->item[0].labels, w->item[i].labels, w->alike);
+    }
+    if (is_sorted(w)) {
+        return;
     }
     qsort_r(w->item, w->n, sizeof(*w->item), compare, w);
     for (size_t i = 0; i < w->n; i++) {

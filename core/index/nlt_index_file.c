@@ -267,7 +267,9 @@ nlt_index_file_open(const nlt_mem_t *mem, const void *data, size_t len,
     ix->mem = mem;
     ix->data = data;
     ix->len = len;
-    rc = open_header(ix, err);
+    ix->symbol_cache =
+        nlt_mem_zalloc(mem, NLT_INDEX_CACHE * sizeof(*ix->symbol_cache));
+    rc = ix->symbol_cache == NULL ? out_of_memory(err) : open_header(ix, err);
     if (rc == NLT_OK) {
         rc = open_symbols(ix, err);
     }
@@ -290,6 +292,8 @@ nlt_index_file_close(nlt_index_file_t *ix)
     }
     nlt_mem_free(ix->mem, ix->symbol_notes,
                  ix->n_symbol_notes * sizeof(uint32_t));
+    nlt_mem_free(ix->mem, (void *) (uintptr_t) ix->symbol_cache,
+                 NLT_INDEX_CACHE * sizeof(*ix->symbol_cache));
     nlt_mem_free(ix->mem, ix->value_notes,
                  ix->n_value_notes * sizeof(uint32_t));
     nlt_mem_free(ix->mem, ix->names, ix->n_names * sizeof(nlt_index_name_t));
@@ -317,21 +321,41 @@ symbols_from(const nlt_index_file_t *ix, size_t note)
     return nlt_reader(ix->symbols + off, ix->symbols_len - off);
 }
 
+/* One that stands before symbol ref. */
+static nlt_reader_t
+symbol_at(const nlt_index_file_t *ix, uint64_t ref)
+{
+    nlt_reader_t r = symbols_from(ix, (size_t) ref / NLT_INDEX_SYMBOLS_SPARSE);
+
+    for (uint64_t i = ref % NLT_INDEX_SYMBOLS_SPARSE; i > 0; i--) {
+        /* Nearly all are short. */
+        if (nlt_likely(nlt_reader_left(&r) > 128 && *r.p < 128)) {
+            r.p += *r.p + 1;
+        } else {
+            (void) nlt_read_uvarint_str(&r);
+        }
+    }
+    return r;
+}
+
 nlt_rc_t
 nlt_index_file_symbol(const nlt_index_file_t *ix, uint64_t ref, nlt_str_t *out,
                       nlt_err_t *err)
 {
     nlt_reader_t r;
 
+    if (nlt_index_symbol_cached(ix, ref, out)) {
+        return NLT_OK;
+    }
     if (ref >= ix->n_symbols) {
         return nlt_err_set(err, NLT_EDATA,
                            "index: reference to symbol %llu of %zu",
                            (unsigned long long) ref, ix->n_symbols);
     }
-    r = symbols_from(ix, (size_t) ref / NLT_INDEX_SYMBOLS_SPARSE);
-    for (uint64_t i = ref % NLT_INDEX_SYMBOLS_SPARSE; i > 0; i--) {
-        (void) nlt_read_uvarint_str(&r);
-    }
+    r = symbol_at(ix, ref);
+    atomic_store_explicit(&ix->symbol_cache[ref % NLT_INDEX_CACHE],
+                          (ref + 1) << 32 | (uint64_t) (r.p - ix->symbols),
+                          memory_order_relaxed);
     *out = nlt_read_uvarint_str(&r);
     return NLT_OK; /* the open index has seen that they fill their table */
 }

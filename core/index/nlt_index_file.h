@@ -4,8 +4,9 @@
  * Floor 2 (index); uses base, model.  Format: docs/formats/block.md, "index".
  * Follows: Prometheus index format, version 2; differs: versions 1 and 3 are
  * refused by name.
- * Memory: mem, 4 bytes for every 8 symbols and for every 32 label values.
- * Threads: an open index is read-only; any number of threads.
+ * Memory: mem, 1 KiB, 4 bytes for every 8 symbols and every 32 label values.
+ * Threads: an open index is read-only, but for a cache whose entries are
+ * atomic; any number of threads.
  *
  * The index says which series a block has and where their chunks lie:
  *
@@ -143,7 +144,7 @@ NLT_CHECKED nlt_rc_t nlt_index_file_postings_at(const nlt_index_file_t *ix,
  * Reads one series entry: first its labels, then its chunks.
  *
  *     nlt_index_series_open(ix, id, &s, err)
- *     while s.n_labels > 0:  nlt_index_series_label(&s, &label, err)
+ *     nlt_index_series_labels(&s, labels, err)
  *     nlt_index_series_chunks(&s, err)
  *     while s.n_chunks > 0:  nlt_index_series_chunk(&s, &chunk, err)
  */
@@ -182,15 +183,25 @@ NLT_CHECKED nlt_rc_t nlt_index_series_open(const nlt_index_file_t *ix,
                                            uint32_t id, nlt_index_series_t *s,
                                            nlt_err_t *err);
 
-/* The next label; only while n_labels > 0.  NLT_EDATA. */
-NLT_CHECKED nlt_rc_t nlt_index_series_label(nlt_index_series_t *s,
-                                            nlt_label_t *out, nlt_err_t *err);
+/* The labels not yet read, into an array of n_labels.  NLT_EDATA. */
+NLT_CHECKED nlt_rc_t nlt_index_series_labels(nlt_index_series_t *s,
+                                             nlt_label_t *out, nlt_err_t *err);
 
-/* The same as ordinals of symbols, whose texts are not looked up. */
+/* The next one, only while n_labels > 0, as ordinals of symbols, whose texts
+ * are not looked up.  NLT_EDATA. */
 NLT_CHECKED nlt_rc_t nlt_index_series_refs(nlt_index_series_t *s,
                                            uint64_t *name_ref,
                                            uint64_t *value_ref,
                                            nlt_err_t *err);
+
+/*
+ * Of the labels not yet read those with n names: numbers of symbols + 1, in
+ * out the values' likewise, or 0 where the series has no such label.  Reads no
+ * further than it has to.  NLT_EDATA.  Some 3 ns a label.
+ */
+NLT_CHECKED nlt_rc_t nlt_index_series_values(nlt_index_series_t *s,
+                                             const uint64_t *names, size_t n,
+                                             uint64_t *out, nlt_err_t *err);
 
 /* Passes over labels not yet read and stands before the chunks. */
 NLT_CHECKED nlt_rc_t nlt_index_series_chunks(nlt_index_series_t *s,

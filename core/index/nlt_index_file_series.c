@@ -86,19 +86,63 @@ nlt_index_series_refs(nlt_index_series_t *s, uint64_t *name_ref,
     return s->r.failed ? bad_series(s, "labels cut short", err) : NLT_OK;
 }
 
-nlt_rc_t
-nlt_index_series_label(nlt_index_series_t *s, nlt_label_t *out, nlt_err_t *err)
+static inline nlt_rc_t
+symbol(const nlt_index_file_t *ix, uint64_t ref, nlt_str_t *out,
+       nlt_err_t *err)
 {
-    uint64_t name, value;
-    nlt_rc_t rc = nlt_index_series_refs(s, &name, &value, err);
+    return nlt_index_symbol_cached(ix, ref, out)
+               ? NLT_OK
+               : nlt_index_file_symbol(ix, ref, out, err);
+}
 
-    if (rc == NLT_OK) {
-        rc = nlt_index_file_symbol(s->ix, name, &out->name, err);
+nlt_rc_t
+nlt_index_series_labels(nlt_index_series_t *s, nlt_label_t *out,
+                        nlt_err_t *err)
+{
+    nlt_reader_t r = s->r;
+
+    for (; s->n_labels > 0; s->n_labels--, out++) {
+        uint64_t name = nlt_read_uvarint(&r), value = nlt_read_uvarint(&r);
+        nlt_rc_t rc;
+
+        if (r.failed) {
+            return bad_series(s, "labels cut short", err);
+        }
+        rc = symbol(s->ix, name, &out->name, err);
+        if (rc == NLT_OK) {
+            rc = symbol(s->ix, value, &out->value, err);
+        }
+        if (rc != NLT_OK) {
+            return rc;
+        }
     }
-    if (rc == NLT_OK) {
-        rc = nlt_index_file_symbol(s->ix, value, &out->value, err);
+    s->r = r;
+    return NLT_OK;
+}
+
+nlt_rc_t
+nlt_index_series_values(nlt_index_series_t *s, const uint64_t *names, size_t n,
+                        uint64_t *out, nlt_err_t *err)
+{
+    nlt_reader_t r = s->r;
+    uint64_t n_labels = s->n_labels;
+    size_t left = n;
+
+    memset(out, 0, n * sizeof(*out));
+    for (; n_labels > 0 && left > 0; n_labels--) {
+        uint64_t name = nlt_read_uvarint(&r) + 1;
+        uint64_t value = nlt_read_uvarint(&r) + 1;
+
+        for (size_t i = 0; i < n; i++) {
+            if (names[i] == name) {
+                out[i] = value;
+                left--;
+            }
+        }
     }
-    return rc;
+    s->r = r;
+    s->n_labels = n_labels;
+    return r.failed ? bad_series(s, "labels cut short", err) : NLT_OK;
 }
 
 nlt_rc_t

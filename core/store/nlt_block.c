@@ -294,35 +294,32 @@ nlt_block_labels(const nlt_block_t *b, nlt_block_series_t id, nlt_pool_t *pool,
     if (v == NULL) {
         return nlt_err_set(err, NLT_ENOMEM, "out of memory for labels");
     }
-    while (s.n_labels > 0) {
-        rc = nlt_index_series_label(&s, &v[n++], err);
-        if (rc != NLT_OK) {
-            return nlt_block_done(b, rc, err);
-        }
+    n = (size_t) s.n_labels;
+    rc = nlt_index_series_labels(&s, v, err);
+    if (rc == NLT_OK) {
+        *out = (nlt_labels_t){v, n};
     }
-    *out = (nlt_labels_t){v, n};
-    return nlt_block_done(b, NLT_OK, err);
+    return nlt_block_done(b, rc, err);
 }
 
 nlt_rc_t
 nlt_block_label(const nlt_block_t *b, nlt_block_series_t id, nlt_str_t name,
                 nlt_str_t *out, nlt_err_t *err)
 {
+    uint64_t want = nlt_block_symbol(b, name), value = 0;
     nlt_index_series_t s;
-    uint64_t want, name_ref, value_ref;
     nlt_rc_t rc;
 
     *out = (nlt_str_t){0, NULL};
-    if (!nlt_index_file_find_symbol(b->index, name, &want)) {
+    if (want == 0) {
         return nlt_block_done(b, NLT_OK, err);
     }
     rc = nlt_index_series_open(b->index, id, &s, err);
-    while (rc == NLT_OK && s.n_labels > 0) {
-        rc = nlt_index_series_refs(&s, &name_ref, &value_ref, err);
-        if (rc == NLT_OK && name_ref == want) {
-            rc = nlt_index_file_symbol(b->index, value_ref, out, err);
-            break;
-        }
+    if (rc == NLT_OK) {
+        rc = nlt_index_series_values(&s, &want, 1, &value, err);
+    }
+    if (rc == NLT_OK && value != 0) {
+        rc = nlt_index_file_symbol(b->index, value - 1, out, err);
     }
     return nlt_block_done(b, rc, err);
 }
@@ -340,25 +337,12 @@ nlt_block_label_nos(const nlt_block_t *b, nlt_block_series_t id,
                     const uint64_t *names, size_t n, uint64_t *out)
 {
     nlt_index_series_t s;
-    size_t left = n;
     nlt_err_t err;
 
-    memset(out, 0, n * sizeof(*out));
-    if (nlt_index_series_open(b->index, id, &s, &err) != NLT_OK) {
+    if (nlt_index_series_open(b->index, id, &s, &err) != NLT_OK
+        || nlt_index_series_values(&s, names, n, out, &err) != NLT_OK) {
+        memset(out, 0, n * sizeof(*out));
         return false;
-    }
-    while (s.n_labels > 0 && left > 0) {
-        uint64_t name, value;
-
-        if (nlt_index_series_refs(&s, &name, &value, &err) != NLT_OK) {
-            return false;
-        }
-        for (size_t k = 0; k < n; k++) {
-            if (name + 1 == names[k]) {
-                out[k] = value + 1;
-                left--;
-            }
-        }
     }
     return !nlt_guard_hit(&b->hit);
 }
@@ -624,7 +608,7 @@ nlt_block_has_histograms(const nlt_block_t *b, nlt_block_series_t id,
 
 nlt_rc_t
 nlt_block_has_floats(const nlt_block_t *b, nlt_block_series_t id,
-                     int64_t t_min_ms, int64_t t_max_ms, bool *out,
+                     int64_t t_min_ms, int64_t t_max_ms, bool alone, bool *out,
                      nlt_err_t *err)
 {
     nlt_index_series_t s;
@@ -647,8 +631,9 @@ nlt_block_has_floats(const nlt_block_t *b, nlt_block_series_t id,
         if (rc == NLT_OK
             && ((c.t_min_ms >= t_min_ms && c.t_min_ms <= t_max_ms)
                 || (c.t_max_ms >= t_min_ms && c.t_max_ms <= t_max_ms))) {
-            rc = get_chunk(b, &c, false, &view, err);
-            *out = rc == NLT_OK && nlt_chunk_is_float(view.encoding);
+            rc = alone ? NLT_OK : get_chunk(b, &c, false, &view, err);
+            *out =
+                rc == NLT_OK && (alone || nlt_chunk_is_float(view.encoding));
         }
     }
     return nlt_block_done(b, rc, err);

@@ -97,12 +97,14 @@ NLT_CHECKED nlt_rc_t nlt_block_labels(const nlt_block_t *b,
 
 /*
  * Has a chunk of float samples, of a series without tombstones, an end in the
- * range?  Then the series has a sample there; false: read to know.
+ * range?  Then the series has a sample there; false: read to know.  alone: the
+ * block is known to have no histograms, so chunks need not be looked at.
  */
 NLT_CHECKED nlt_rc_t nlt_block_has_floats(const nlt_block_t *b,
                                           nlt_block_series_t id,
                                           int64_t t_min_ms, int64_t t_max_ms,
-                                          bool *out, nlt_err_t *err);
+                                          bool alone, bool *out,
+                                          nlt_err_t *err);
 
 /*
  * The same by numbers.  nlt_block_symbol() gives that of a text, 0 when the

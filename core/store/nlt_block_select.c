@@ -176,13 +176,10 @@ collect(select_t *s, const step_t *step, nlt_rc_t want, nlt_postings_t *out)
 /* What the matcher says to a value of which the number is known. */
 typedef struct {
     const nlt_matcher_t *m;
-    uint64_t name;  /* number of its symbol */
-    uint64_t last;  /* of the value that was tested last */
-    nlt_rc_t then;  /* what it was answered */
-    nlt_rc_t empty; /* a series without the label is */
+    uint64_t name; /* number of its symbol + 1, or 0 */
+    uint64_t last; /* of the value that was tested last, likewise */
+    nlt_rc_t then; /* what it was answered; of 0: who has not the label */
 } filter_t;
-
-#define NO_SYMBOL UINT64_MAX
 
 /* NLT_OK: series id matches, NLT_EOF: it does not. */
 static nlt_rc_t
@@ -190,45 +187,35 @@ ask(select_t *s, filter_t *f, uint32_t id)
 {
     nlt_index_series_t series;
     nlt_rc_t rc = nlt_index_series_open(s->b->index, id, &series, s->err);
-    uint64_t name = NO_SYMBOL, value = NO_SYMBOL;
-    nlt_str_t text;
+    uint64_t value = 0;
+    nlt_str_t text = {0, NULL};
 
-    while (rc == NLT_OK && series.n_labels > 0) {
-        rc = nlt_index_series_refs(&series, &name, &value, s->err);
-        if (rc == NLT_OK && name == f->name) {
-            break;
-        }
-        name = NO_SYMBOL;
-    }
-    if (rc != NLT_OK) {
-        return rc;
-    }
-    if (f->name == NO_SYMBOL || name != f->name) {
-        return f->empty;
+    if (rc == NLT_OK && f->name != 0) {
+        rc = nlt_index_series_values(&series, &f->name, 1, &value, s->err);
     }
     /* One symbol has one number; neighbours often share it. */
-    if (value != f->last) {
-        rc = nlt_index_file_symbol(s->b->index, value, &text, s->err);
-        if (rc != NLT_OK) {
-            return rc;
-        }
+    if (rc != NLT_OK || value == f->last) {
+        return rc != NLT_OK ? rc : f->then;
+    }
+    if (value != 0) {
+        rc = nlt_index_file_symbol(s->b->index, value - 1, &text, s->err);
+    }
+    if (rc == NLT_OK) {
         f->then = test(f->m, text, s->err);
         f->last = value;
+        rc = f->then;
     }
-    return f->then;
+    return rc;
 }
 
 /* Keeps those of the set whose own label matches. */
 static nlt_rc_t
 filter(select_t *s, const nlt_matcher_t *m)
 {
-    filter_t f = {.m = m, .last = NO_SYMBOL};
+    filter_t f = {.m = m, .name = nlt_block_symbol(s->b, m->name)};
     size_t kept = 0;
 
-    f.empty = test(m, (nlt_str_t){0, NULL}, s->err);
-    if (!nlt_index_file_find_symbol(s->b->index, m->name, &f.name)) {
-        f.name = NO_SYMBOL;
-    }
+    f.then = test(m, (nlt_str_t){0, NULL}, s->err);
     for (size_t i = 0; i < s->n; i++) {
         nlt_rc_t rc = poll_some(s);
 

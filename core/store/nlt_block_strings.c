@@ -28,54 +28,74 @@ nlt_block_strings_init(nlt_block_strings_t *s, const nlt_block_t *b,
                : nlt_err_set(err, NLT_ENOMEM, "out of memory for labels");
 }
 
+/* Of a number that is none nothing was seen: it is looked up and refused. */
+static inline bool
+is_new(const nlt_block_strings_t *s, uint64_t ref)
+{
+    return ref >= s->n_seen || !(s->seen[ref / 64] >> ref % 64 & 1);
+}
+
 static nlt_rc_t
 add_symbol(nlt_block_strings_t *s, uint64_t ref,
-           nlt_rc_t (*add)(void *ctx, nlt_str_t text), void *ctx,
-           nlt_err_t *err)
+           const nlt_block_strings_to_t *to, nlt_err_t *err)
 {
-    uint64_t bit = UINT64_C(1) << ref % 64;
     nlt_str_t text;
     nlt_rc_t rc;
 
     if (ref < s->n_seen) {
-        if (s->seen[ref / 64] & bit) {
-            return NLT_OK;
-        }
-        s->seen[ref / 64] |= bit;
+        s->seen[ref / 64] |= UINT64_C(1) << ref % 64;
     }
     rc = nlt_index_file_symbol(s->b->index, ref, &text, err);
-    return rc == NLT_OK && text.len > 0 ? add(ctx, text) : rc;
+    return rc == NLT_OK && text.len > 0 ? to->add(to->ctx, text) : rc;
 }
 
+/* The value of one series. */
 static nlt_rc_t
-add_series(nlt_block_strings_t *s, nlt_block_series_t id,
-           nlt_rc_t (*add)(void *ctx, nlt_str_t text), void *ctx,
-           nlt_err_t *err)
+add_value(nlt_block_strings_t *s, nlt_index_series_t *series,
+          const nlt_block_strings_to_t *to, nlt_err_t *err)
 {
-    nlt_index_series_t series;
-    nlt_rc_t rc = nlt_index_series_open(s->b->index, id, &series, err);
+    uint64_t value;
+    bool yes = false;
+    nlt_rc_t rc = nlt_index_series_values(series, &s->name, 1, &value, err);
 
-    while (rc == NLT_OK && series.n_labels > 0) {
+    if (rc != NLT_OK || value == 0 || !is_new(s, value - 1)) {
+        return rc;
+    }
+    rc = to->counts(to->ctx, series->id, &yes, err);
+    return rc == NLT_OK && yes ? add_symbol(s, value - 1, to, err) : rc;
+}
+
+/* The names of one series. */
+static nlt_rc_t
+add_names(nlt_block_strings_t *s, nlt_index_series_t *series,
+          const nlt_block_strings_to_t *to, nlt_err_t *err)
+{
+    bool asked = false, yes = false;
+    nlt_rc_t rc = NLT_OK;
+
+    while (rc == NLT_OK && series->n_labels > 0) {
         uint64_t name, value;
 
-        rc = nlt_index_series_refs(&series, &name, &value, err);
-        if (rc != NLT_OK) {
+        rc = nlt_index_series_refs(series, &name, &value, err);
+        if (rc != NLT_OK || name + 1 == s->name || !is_new(s, name)) {
+            continue;
+        }
+        if (!asked) {
+            rc = to->counts(to->ctx, series->id, &yes, err);
+            asked = true;
+        }
+        if (rc == NLT_OK && !yes) {
             break;
         }
-        if (s->names) {
-            rc = name + 1 != s->name ? add_symbol(s, name, add, ctx, err)
-                                     : NLT_OK;
-        } else if (name + 1 == s->name) {
-            return add_symbol(s, value, add, ctx, err);
-        }
+        rc = rc == NLT_OK ? add_symbol(s, name, to, err) : rc;
     }
     return rc;
 }
 
 nlt_rc_t
 nlt_block_strings_of(nlt_block_strings_t *s, const nlt_block_series_t *id,
-                     size_t n, nlt_rc_t (*add)(void *ctx, nlt_str_t text),
-                     void *ctx, nlt_err_t *err)
+                     size_t n, const nlt_block_strings_to_t *to,
+                     nlt_err_t *err)
 {
     nlt_rc_t rc = NLT_OK;
 
@@ -83,7 +103,13 @@ nlt_block_strings_of(nlt_block_strings_t *s, const nlt_block_series_t *id,
         return NLT_OK;
     }
     for (size_t i = 0; rc == NLT_OK && i < n; i++) {
-        rc = add_series(s, id[i], add, ctx, err);
+        nlt_index_series_t series;
+
+        rc = nlt_index_series_open(s->b->index, id[i], &series, err);
+        if (rc == NLT_OK) {
+            rc = s->names ? add_names(s, &series, to, err)
+                          : add_value(s, &series, to, err);
+        }
     }
     return nlt_block_done(s->b, rc, err);
 }

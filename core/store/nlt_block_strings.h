@@ -9,7 +9,7 @@
  * is looked up:
  *
  *     nlt_block_strings_init(&s, block, &name, pool, err)
- *     nlt_block_strings_of(&s, ids, n, add, ctx, err)      as often as liked
+ *     nlt_block_strings_of(&s, ids, n, &to, err)      as often as liked
  */
 #ifndef NLT_STORE_BLOCK_STRINGS_H
 #define NLT_STORE_BLOCK_STRINGS_H
@@ -34,13 +34,25 @@ NLT_CHECKED nlt_rc_t nlt_block_strings_init(nlt_block_strings_t *s,
                                             const nlt_str_t *name,
                                             nlt_pool_t *pool, nlt_err_t *err);
 
+/* Where they go. */
+typedef struct {
+    /* Does series id count?  Asked only if it has a string that none before
+     * had. */
+    nlt_rc_t (*counts)(void *ctx, nlt_block_series_t id, bool *yes,
+                       nlt_err_t *err);
+    nlt_rc_t (*add)(void *ctx, nlt_str_t text);
+    void *ctx;
+} nlt_block_strings_to_t;
+
 /*
- * Hands the strings that these n series have, and none before had, to add().
- * They lie in the mapping.  NLT_EDATA, and what add() returns.  About 50 ns a
- * series in cache.
+ * Hands the strings that those of these n series have which count, and none
+ * before had, to add().  They lie in the mapping.  NLT_EDATA, and what the
+ * functions return.  About 50 ns a series in cache.
  */
-NLT_CHECKED nlt_rc_t nlt_block_strings_of(
-    nlt_block_strings_t *s, const nlt_block_series_t *id, size_t n,
-    nlt_rc_t (*add)(void *ctx, nlt_str_t text), void *ctx, nlt_err_t *err);
+NLT_CHECKED nlt_rc_t nlt_block_strings_of(nlt_block_strings_t *s,
+                                          const nlt_block_series_t *id,
+                                          size_t n,
+                                          const nlt_block_strings_to_t *to,
+                                          nlt_err_t *err);
 
 #endif

@@ -109,10 +109,34 @@ add_arena_series(gather_t *g, const nlt_part_t *p)
     return rc == NLT_ENOMEM ? nlt_part_over_budget(g->err) : rc;
 }
 
-/* The same of a block. */
+/* The same of a block, of whose series all that match are given. */
+typedef struct {
+    gather_t *g;
+    const nlt_part_t *p;
+    const nlt_select_t *sel;
+} of_block_t;
+
 static nlt_rc_t
-add_block_series(gather_t *g, const nlt_part_t *p)
+counts_cb(void *ctx, uint32_t id, bool *yes, nlt_err_t *err)
 {
+    const of_block_t *of = ctx;
+
+    return nlt_part_may_have(of->p, id, of->sel, yes, err);
+}
+
+static nlt_rc_t
+found_in_block_cb(void *ctx, nlt_str_t s)
+{
+    const of_block_t *of = ctx;
+
+    return add(of->g, &of->g->found, s);
+}
+
+static nlt_rc_t
+add_block_series(gather_t *g, const nlt_part_t *p, const nlt_select_t *sel)
+{
+    of_block_t of = {g, p, sel};
+    const nlt_block_strings_to_t to = {counts_cb, found_in_block_cb, &of};
     nlt_pool_mark_t mark = nlt_pool_mark(&g->scratch);
     nlt_block_strings_t s;
     nlt_rc_t rc =
@@ -121,9 +145,8 @@ add_block_series(gather_t *g, const nlt_part_t *p)
     for (size_t i = 0; rc == NLT_OK && i < p->n; i += POLL_EVERY) {
         size_t n = p->n - i < POLL_EVERY ? p->n - i : POLL_EVERY;
 
-        rc = nlt_part_met(
-            p, nlt_block_strings_of(&s, p->id + i, n, found_cb, g, g->err),
-            g->err);
+        rc = nlt_block_strings_of(&s, p->id + i, n, &to, g->err);
+        rc = nlt_part_met(p, rc, g->err);
         if (rc == NLT_OK) {
             rc = nlt_part_poll(g->src, g->err);
         }
@@ -238,13 +261,15 @@ add_part(gather_t *g, nlt_part_t *p, const nlt_select_t *sel)
     if (rc == NLT_OK && sel->n_matchers == 0 && !nlt_part_is_shared(p)) {
         return add_list(g, p, sel);
     }
-    if (rc == NLT_OK) {
-        rc = nlt_part_select(g->src, g->pool, sel, p, g->err);
-    }
     if (rc != NLT_OK) {
         return rc;
     }
-    return p->arena != NULL ? add_arena_series(g, p) : add_block_series(g, p);
+    if (p->arena != NULL) {
+        rc = nlt_part_select(g->src, g->pool, sel, p, g->err);
+        return rc == NLT_OK ? add_arena_series(g, p) : rc;
+    }
+    rc = nlt_part_select_all(g->src, g->pool, sel, p, g->err);
+    return rc == NLT_OK ? add_block_series(g, p, sel) : rc;
 }
 
 /* The strings found, sorted, copied into the pool. */

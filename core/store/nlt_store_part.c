@@ -213,8 +213,16 @@ find_cuts(nlt_part_t *p, nlt_pool_t *pool, const nlt_select_t *sel,
 }
 
 nlt_rc_t
-nlt_part_select(const nlt_source_t *src, nlt_pool_t *pool,
-                const nlt_select_t *sel, nlt_part_t *p, nlt_err_t *err)
+nlt_part_may_have(const nlt_part_t *p, uint32_t id, const nlt_select_t *sel,
+                  bool *yes, nlt_err_t *err)
+{
+    return may_have(p, id, nlt_max_i64(sel->t_min_ms, p->view->t_oldest_ms),
+                    sel->t_max_ms, yes, err);
+}
+
+nlt_rc_t
+nlt_part_select_all(const nlt_source_t *src, nlt_pool_t *pool,
+                    const nlt_select_t *sel, nlt_part_t *p, nlt_err_t *err)
 {
     nlt_rc_t rc = nlt_part_poll(src, err);
 
@@ -225,6 +233,15 @@ nlt_part_select(const nlt_source_t *src, nlt_pool_t *pool,
     if (rc == NLT_OK && p->n > 0) {
         rc = find_cuts(p, pool, sel, err);
     }
+    return rc;
+}
+
+nlt_rc_t
+nlt_part_select(const nlt_source_t *src, nlt_pool_t *pool,
+                const nlt_select_t *sel, nlt_part_t *p, nlt_err_t *err)
+{
+    nlt_rc_t rc = nlt_part_select_all(src, pool, sel, p, err);
+
     if (rc == NLT_OK && (p->cuts.n > 0 || (p->block != NULL && !p->whole))) {
         rc = drop_empty(src, p,
                         nlt_max_i64(sel->t_min_ms, p->view->t_oldest_ms),
@@ -409,7 +426,10 @@ read_any(const nlt_part_t *p, uint32_t id, int64_t t_min, int64_t t_max,
          nlt_samples_t *out, bool *found, nlt_err_t *err)
 {
     nlt_rc_t rc = nlt_part_met(
-        p, nlt_block_has_floats(p->block, id, t_min, t_max, found, err), err);
+        p,
+        nlt_block_has_floats(p->block, id, t_min, t_max,
+                             info_of(p)->n_histograms == 0, found, err),
+        err);
 
     if (rc == NLT_OK && *found) {
         if (!nlt_samples_reserve(out, out->n + 1)) {

@@ -62,6 +62,18 @@ NLT_CHECKED nlt_rc_t nlt_part_select(const nlt_source_t *src, nlt_pool_t *pool,
                                      nlt_err_t *err);
 
 /*
+ * The same with all series that match, and a question about one of them: may
+ * it have samples in the range, so far as index and times tell?
+ */
+NLT_CHECKED nlt_rc_t nlt_part_select_all(const nlt_source_t *src,
+                                         nlt_pool_t *pool,
+                                         const nlt_select_t *sel,
+                                         nlt_part_t *p, nlt_err_t *err);
+NLT_CHECKED nlt_rc_t nlt_part_may_have(const nlt_part_t *p, uint32_t id,
+                                       const nlt_select_t *sel, bool *yes,
+                                       nlt_err_t *err);
+
+/*
  * The others: series that match and have nothing in the range any more because
  * it is deleted; ascending, in the pool.  Costs for series that rules are
  * about, not for others.

@@ -61,6 +61,9 @@ static const struct {
     {"measured_raw_range", N_SERIES *ROUNDS, 1460},
     {"measured_values", N_SERIES, 862},
     {"measured_series", N_SERIES, 4248},
+    {"measured_block_one", 1, 29430},
+    {"measured_block_values", N_SERIES, 1314},
+    {"measured_block_series", N_SERIES, 5011},
 };
 
 /* ---- what is measured ---- */
@@ -232,6 +235,26 @@ measured_series(fixture_t *f)
     query(f, "series", "match%5B%5D=v1&start=1700000000&end=1700000080");
 }
 
+/* The same over a block. */
+
+MEASURED static void
+measured_block_one(fixture_t *f)
+{
+    query(f, "query", "query=v1%7Bcpu%3D%227%22%7D&time=1700000080");
+}
+
+MEASURED static void
+measured_block_values(fixture_t *f)
+{
+    query(f, "label/cpu/values", "match%5B%5D=v1");
+}
+
+MEASURED static void
+measured_block_series(fixture_t *f)
+{
+    query(f, "series", "match%5B%5D=v1&start=1700000000&end=1700000080");
+}
+
 /* ---- input ---- */
 
 static double
@@ -376,6 +399,33 @@ count_codec(void)
     need(len > 2, "encode");
 }
 
+/* All there is becomes a block. */
+static void
+flush(fixture_t *f)
+{
+    nlt_head_counters_t *c = &nlt_store_ctl(f->store)->counters;
+    uint64_t before = atomic_load(&c->flushes);
+
+    nlt_helper_flush_soon(f->helper);
+    for (int i = 0; i < 1000 && atomic_load(&c->flushes) == before; i++) {
+        (void) nlt_helper_step(f->helper, NULL);
+        nlt_store_tick(f->store);
+    }
+    need(atomic_load(&c->flushes) > before, "a flush");
+}
+
+static void
+count_block(fixture_t *f)
+{
+    flush(f);
+    for (int i = 0; i < 2; i++) {
+        query(f, "query", "query=v1&time=1700000080");
+    }
+    measured_block_one(f);
+    measured_block_values(f);
+    measured_block_series(f);
+}
+
 /* What runs under callgrind. */
 static int
 measure(void)
@@ -420,6 +470,7 @@ measure(void)
     measured_raw_range(&f);
     measured_values(&f);
     measured_series(&f);
+    count_block(&f);
     count_append(&f);
     count_codec();
     nlt_store_close(f.store);

@@ -270,17 +270,31 @@ series_come_back_with_labels_and_chunks(void)
                   NLT_OK);
     for (size_t i = 0; i < all.n; i++) {
         nlt_index_series_t s;
-        nlt_label_t want[2], got;
+        nlt_label_t want[2], got[2];
         nlt_index_chunk_t c;
+        uint64_t names[2], values[2];
+        nlt_str_t text;
 
         (void) labels_of(want, i);
         NLT_CHECK_INT(nlt_index_series_open(ix, all.v[i], &s, &err), NLT_OK);
         NLT_CHECK_INT(s.n_labels, 2);
+        NLT_CHECK_INT(nlt_index_series_labels(&s, got, &err), NLT_OK);
+        NLT_CHECK_INT(s.n_labels, 0);
         for (size_t k = 0; k < 2; k++) {
-            NLT_CHECK_INT(nlt_index_series_label(&s, &got, &err), NLT_OK);
-            NLT_CHECK(nlt_str_eq(got.name, want[k].name));
-            NLT_CHECK(nlt_str_eq(got.value, want[k].value));
+            NLT_CHECK(nlt_str_eq(got[k].name, want[k].name));
+            NLT_CHECK(nlt_str_eq(got[k].value, want[k].value));
         }
+        /* one that is there, and one that is not */
+        NLT_CHECK_INT(nlt_index_series_open(ix, all.v[i], &s, &err), NLT_OK);
+        NLT_CHECK(nlt_index_file_find_symbol(ix, want[i % 2].name, &names[1]));
+        names[0] = 0;
+        names[1]++;
+        NLT_CHECK_INT(nlt_index_series_values(&s, names, 2, values, &err),
+                      NLT_OK);
+        NLT_CHECK_INT(values[0], 0);
+        NLT_CHECK_INT(nlt_index_file_symbol(ix, values[1] - 1, &text, &err),
+                      NLT_OK);
+        NLT_CHECK(nlt_str_eq(text, want[i % 2].value));
         NLT_CHECK_INT(nlt_index_series_chunks(&s, &err), NLT_OK);
         NLT_CHECK_INT(s.n_chunks, i % 3 + 1);
         for (size_t k = 0; k <= i % 3; k++) {
