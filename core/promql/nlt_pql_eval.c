@@ -6,6 +6,7 @@
 
 #include "nlt_pql_aggr.h"
 #include "nlt_pql_binop.h"
+#include "nlt_pql_edges.h"
 #include "nlt_pql_rows.h"
 
 /* Work between two looks at the clock, in samples. */
@@ -445,8 +446,8 @@ typedef struct {
     nlt_pql_row_t row;
     nlt_str_t metric_name; /* of all series, if they have the same */
     nlt_pql_steps_t steps; /* n_steps is 0: goes window by window */
-    uint32_t *edges;       /* room for lo and hi */
-    size_t work_cap;       /* of steps.work */
+    nlt_pql_edges_t edges;
+    size_t work_cap; /* of steps.work */
 } window_t;
 
 /*
@@ -475,33 +476,8 @@ open_steps(window_t *e)
             && __builtin_sub_overflow(g->t0_ms, f->offset_ms, &first))) {
         return NLT_OK;
     }
-    e->edges = nlt_pool_array(e->op.ctx->pool, g->n, 2 * sizeof(*e->edges));
-    if (e->edges == NULL) {
-        return NLT_ENOMEM;
-    }
     s->n_steps = g->n;
-    return NLT_OK;
-}
-
-/* Where the windows begin and end among the samples. */
-static void
-find_edges(window_t *e)
-{
-    nlt_pql_steps_t *s = &e->steps;
-    size_t n = s->n_steps, shift = n;
-    uint32_t *lo = e->edges, *hi = e->edges + n;
-
-    nlt_pql_count_upto(s->t_ms, s->n, s->end_ms, s->step_ms, n, hi);
-    if (s->range_ms % s->step_ms == 0
-        && (uint64_t) (s->range_ms / s->step_ms) < n) {
-        /* A window begins where one `shift` steps before has ended. */
-        shift = (size_t) (s->range_ms / s->step_ms);
-    }
-    nlt_pql_count_upto(s->t_ms, s->n, s->end_ms - s->range_ms, s->step_ms,
-                       shift, lo);
-    memcpy(lo + shift, hi, (n - shift) * sizeof(*lo));
-    s->lo = lo;
-    s->hi = hi;
+    return nlt_pql_edges_open(e->op.ctx, g->n, e->func->stretches, &e->edges);
 }
 
 static void
@@ -510,7 +486,6 @@ all_steps(window_t *e, nlt_str_t name)
     nlt_pql_steps_t *s = &e->steps;
     const nlt_samples_t *in = &e->feed.s;
     nlt_pql_ctx_t *ctx = e->op.ctx;
-    uint64_t seen = 0;
 
     if (in->n > e->work_cap) {
         size_t cap = e->work_cap ? e->work_cap : 64;
@@ -529,11 +504,8 @@ all_steps(window_t *e, nlt_str_t name)
     s->v = in->v;
     s->n = in->n;
     s->metric_name = name;
-    find_edges(e);
-    for (size_t i = 0; i < s->n_steps; i++) {
-        seen += s->hi[i] - s->lo[i];
-    }
-    nlt_pql_seen(ctx, e->feed.plan, seen);
+    nlt_pql_edges_find(ctx, &e->edges, s);
+    nlt_pql_seen(ctx, e->feed.plan, e->edges.n_seen);
     memset(e->row.present, 0, nlt_pql_words(s->n_steps) * sizeof(uint64_t));
     e->func->steps(&e->fctx, s, e->row.v, e->row.present);
     if (e->fctx.rc == NLT_OK) {

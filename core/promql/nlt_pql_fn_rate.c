@@ -2,14 +2,11 @@
  * nlt_pql_fn_rate.c - how fast a series changes: rate and its relatives,
  * regression, smoothing.
  *
- * rate, increase and delta extrapolate: the samples of a window seldom reach
- * its edges, so the difference of the outermost ones is stretched to them,
- * unless a gap of more than 1.1 average distances says that the series began
- * or ended inside, and never so far that a counter would have been negative.
- * anchored and smoothed windows bring their edges along instead.
+ * anchored and smoothed windows bring their edges along, where others
+ * extrapolate to them (nlt_pql_change.h).
  */
 #include "nlt_num.h"
-#include "nlt_pql_fn.h"
+#include "nlt_pql_change.h"
 
 /* Bytes of a quoted metric name; a longer one loses its note. */
 #define QUOTED_MAX 65536
@@ -22,9 +19,8 @@ ends_with(nlt_str_t s, nlt_str_t suffix)
                   == 0;
 }
 
-/* A16: the name does not look like a counter's. */
-static void
-note_non_counter(nlt_pql_fctx_t *f, nlt_str_t name)
+void
+nlt_pql_note_counter(nlt_pql_fctx_t *f, nlt_str_t name)
 {
     if (name.len == 0
         || (name.data == f->noted.data && name.len == f->noted.len)
@@ -51,13 +47,6 @@ note_non_counter(nlt_pql_fctx_t *f, nlt_str_t name)
     nlt_buf_deinit(&quoted);
 }
 
-/* Seconds as Go converts a duration: whole ones and the rest apart. */
-static double
-seconds_of(int64_t ms)
-{
-    return (double) (ms / 1000) + (double) (ms % 1000 * 1000000) / 1e9;
-}
-
 /* What counter resets between samples took away. */
 static double
 reset_sum(double prev, const double *v, size_t n)
@@ -73,69 +62,24 @@ reset_sum(double prev, const double *v, size_t n)
     return sum;
 }
 
-typedef enum {
-    DELTA,
-    INCREASE,
-    RATE
-} kind_t;
-
-/* The outermost samples of a window of n >= 2, and its edges. */
-typedef struct {
-    int64_t start_ms, end_ms;
-    int64_t first_ms, last_ms;
-    size_t n;
-    double first;   /* value */
-    double change;  /* first to last, resets of a counter made up for */
-    double range_s; /* of RATE */
-} reach_t;
-
-/* The change stretched to the window's edges. */
-static inline double
-stretch(const reach_t *r, kind_t kind)
-{
-    double to_start = (double) (r->first_ms - r->start_ms) / 1000;
-    double to_end = (double) (r->end_ms - r->last_ms) / 1000;
-    double span = (double) (r->last_ms - r->first_ms) / 1000;
-    double average = span / (double) (r->n - 1);
-    double threshold = average * 1.1;
-
-    if (to_start >= threshold) {
-        to_start = average / 2;
-    }
-    if (kind != DELTA && r->change > 0 && r->first >= 0) {
-        double to_zero = span * (r->first / r->change);
-
-        to_start = to_zero < to_start ? to_zero : to_start;
-    }
-    if (to_end >= threshold) {
-        to_end = average / 2;
-    }
-
-    double factor = (span + to_start + to_end) / span;
-
-    if (kind == RATE) {
-        factor /= r->range_s;
-    }
-    return r->change * factor;
-}
-
 static bool
-extrapolated(const nlt_pql_window_t *w, kind_t kind, double *out)
+extrapolated(const nlt_pql_window_t *w, nlt_pql_change_t kind, double *out)
 {
     if (w->n < 2) {
         return false;
     }
     const double *v = w->v;
-    reach_t r = {.start_ms = w->range_start_ms,
-                 .end_ms = w->range_end_ms,
-                 .first_ms = w->t_ms[0],
-                 .last_ms = w->t_ms[w->n - 1],
-                 .n = w->n,
-                 .first = v[0],
-                 .change = v[w->n - 1] - v[0],
-                 .range_s = seconds_of(w->range_end_ms - w->range_start_ms)};
+    nlt_pql_reach_t r = {
+        .start_ms = w->range_start_ms,
+        .end_ms = w->range_end_ms,
+        .first_ms = w->t_ms[0],
+        .last_ms = w->t_ms[w->n - 1],
+        .n = w->n,
+        .first = v[0],
+        .change = v[w->n - 1] - v[0],
+        .range_s = nlt_pql_seconds_of(w->range_end_ms - w->range_start_ms)};
 
-    if (kind != DELTA) {
+    if (kind != NLT_PQL_DELTA) {
         double prev = v[0];
 
         /* Not reset_sum(): here the additions start from the difference. */
@@ -146,7 +90,7 @@ extrapolated(const nlt_pql_window_t *w, kind_t kind, double *out)
             prev = v[i];
         }
     }
-    *out = stretch(&r, kind);
+    *out = nlt_pql_stretched(&r, kind);
     return true;
 }
 
@@ -208,15 +152,15 @@ find_edges(const nlt_pql_window_t *w, bool counter, edges_t *e)
 }
 
 static bool
-between_edges(const nlt_pql_window_t *w, kind_t kind, double *out)
+between_edges(const nlt_pql_window_t *w, nlt_pql_change_t kind, double *out)
 {
     edges_t e;
 
-    if (!find_edges(w, kind != DELTA, &e)) {
+    if (!find_edges(w, kind != NLT_PQL_DELTA, &e)) {
         return false;
     }
     *out = e.right - e.left;
-    if (kind != DELTA) {
+    if (kind != NLT_PQL_DELTA) {
         size_t from = e.first + (w->t_ms[e.first] <= w->range_start_ms);
         size_t to = e.last + (w->t_ms[e.last] < w->range_end_ms);
         double prev = e.left, sum = 0;
@@ -230,21 +174,22 @@ between_edges(const nlt_pql_window_t *w, kind_t kind, double *out)
         }
         *out += sum;
     }
-    if (kind == RATE) {
-        *out /= seconds_of(w->range_end_ms - w->range_start_ms);
+    if (kind == NLT_PQL_RATE) {
+        *out /= nlt_pql_seconds_of(w->range_end_ms - w->range_start_ms);
     }
     return true;
 }
 
 static bool
-change_of(const nlt_pql_window_t *w, kind_t kind, double *out)
+change_of(const nlt_pql_window_t *w, nlt_pql_change_t kind, double *out)
 {
-    if (w->st_ms && kind != DELTA && !w->anchored && !w->smoothed) {
+    if (w->st_ms && kind != NLT_PQL_DELTA && !w->anchored && !w->smoothed) {
         if (!nlt_pql_started_increase(w, out)) {
             return false;
         }
-        *out /=
-            kind == RATE ? seconds_of(w->range_end_ms - w->range_start_ms) : 1;
+        *out /= kind == NLT_PQL_RATE
+                    ? nlt_pql_seconds_of(w->range_end_ms - w->range_start_ms)
+                    : 1;
         return true;
     }
     return w->anchored || w->smoothed ? between_edges(w, kind, out)
@@ -284,113 +229,29 @@ nlt_pql_extend(nlt_pool_t *pool, const nlt_pql_window_t *w,
 
 NLT_PQL_RANGE_FN(rate)
 {
-    if (!change_of(w, RATE, out)) {
+    if (!change_of(w, NLT_PQL_RATE, out)) {
         return false;
     }
-    note_non_counter(f, w->metric_name);
+    nlt_pql_note_counter(f, w->metric_name);
     return true;
 }
 
 NLT_PQL_RANGE_FN(increase)
 {
-    if (!change_of(w, INCREASE, out)) {
+    if (!change_of(w, NLT_PQL_INCREASE, out)) {
         return false;
     }
-    note_non_counter(f, w->metric_name);
+    nlt_pql_note_counter(f, w->metric_name);
     return true;
 }
 
 NLT_PQL_RANGE_FN(delta)
 {
     (void) f;
-    return change_of(w, DELTA, out);
+    return change_of(w, NLT_PQL_DELTA, out);
 }
 
 /* ---- the same for all windows of a series ---- */
-
-/* Where the value falls from the sample before: indices in work, rising. */
-static size_t
-find_resets(const nlt_pql_steps_t *s)
-{
-    const double *v = s->v;
-    size_t n = 0, i = 1;
-
-    /* Counters seldom fall: look at 16 at a time. */
-    for (; i + 16 <= s->n; i += 16) {
-        int fell = 0;
-
-        for (size_t k = 0; k < 16; k++) {
-            fell |= v[i + k] < v[i + k - 1];
-        }
-        for (size_t k = 0; fell && k < 16; k++) {
-            s->work[n] = (uint32_t) (i + k);
-            n += v[i + k] < v[i + k - 1];
-        }
-    }
-    for (; i < s->n; i++) {
-        s->work[n] = (uint32_t) i;
-        n += v[i] < v[i - 1];
-    }
-    return n;
-}
-
-/*
- * The additions are those that a walk through the window makes, in its order:
- * the difference of the outermost samples, then what each reset took away.
- */
-static inline bool
-steps_change(const nlt_pql_steps_t *s, kind_t kind, double *out,
-             uint64_t *present)
-{
-    size_t n_resets = kind == DELTA ? 0 : find_resets(s), next = 0;
-    const double *v = s->v;
-    bool any = false;
-    reach_t r = {.end_ms = s->end_ms, .range_s = seconds_of(s->range_ms)};
-
-    for (size_t i = 0; i < s->n_steps; i++, r.end_ms += s->step_ms) {
-        size_t lo = s->lo[i], hi = s->hi[i];
-
-        if (hi - lo < 2) {
-            continue;
-        }
-        r.start_ms = r.end_ms - s->range_ms;
-        r.first_ms = s->t_ms[lo];
-        r.last_ms = s->t_ms[hi - 1];
-        r.n = hi - lo;
-        r.first = v[lo];
-        r.change = v[hi - 1] - v[lo];
-        while (next < n_resets && s->work[next] <= lo) {
-            next++;
-        }
-        for (size_t k = next; k < n_resets && s->work[k] < hi; k++) {
-            r.change += v[s->work[k] - 1];
-        }
-        out[i] = stretch(&r, kind);
-        nlt_pql_mark(present, i);
-        any = true;
-    }
-    return any;
-}
-
-NLT_PQL_STEPS_FN(rate)
-{
-    if (steps_change(s, RATE, out, present)) {
-        note_non_counter(f, s->metric_name);
-    }
-}
-
-NLT_PQL_STEPS_FN(increase)
-{
-    if (steps_change(s, INCREASE, out, present)) {
-        note_non_counter(f, s->metric_name);
-    }
-}
-
-NLT_PQL_STEPS_FN(delta)
-{
-    (void) f;
-    (void) steps_change(s, DELTA, out, present);
-}
 
 /* What changes (or fell) within each window: all that did up to its end, less
  * what did up to its first sample. */

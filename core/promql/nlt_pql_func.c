@@ -32,11 +32,13 @@
      .range = nlt_pql_fn_##fn, .steps = nlt_pql_steps_##fn,                   \
      .keeps_name = true, .newest = newest_, .doc = doc_}
 
-/* The same over anchored ranges too, and smoothed ones if smoothed_. */
+/* The same over anchored ranges too, and smoothed ones if smoothed_: those
+ * that stretch a change. */
 #define RANGE_EDGES(fn, smoothed_, counter_, doc_)                            \
     {.name = #fn, .args = ARGS(M), .ret = V, .kind = NLT_PQL_FK_RANGE,        \
      .range = nlt_pql_fn_##fn, .steps = nlt_pql_steps_##fn, .anchored = true, \
-     .smoothed = smoothed_, .counter = counter_, .doc = doc_}
+     .smoothed = smoothed_, .stretches = smoothed_, .counter = counter_,      \
+     .doc = doc_}
 
 #define RANGE_EXP(fn, args_, doc_)                                            \
     {.name = #fn, .args = args_, .ret = V, .kind = NLT_PQL_FK_RANGE,          \

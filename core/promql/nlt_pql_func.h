@@ -78,6 +78,17 @@ typedef bool (*nlt_pql_range_fn_t)(nlt_pql_fctx_t *f,
                                    const nlt_pql_window_t *w, double *out);
 
 /*
+ * What rate and its relatives found out about the windows of a series from
+ * its times alone; holds for the next one while its times are the same.
+ */
+typedef struct {
+    bool known;        /* cleared by the evaluator when times change */
+    double *factor;    /* of each step, in whole blocks of 64 */
+    uint64_t *present; /* steps that have a value */
+    double near;
+} nlt_pql_stretch_t;
+
+/*
  * All windows of one series at once: window i has the samples [lo[i], hi[i]),
  * ends at end_ms + i * step_ms and begins range_ms before that.  Neither
  * anchored nor smoothed.  lo and hi never fall from one window to the next;
@@ -94,7 +105,8 @@ typedef struct {
     int64_t step_ms;
     int64_t range_ms;
     nlt_str_t metric_name;
-    uint32_t *work; /* room for n numbers */
+    uint32_t *work;             /* room for n numbers */
+    nlt_pql_stretch_t *stretch; /* or NULL: nothing is kept */
 } nlt_pql_steps_t;
 
 /*
@@ -163,6 +175,7 @@ typedef struct nlt_pql_func_s {
     bool smoothed;   /* takes a smoothed range */
     bool newest;     /* needs no more of a range than its newest sample */
     bool counter;    /* wants metric_name: notes one that is no counter's */
+    bool stretches;  /* steps makes use of nlt_pql_stretch_t */
     nlt_pql_func_kind_t kind;
     nlt_pql_range_fn_t range;
     nlt_pql_steps_fn_t steps; /* of RANGE: or NULL, then window by window */

@@ -2,12 +2,12 @@
  * nlt_pql_steps_test.c - all windows of a series at once, against window by
  * window: every function of the table that knows both, bit for bit.
  */
-#include "nlt_pql_eval.h"
+#include "nlt_pql_edges.h"
 #include "nlt_pql_fn.h"
 #include "nlt_test.h"
 
 #define SAMPLES_MAX 300
-#define STEPS_MAX   100
+#define STEPS_MAX   200
 
 typedef struct {
     nlt_pool_t pool;
@@ -21,6 +21,10 @@ typedef struct {
     double out[STEPS_MAX];
     uint64_t present[STEPS_MAX / 64 + 1];
     nlt_pql_steps_t s;
+    unsigned kind; /* of values */
+    nlt_pql_stretch_t stretch;
+    double factor[(STEPS_MAX / 64 + 1) * 64];
+    uint64_t stretched[STEPS_MAX / 64 + 1];
 } fix_t;
 
 static const int32_t arg_pos[] = {5};
@@ -54,15 +58,24 @@ random_value(unsigned kind, double prev)
         return (double) nlt_test_below(5) - 2;
     case 3:
         return nlt_test_below(2) ? 0.0 : -0.0;
+    case 4: /* the smallest changes there are */
+        return prev + 5e-324 * (double) nlt_test_below(3);
     default:
         return odd[nlt_test_below(sizeof(odd) / sizeof(odd[0]))];
     }
 }
 
 static void
+random_values(fix_t *x)
+{
+    for (size_t i = 0; i < x->s.n; i++) {
+        x->v[i] = random_value(x->kind, i ? x->v[i - 1] : 0);
+    }
+}
+
+static void
 random_series(fix_t *x)
 {
-    unsigned kind = (unsigned) nlt_test_below(5);
     uint64_t gap = 1 + nlt_test_below(3);
     int64_t t = 100000;
 
@@ -74,21 +87,16 @@ random_series(fix_t *x)
             t += (int64_t) nlt_test_below(100000);
         }
         x->t_ms[i] = t;
-        x->v[i] = random_value(kind, i ? x->v[i - 1] : 0);
     }
+    x->kind = (unsigned) nlt_test_below(6);
+    random_values(x);
 }
 
 static void
-random_steps(fix_t *x)
+find_windows(fix_t *x)
 {
     nlt_pql_steps_t *s = &x->s;
 
-    s->n_steps = 1 + nlt_test_below(STEPS_MAX);
-    s->step_ms = 1 + (int64_t) nlt_test_below(nlt_test_below(2) ? 5 : 20000);
-    s->range_ms = nlt_test_below(2)
-                      ? s->step_ms * (1 + (int64_t) nlt_test_below(8))
-                      : 1 + (int64_t) nlt_test_below(60000);
-    s->end_ms = 90000 + (int64_t) nlt_test_below(200000);
     for (size_t i = 0; i < s->n_steps; i++) {
         int64_t end = s->end_ms + (int64_t) i * s->step_ms;
         uint32_t lo = 0, hi = 0;
@@ -104,6 +112,20 @@ random_steps(fix_t *x)
     }
     s->lo = x->lo;
     s->hi = x->hi;
+}
+
+static void
+random_steps(fix_t *x)
+{
+    nlt_pql_steps_t *s = &x->s;
+
+    s->n_steps = 1 + nlt_test_below(STEPS_MAX);
+    s->step_ms = 1 + (int64_t) nlt_test_below(nlt_test_below(2) ? 500 : 20000);
+    s->range_ms = nlt_test_below(2)
+                      ? s->step_ms * (1 + (int64_t) nlt_test_below(8))
+                      : 1 + (int64_t) nlt_test_below(60000);
+    s->end_ms = 90000 + (int64_t) nlt_test_below(200000);
+    find_windows(x);
 }
 
 static void
@@ -135,6 +157,24 @@ check_func(fix_t *x, const nlt_pql_func_t *fn)
     }
 }
 
+/*
+ * What is kept of the times of a series, once found and once for other
+ * values, which may be limited where the first were not.
+ */
+static void
+check_kept(fix_t *x, const nlt_pql_func_t *fn)
+{
+    x->stretch =
+        (nlt_pql_stretch_t){.factor = x->factor, .present = x->stretched};
+    x->s.stretch = &x->stretch;
+    check_func(x, fn);
+    NLT_CHECK(x->stretch.known);
+    x->kind = (unsigned) nlt_test_below(6);
+    random_values(x);
+    check_func(x, fn);
+    x->s.stretch = NULL;
+}
+
 static void
 all_windows_at_once_give_the_same_bits(void)
 {
@@ -152,6 +192,9 @@ all_windows_at_once_give_the_same_bits(void)
             if (table[i].steps) {
                 check_func(&x, &table[i]);
                 n_steps_funcs++;
+            }
+            if (table[i].stretches) {
+                check_kept(&x, &table[i]);
             }
         }
     }
@@ -181,6 +224,63 @@ samples_are_counted_up_to_each_step(void)
 }
 
 static void
+open_ctx(nlt_pql_ctx_t *ctx, fix_t *x)
+{
+    memset(ctx, 0, sizeof(*ctx));
+    ctx->pool = &x->pool;
+}
+
+static void
+edges_are_kept_while_times_are_the_same(void)
+{
+    nlt_pql_ctx_t ctx;
+    fix_t x;
+    int n_kept = 0;
+
+    (void) nlt_test_seed();
+    for (int round = 0; round < 500; round++) {
+        nlt_pql_edges_t e = {0};
+
+        open_fix(&x);
+        open_ctx(&ctx, &x);
+        random_series(&x);
+        random_steps(&x);
+        NLT_CHECK_INT(nlt_pql_edges_open(&ctx, x.s.n_steps, round % 4, &e),
+                      NLT_OK);
+        for (int k = 0; k < 6; k++) {
+            nlt_pql_steps_t s = x.s;
+            uint64_t n_seen = 0;
+
+            nlt_pql_edges_find(&ctx, &e, &s);
+            for (size_t i = 0; i < s.n_steps; i++) {
+                n_seen += x.hi[i] - x.lo[i];
+            }
+            NLT_CHECK(memcmp(s.lo, x.lo, s.n_steps * sizeof(*s.lo)) == 0);
+            NLT_CHECK(memcmp(s.hi, x.hi, s.n_steps * sizeof(*s.hi)) == 0);
+            NLT_CHECK_INT(e.n_seen, n_seen);
+            NLT_CHECK(round % 4 > 0 || s.stretch == NULL);
+            if (s.stretch) {
+                /* As a function would: all of it hangs on the times. */
+                n_kept += s.stretch->known;
+                NLT_CHECK(!s.stretch->known
+                          || s.stretch->factor[0] == (double) x.t_ms[0]);
+                s.stretch->known = true;
+                s.stretch->factor[0] = (double) x.t_ms[0];
+            }
+            if (nlt_test_below(2)) { /* another time, or another number */
+                size_t at = nlt_test_below(x.s.n);
+
+                x.s.n -= x.s.n > 1 && nlt_test_below(2);
+                x.t_ms[at] -= at == 0 || x.t_ms[at] > x.t_ms[at - 1] + 1;
+                find_windows(&x);
+            }
+        }
+        nlt_pool_deinit(&x.pool);
+    }
+    NLT_CHECK(n_kept > 300);
+}
+
+static void
 no_samples_and_no_steps_are_nothing_to_count(void)
 {
     int64_t t_ms[] = {5};
@@ -198,6 +298,7 @@ main(void)
 {
     NLT_TEST(all_windows_at_once_give_the_same_bits);
     NLT_TEST(samples_are_counted_up_to_each_step);
+    NLT_TEST(edges_are_kept_while_times_are_the_same);
     NLT_TEST(no_samples_and_no_steps_are_nothing_to_count);
     return nlt_test_done();
 }
