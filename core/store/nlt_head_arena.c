@@ -356,38 +356,3 @@ nlt_arena_labels_of(const nlt_arena_t *a, const nlt_arena_series_t *e)
     }
     return l;
 }
-
-nlt_arena_name_t *
-nlt_arena_name_at(const nlt_arena_t *a, uint32_t off)
-{
-    nlt_arena_name_t *name = nlt_arena_at(a, off, sizeof(*name));
-
-    if (nlt_unlikely(
-            name == NULL
-            || !nlt_arena_at(a, off, sizeof(*name) + (uint64_t) name->len))) {
-        return NULL;
-    }
-    return name;
-}
-
-nlt_str_t
-nlt_arena_pair_name(const nlt_arena_t *a, const nlt_arena_pair_t *p)
-{
-    const nlt_arena_name_t *name = nlt_arena_name_at(a, p->name.u);
-
-    return nlt_likely(name != NULL) ? (nlt_str_t){name->len, name->text}
-                                    : (nlt_str_t){0, NULL};
-}
-
-nlt_str_t
-nlt_arena_pair_value(const nlt_arena_t *a, const nlt_arena_pair_t *p)
-{
-    const nlt_arena_str_t *s = nlt_arena_at(a, p->value.u, sizeof(*s));
-
-    if (nlt_unlikely(
-            s == NULL
-            || !nlt_arena_at(a, p->value.u, sizeof(*s) + (uint64_t) s->len))) {
-        return (nlt_str_t){0, NULL};
-    }
-    return (nlt_str_t){s->len, s->text};
-}

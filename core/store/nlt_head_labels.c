@@ -1,7 +1,7 @@
 /*
  * nlt_head_labels.c - labels of a series, as text and as numbers.
  */
-#include "nlt_head_priv.h"
+#include "nlt_head_pairs.h"
 #include "nlt_head_side.h"
 
 

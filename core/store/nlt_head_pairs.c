@@ -5,7 +5,7 @@
  * shape: a pair leads to its number, a name to its offset.  Everything here
  * that writes does so under the registration lock.
  */
-#include "nlt_head_priv.h"
+#include "nlt_head_pairs.h"
 
 #include "nlt_bytes.h"
 #include "nlt_xhash.h"
@@ -191,11 +191,12 @@ new_text(nlt_arena_t *a, nlt_str_t text)
 
 static uint32_t
 new_pair(nlt_arena_t *a, uint32_t tenant, nlt_str_t name, nlt_str_t value,
-         nlt_xhash_key_t key)
+         nlt_xhash_key_t key, const nlt_arena_pair_t *like)
 {
     uint32_t pair = atomic_load_explicit(&a->hdr->n_pairs, RELAXED) + 1;
     nlt_arena_pair_t *p = pair_room(a, pair);
-    nlt_arena_name_t *entry = nlt_arena_name_find(a, tenant, name);
+    nlt_arena_name_t *entry = like ? nlt_arena_name_at(a, like->name.u)
+                                   : nlt_arena_name_find(a, tenant, name);
     nlt_off_t text;
 
     if (entry == NULL) {
@@ -227,17 +228,17 @@ new_pair(nlt_arena_t *a, uint32_t tenant, nlt_str_t name, nlt_str_t value,
 
 uint32_t
 nlt_arena_pair_intern(nlt_arena_t *a, uint32_t tenant, nlt_str_t name,
-                      nlt_str_t value)
+                      nlt_str_t value, const nlt_arena_pair_t *like)
 {
     nlt_xhash_key_t key = key_of(a, tenant, name, &value);
     uint32_t pair = nlt_xhash_find(a, &a->hdr->by_pair, key);
 
-    return pair ? pair : new_pair(a, tenant, name, value, key);
+    return pair ? pair : new_pair(a, tenant, name, value, key, like);
 }
 
 /* ---- postings ---- */
 
-static nlt_arena_postings_t *
+static inline nlt_arena_postings_t *
 block_at(const nlt_arena_t *a, uint32_t off)
 {
     nlt_arena_postings_t *b = nlt_arena_at(a, off, sizeof(*b));
@@ -265,30 +266,15 @@ link_of(const nlt_off_t *link)
     return __atomic_load_n(&link->u, __ATOMIC_ACQUIRE);
 }
 
-bool
-nlt_arena_postings_room(nlt_arena_t *a, uint32_t pair, uint32_t series)
+/* A new block behind `tail`, which is NULL or full. */
+static nlt_arena_postings_t *
+new_block(nlt_arena_t *a, nlt_arena_pair_t *p, nlt_arena_postings_t *tail)
 {
-    nlt_arena_pair_t *p = nlt_arena_pair(a, pair);
-    nlt_arena_postings_t *tail = NULL, *fresh;
+    nlt_arena_postings_t *fresh;
     uint32_t cap = 8;
     nlt_off_t off;
 
-    if (p == NULL) {
-        return false;
-    }
-    if (atomic_load_explicit(&p->n, RELAXED) == 0) {
-        return true; /* the first one sits in the pair */
-    }
-    if (p->tail_block.u) {
-        tail = block_at(a, p->tail_block.u);
-        if (tail == NULL) {
-            return false;
-        }
-        uint32_t used = atomic_load_explicit(&tail->used, RELAXED);
-
-        if (used + nlt_uvarint_len(series - p->last) <= tail->cap) {
-            return true;
-        }
+    if (tail) {
         cap = (tail->cap + tail->cap / 2u + 8) & ~7u;
         cap = cap < POSTINGS_CAP_MAX ? cap : POSTINGS_CAP_MAX;
     }
@@ -296,40 +282,63 @@ nlt_arena_postings_room(nlt_arena_t *a, uint32_t pair, uint32_t series)
         nlt_arena_alloc(a, sizeof(*fresh) + cap, 8, nlt_arena_limit_series(a));
     fresh = nlt_arena_at(a, off.u, sizeof(*fresh) + cap);
     if (fresh == NULL) {
-        return false;
+        return NULL;
     }
     fresh->cap = (uint16_t) cap;
-    if (tail) {
-        link_to(&tail->next, off);
-    } else {
-        link_to(&p->first_block, off);
-    }
+    link_to(tail ? &tail->next : &p->first_block, off);
     p->tail_block = off;
-    return true;
+    return fresh;
+}
+
+/* Has block b room for one more posting of p? */
+static inline bool
+fits(const nlt_arena_postings_t *b, const nlt_arena_pair_t *p, uint32_t series)
+{
+    return atomic_load_explicit(&b->used, RELAXED)
+               + nlt_uvarint_len(series - p->last)
+           <= b->cap;
+}
+
+bool
+nlt_arena_postings_room(nlt_arena_t *a, uint32_t pair, uint32_t series,
+                        nlt_arena_posting_t *at)
+{
+    nlt_arena_pair_t *p = nlt_arena_pair(a, pair);
+
+    *at = (nlt_arena_posting_t){p, NULL};
+    if (nlt_unlikely(p == NULL)) {
+        return false;
+    }
+    if (atomic_load_explicit(&p->n, RELAXED) == 0) {
+        return true; /* the first one sits in the pair */
+    }
+    if (p->tail_block.u) {
+        at->tail = block_at(a, p->tail_block.u);
+        if (at->tail == NULL) {
+            return false;
+        }
+        if (nlt_likely(fits(at->tail, p, series))) {
+            return true;
+        }
+    }
+    at->tail = new_block(a, p, at->tail);
+    return at->tail != NULL;
 }
 
 void
-nlt_arena_postings_add(nlt_arena_t *a, uint32_t pair, uint32_t series)
+nlt_arena_postings_add(const nlt_arena_posting_t *at, uint32_t series)
 {
-    nlt_arena_pair_t *p = nlt_arena_pair(a, pair);
-    uint32_t n, used;
+    nlt_arena_pair_t *p = at->pair;
+    nlt_arena_postings_t *tail = at->tail;
+    uint32_t n = atomic_load_explicit(&p->n, RELAXED), used;
 
-    if (p == NULL) {
-        return;
-    }
-    n = atomic_load_explicit(&p->n, RELAXED);
-    if (n == 0) {
+    if (tail == NULL) {
         p->first = series;
     } else {
-        nlt_arena_postings_t *tail = block_at(a, p->tail_block.u);
-
-        if (tail == NULL) {
-            return;
-        }
-        used = atomic_load_explicit(&tail->used, RELAXED);
-        if (used + nlt_uvarint_len(series - p->last) > tail->cap) {
+        if (nlt_unlikely(!fits(tail, p, series))) {
             return; /* cannot be after nlt_arena_postings_room() */
         }
+        used = atomic_load_explicit(&tail->used, RELAXED);
         used +=
             (uint32_t) nlt_put_uvarint(tail->bytes + used, series - p->last);
         atomic_store_explicit(&tail->used, (uint16_t) used, RELEASE);

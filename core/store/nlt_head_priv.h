@@ -41,6 +41,7 @@ struct nlt_arena_s {
     /* The series that this process registered last: the next one is likely
      * to share pairs with it.  Under the registration lock. */
     uint32_t registered;
+    uint32_t root, root_tenant; /* root pair, or 0, of a tenant; likewise */
 };
 
 struct nlt_head_s {
@@ -139,7 +140,6 @@ nlt_rc_t nlt_arena_map(nlt_head_t *h, size_t i, uint64_t no, nlt_err_t *err);
  * maps, so that the helper may free the slot.  Nothing mapped: does nothing.
  * Nobody has it pinned.
  */
-/* The opposite; nothing when slot i is not mapped. */
 void nlt_arena_unmap(nlt_head_t *h, size_t i);
 
 /*
@@ -237,58 +237,6 @@ nlt_arena_pair(const nlt_arena_t *a, uint32_t pair)
 /* Label block of a series entry, checked to its last pair. */
 const nlt_arena_labels_t *
 nlt_arena_labels_of(const nlt_arena_t *a, const nlt_arena_series_t *e);
-
-/* Name and value text of a pair; empty when corrupt. */
-nlt_str_t nlt_arena_pair_name(const nlt_arena_t *a, const nlt_arena_pair_t *p);
-nlt_str_t
-nlt_arena_pair_value(const nlt_arena_t *a, const nlt_arena_pair_t *p);
-
-/* ---- names, pairs, postings (nlt_head_pairs.c) ---- */
-
-/*
- * Number of a pair, 0 when there is none.  Sees every pair that was complete
- * when it was called; no lock.
- */
-uint32_t nlt_arena_pair_find(const nlt_arena_t *a, uint32_t tenant,
-                             nlt_str_t name, nlt_str_t value);
-
-/* A name of a tenant, or NULL.  Likewise. */
-nlt_arena_name_t *
-nlt_arena_name_find(const nlt_arena_t *a, uint32_t tenant, nlt_str_t name);
-
-/* Entry of a name by its offset, checked to its last byte. */
-nlt_arena_name_t *nlt_arena_name_at(const nlt_arena_t *a, uint32_t off);
-
-/* Finds or makes a pair; 0: no room.  Registration lock held. */
-uint32_t nlt_arena_pair_intern(nlt_arena_t *a, uint32_t tenant, nlt_str_t name,
-                               nlt_str_t value);
-
-/*
- * Postings are added in two steps, so that lack of room is found before
- * anything is published: make room for `series` (greater than all before)
- * in a pair, then add it, which cannot fail.  Registration lock held.
- */
-bool nlt_arena_postings_room(nlt_arena_t *a, uint32_t pair, uint32_t series);
-void nlt_arena_postings_add(nlt_arena_t *a, uint32_t pair, uint32_t series);
-
-/* Walks the postings of a pair in ascending order. */
-typedef struct {
-    const nlt_arena_t *a;
-    const nlt_arena_postings_t *block;
-    uint32_t left;  /* postings still to come */
-    uint32_t value; /* the last one given */
-    uint32_t pos;   /* in block */
-    uint32_t used;  /* of block */
-    uint32_t first;
-    uint32_t next_block;
-} nlt_arena_walk_t;
-
-/* At the first of the postings that are published now; no lock. */
-void nlt_arena_walk_begin(nlt_arena_walk_t *w, const nlt_arena_t *a,
-                          const nlt_arena_pair_t *p);
-
-/* The next number, 0 at the end (also where memory is corrupt). */
-uint32_t nlt_arena_walk_next(nlt_arena_walk_t *w);
 
 /* ---- stripes and samples (nlt_head_append.c) ---- */
 

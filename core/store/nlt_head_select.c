@@ -11,7 +11,7 @@
  * one all series of the tenant are (the postings of its root pair).  All
  * further matchers only take candidates away.
  */
-#include "nlt_head_priv.h"
+#include "nlt_head_pairs.h"
 
 #define RELAXED memory_order_relaxed
 #define ACQUIRE memory_order_acquire

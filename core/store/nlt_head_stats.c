@@ -3,7 +3,7 @@
  */
 #include "nlt_head_stats.h"
 
-#include "nlt_head_priv.h"
+#include "nlt_head_pairs.h"
 #include "nlt_sort.h"
 #include "nlt_strtab.h"
 

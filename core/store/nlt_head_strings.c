@@ -3,7 +3,7 @@
  */
 #include "nlt_head_strings.h"
 
-#include "nlt_head_priv.h"
+#include "nlt_head_pairs.h"
 
 /* Entries are asked for this many series ahead, their labels half as many. */
 #define AHEAD 16

@@ -9,7 +9,7 @@
  * batch is the whole request it is applied as it is; otherwise the walk
  * begins again, and each batch is loaded and applied.
  */
-#include "nlt_ingest_priv.h"
+#include "nlt_ingest_v2.h"
 #include "nlt_ingest_side.h"
 #include "nlt_tenants.h"
 

@@ -8,7 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "nlt_ingest_priv.h"
+#include "nlt_ingest_v2.h"
 
 #define RETRY_SOON_S  1
 #define RETRY_LATER_S 5

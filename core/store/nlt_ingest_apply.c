@@ -4,6 +4,9 @@
 #include "nlt_head_stats.h"
 #include "nlt_ingest_priv.h"
 
+/* How far ahead slots of series that are to be registered are fetched. */
+#define REGISTER_AHEAD 6
+
 /* ---- register ---- */
 
 void
@@ -193,6 +196,9 @@ nlt_ingest_register(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev)
         }
         if (r->budget <= 0) {
             return NLT_AGAIN;
+        }
+        if (r->registered + REGISTER_AHEAD < s->n_series) {
+            nlt_arena_prefetch_key(a, e[REGISTER_AHEAD].key);
         }
         rc = e->n ? register_one(r, a, prev, e) : find_one(r, a, prev, e);
         if (rc != NLT_OK) {

@@ -5,7 +5,7 @@
  * their way from memory, then find them while the series entries are, then
  * compare.  A cache miss costs more than all the work on one series.
  */
-#include "nlt_ingest_priv.h"
+#include "nlt_ingest_v2.h"
 #include "nlt_num.h"
 #include "nlt_rw_histogram.h"
 
@@ -117,6 +117,9 @@ take_series(nlt_ingest_req_t *r)
         .first = (uint32_t) s->n_samples,
         .n = (uint32_t) n,
         .side = c->side,
+        .labels_len = c->series.s.labels.data == c->series.s.body.data
+                          ? (uint32_t) c->series.s.labels.len
+                          : 0,
     };
     c->side &= NLT_INGEST_BAD_REFS;
     to = s->samples + s->n_samples;
@@ -176,8 +179,14 @@ static nlt_rw_labels_t
 labels1(nlt_ingest_req_t *r, nlt_ingest_series_t *e, size_t *n, nlt_err_t *err)
 {
     nlt_ingest_scratch_t *s = r->s;
-    nlt_rw_series_t series;
+    nlt_rw_series_t series = {.labels = {e->labels_len, e->body},
+                              .n_labels = r->conf.labels.labels_max};
 
+    if (nlt_likely(e->labels_len != 0)
+        && nlt_rw_labels_usual(&series, &r->conf.labels, s->labels, n)) {
+        e->canonical_len = e->labels_len;
+        return NLT_RW_LABELS_OK;
+    }
     if (nlt_rw_series_parse((nlt_str_t){e->body_len, e->body}, s->gather,
                             sizeof(s->gather), &series, err)
         != NLT_OK) {
@@ -232,21 +241,24 @@ keeps_labels(const nlt_ingest_req_t *r)
     return sc == NULL || (sc->n_stamps == 0 && sc->n_drops == 0);
 }
 
-/* Takes the labels that were made canonical when the series was checked. */
+/* Takes the labels that were made, or found, canonical when the series was
+ * checked. */
 static bool
-kept_labels(nlt_ingest_req_t *r, const nlt_ingest_series_t *e, size_t *n,
-            nlt_hash128_t *key)
+ready_labels(nlt_ingest_req_t *r, const nlt_ingest_series_t *e, size_t *n,
+             nlt_hash128_t *key)
 {
-    nlt_rw_series_t series = {.n_labels = r->conf.labels.labels_max};
+    nlt_str_t canonical = {e->canonical_len, e->body};
 
-    if (e->kept == 0) {
+    if (e->canonical_len == 0 || r->conf.screen != NULL) {
         return false;
     }
-    series.labels =
-        (nlt_str_t){e->canonical_len, r->s->kept.data + e->kept - 1};
-    *key = nlt_head_key(r->in->ctl, r->conf.tenant, series.labels.data,
-                        series.labels.len);
-    return nlt_rw_labels_usual(&series, &r->conf.labels, r->s->labels, n);
+    *key = e->key;
+    if (e->kept != 0) {
+        canonical.data = r->s->kept.data + e->kept - 1;
+        *key = nlt_head_key(r->in->ctl, r->conf.tenant, canonical.data,
+                            canonical.len);
+    }
+    return nlt_rw_labels_split(canonical, r->s->labels, r->s->labels_cap, n);
 }
 
 /* Keeps s->canonical for whoever registers and logs the series, if it fits. */
@@ -277,17 +289,17 @@ nlt_ingest_labels(nlt_ingest_req_t *r, nlt_ingest_series_t *e,
     nlt_err_t err;
     nlt_rc_t rc;
 
-    r->budget -= NLT_INGEST_PARSE_COST;
     if (!nlt_ingest_label_room(
             r->in, s,
             r->conf.labels.labels_max
                 + (r->conf.screen ? r->conf.screen->n_stamps : 0))) {
         return nlt_ingest_refuse(r, 503, NLT_ENOMEM, NULL, "out of memory");
     }
-    if (kept_labels(r, e, &n, key)) {
+    if (ready_labels(r, e, &n, key)) {
         *out = (nlt_labels_t){s->labels, n};
         return NLT_OK;
     }
+    r->budget -= NLT_INGEST_PARSE_COST;
     e->canonical_len = 0;
     verdict = r->conf.version == 2 ? nlt_ingest_labels2(r, e, &n, &err)
                                    : labels1(r, e, &n, &err);
@@ -305,6 +317,7 @@ nlt_ingest_labels(nlt_ingest_req_t *r, nlt_ingest_series_t *e,
         return nlt_ingest_refuse(r, 400, NLT_EINVAL, NULL, "%s", err.text);
     }
     if (nlt_unlikely(r->conf.screen != NULL)) {
+        r->budget -= NLT_INGEST_SCREEN_COST;
         rc = nlt_ingest_screen(r, e, &n);
         if (rc != NLT_OK) {
             return rc;

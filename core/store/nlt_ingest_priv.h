@@ -38,10 +38,11 @@
 /* Label sets of more labels than this cannot be logged anyway. */
 #define NLT_INGEST_LABELS_MAX (NLT_SERIES_BYTES_MAX / 6)
 /* Work of one call of run(): samples, and what others cost in samples. */
-#define NLT_INGEST_SLICE      20000
-#define NLT_INGEST_PARSE_COST 10
+#define NLT_INGEST_SLICE       20000
+#define NLT_INGEST_PARSE_COST  3
+#define NLT_INGEST_SCREEN_COST 8 /* labels against rules and quotas */
 /* Bytes of labels that cost as much as a sample to check, sort and hash. */
-#define NLT_INGEST_LABEL_BYTES 64
+#define NLT_INGEST_LABEL_BYTES 256
 
 /* Labels of a batch, of 2.0 or unsorted, that are made canonical but once. */
 #define NLT_INGEST_KEPT_MAX (1u << 20)
@@ -73,7 +74,8 @@ typedef struct nlt_ingest_series_s {
     uint32_t prev;  /* number in the arena before, if not known here */
     uint32_t side;  /* see above; in the first entry of a series only */
     uint32_t canonical_len; /* of labels that are ready to be logged; or 0 */
-    uint32_t kept; /* + 1: where in s->kept; 0: body begins with them */
+    uint32_t kept;       /* + 1: where in s->kept; 0: body begins with them */
+    uint32_t labels_len; /* 1.0: body begins with all labels; or 0 */
 } nlt_ingest_series_t;
 
 /* Buffers of one request; kept by the ingester when it is over. */
@@ -288,31 +290,6 @@ nlt_rc_t nlt_ingest_accept(nlt_ingest_req_t *r);
 
 /* Refuses with what nlt_ingest_log() said. */
 nlt_rc_t nlt_ingest_refuse_log(nlt_ingest_req_t *r, const nlt_err_t *err);
-
-/* ---- nlt_ingest_v2.c ---- */
-
-/* Notes and hashes the symbols.  NLT_OK: all; NLT_AGAIN; NLT_ECANCELED. */
-NLT_CHECKED nlt_rc_t nlt_ingest_scan(nlt_ingest_req_t *r);
-
-/* The next series becomes the current one, as nlt_rw_walk_next(): its key and
- * what is beside its samples too. */
-NLT_CHECKED nlt_rc_t nlt_ingest_next2(nlt_ingest_req_t *r, nlt_err_t *err);
-
-/*
- * Labels of a series into s->labels, checked; *n is their number.  What
- * nlt_rw_labels() says, and BROKEN if a reference is bad: *err has the text.
- */
-nlt_rw_labels_t
-nlt_ingest_labels2(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
-                   size_t *n, nlt_err_t *err);
-
-/* Labels of a series as they came, unchecked, at most max; their number. */
-size_t nlt_ingest_peek2(nlt_ingest_req_t *r, const nlt_ingest_series_t *e,
-                        nlt_label_t *out, size_t max, bool *cut);
-
-/* A series whose references are bad (NLT_INGEST_BAD_REFS) is a fault. */
-nlt_rc_t
-nlt_ingest_fault_refs(nlt_ingest_req_t *r, const nlt_ingest_series_t *e);
 
 /* ---- nlt_ingest_load.c ---- */
 

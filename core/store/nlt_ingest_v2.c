@@ -17,7 +17,7 @@
  * Hashing the list of hashes instead would say the same and costs four times
  * as much.
  */
-#include "nlt_ingest_priv.h"
+#include "nlt_ingest_v2.h"
 #include "nlt_rw_side.h"
 
 /* Fields of the top level that are scanned before their symbols are hashed. */

@@ -265,30 +265,33 @@ split(nlt_arena_t *a, nlt_xhash_root_t *root, nlt_xhash_seg_t *seg,
     return true;
 }
 
-bool
-nlt_xhash_room(nlt_arena_t *a, nlt_xhash_root_t *root, nlt_xhash_key_t key)
+/* The segment for a key, with room for it; NULL: there is none. */
+static nlt_xhash_seg_t *
+roomy(nlt_arena_t *a, nlt_xhash_root_t *root, nlt_xhash_key_t key)
 {
     nlt_xhash_seg_t *seg = segment_of(a, root, key.lo);
 
     while (seg && seg->n >= NLT_XHASH_SLOTS_MAX) {
         if (!split(a, root, seg, key.lo)) {
-            return false;
+            return NULL;
         }
         seg = segment_of(a, root, key.lo);
     }
-    return seg != NULL;
+    return seg;
+}
+
+bool
+nlt_xhash_room(nlt_arena_t *a, nlt_xhash_root_t *root, nlt_xhash_key_t key)
+{
+    return roomy(a, root, key) != NULL;
 }
 
 bool
 nlt_xhash_insert(nlt_arena_t *a, nlt_xhash_root_t *root, nlt_xhash_key_t key,
                  uint32_t number)
 {
-    nlt_xhash_seg_t *seg;
+    nlt_xhash_seg_t *seg = roomy(a, root, key);
 
-    if (!nlt_xhash_room(a, root, key)) {
-        return false;
-    }
-    seg = segment_of(a, root, key.lo);
     if (seg == NULL) {
         return false;
     }

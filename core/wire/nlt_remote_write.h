@@ -132,6 +132,14 @@ nlt_rw_labels_usual(const nlt_rw_series_t *s, const nlt_rw_limits_t *limits,
                     nlt_label_t *out, size_t *n);
 
 /*
+ * The labels of canonical bytes that nlt_rw_labels_usual() has said yes to, or
+ * that nlt_rw_canonical() has made: what they are is not checked again.  *n is
+ * their number.  False: more than max, or longer than it knows.
+ */
+bool nlt_rw_labels_split(nlt_str_t canonical, nlt_label_t *out, size_t max,
+                         size_t *n);
+
+/*
  * Checks and sorts *n labels that lie in v already, as nlt_rw_labels() does,
  * but for the limit of their number; never BROKEN.
  */

@@ -325,6 +325,31 @@ nlt_rw_labels_usual(const nlt_rw_series_t *s, const nlt_rw_limits_t *limits,
     return named;
 }
 
+bool
+nlt_rw_labels_split(nlt_str_t canonical, nlt_label_t *out, size_t max,
+                    size_t *n)
+{
+    const uint8_t *p = (const uint8_t *) canonical.data;
+    const uint8_t *end = canonical.len ? p + canonical.len : p;
+    size_t count = 0;
+
+    for (*n = 0; p < end; count++) {
+        nlt_str_t field;
+        const uint8_t *q;
+
+        if (count == max || !take_str(&p, end, TAG_LABEL, &field)) {
+            return false;
+        }
+        q = (const uint8_t *) field.data;
+        if (!take_str(&q, p, TAG_NAME, &out[count].name)
+            || !take_str(&q, p, TAG_VALUE, &out[count].value)) {
+            return false;
+        }
+    }
+    *n = count;
+    return true;
+}
+
 size_t
 nlt_rw_labels_peek(const nlt_rw_series_t *s, nlt_label_t *out, size_t max)
 {

@@ -52,6 +52,11 @@ compare_labels(const nlt_rw_series_t *s, const Prometheus__TimeSeries *want,
                  && nlt_labels_eq((nlt_labels_t){got, n},
                                   (nlt_labels_t){again, n_again})),
          "usual labels", s->idx);
+    must(!usual
+             || (nlt_rw_labels_split(s->labels, again, LABELS_MAX, &n_again)
+                 && nlt_labels_eq((nlt_labels_t){got, n},
+                                  (nlt_labels_t){again, n_again})),
+         "labels split again", s->idx);
     if (verdict == NLT_RW_LABELS_BROKEN) {
         *rejected = true;
         return;

@@ -46,8 +46,8 @@ static const struct {
     unsigned n;        /* samples, or series, that are measured */
     unsigned recorded; /* instructions for each */
 } paths[] = {
-    {"measured_new_1", N_SERIES, 11800},
-    {"measured_new_2", N_SERIES, 15000},
+    {"measured_new_1", N_SERIES, 9960},
+    {"measured_new_2", N_SERIES, 14070},
     {"measured_write_1", N_SERIES *(ROUNDS - 1), 2120},
     {"measured_write_2", N_SERIES *(ROUNDS - 1), 2760},
     {"measured_append", N_SERIES *(ROUNDS - 1), 334},

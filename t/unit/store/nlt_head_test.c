@@ -5,7 +5,7 @@
 
 #include "nlt_ahead.h"
 #include "nlt_head_fixture.h"
-#include "nlt_head_priv.h"
+#include "nlt_head_pairs.h"
 #include "nlt_xhash.h"
 
 #define T0 INT64_C(1700000000000)
@@ -650,23 +650,24 @@ postings_give_back_what_was_added(void)
     nlt_arena_t *a = nlt_head_active(h);
 
     /* A tenant's names hang on its root, which registration makes first. */
-    NLT_CHECK(nlt_arena_pair_intern(a, 0, NLT_STR(""), NLT_STR("")) > 0);
+    NLT_CHECK(nlt_arena_pair_intern(a, 0, NLT_STR(""), NLT_STR(""), NULL) > 0);
     for (unsigned width = 1; width <= 18; width++) {
         char text[16];
+        nlt_arena_posting_t at;
         nlt_arena_walk_t w;
         uint32_t pair, x = 0;
 
         (void) snprintf(text, sizeof(text), "%u", width);
         pair = nlt_arena_pair_intern(a, 0, NLT_STR("width"),
-                                     (nlt_str_t){strlen(text), text});
+                                     (nlt_str_t){strlen(text), text}, NULL);
         NLT_CHECK(pair > 0);
         for (unsigned i = 0; i < N; i++) {
             x += 1 + (uint32_t) nlt_test_below(1u << width);
             numbers[i] = x;
-            NLT_CHECK(nlt_arena_postings_room(a, pair, x));
+            NLT_CHECK(nlt_arena_postings_room(a, pair, x, &at));
             /* Asking twice, as after a failed attempt, does no harm. */
-            NLT_CHECK(nlt_arena_postings_room(a, pair, x));
-            nlt_arena_postings_add(a, pair, x);
+            NLT_CHECK(nlt_arena_postings_room(a, pair, x, &at));
+            nlt_arena_postings_add(&at, x);
         }
         nlt_arena_walk_begin(&w, a, nlt_arena_pair(a, pair));
         for (unsigned i = 0; i < N; i++) {
@@ -675,6 +676,56 @@ postings_give_back_what_was_added(void)
         NLT_CHECK_INT(nlt_arena_walk_next(&w), 0);
         NLT_CHECK_INT(nlt_arena_walk_next(&w), 0);
     }
+    nlt_head_detach(h);
+    fixture_close(&f);
+}
+
+/* More labels than publish() has places for; and shared ones are found by
+ * name, wherever the series before has them. */
+static void
+series_of_many_labels_are_in_all_their_postings(void)
+{
+    enum {
+        N = 150
+    };
+    static char text[N][16];
+    nlt_label_t v[N];
+    fixture_t f;
+    nlt_head_t *h = make(&f, NLT_HEAD_MEMORY_MIN);
+    nlt_arena_t *a = nlt_head_active(h);
+    unsigned from[] = {0, 0, 1, 20, 100, 149, 0};
+    uint32_t before = 0;
+
+    for (unsigned i = 0; i < N; i++) {
+        v[i].name.data = v[i].value.data = text[i];
+        v[i].name.len = v[i].value.len =
+            (size_t) snprintf(text[i], sizeof(text[i]), "l%03u", i);
+    }
+    for (unsigned k = 0; k < NLT_COUNT(from); k++) {
+        uint32_t series;
+
+        v[N - 1].value = (nlt_str_t){1, &"abcdefg"[k]};
+        NLT_CHECK_INT(
+            fixture_register(h, a, 0, (nlt_labels_t){v + from[k], N - from[k]},
+                             &series),
+            NLT_OK);
+        NLT_CHECK_INT(series, ++before);
+    }
+    for (unsigned i = 0; i < N - 1; i++) {
+        uint32_t pair = nlt_arena_pair_find(a, 0, v[i].name, v[i].value);
+        nlt_arena_walk_t w;
+
+        NLT_CHECK(pair != 0);
+        nlt_arena_walk_begin(&w, a, nlt_arena_pair(a, pair));
+        for (unsigned k = 0; k < NLT_COUNT(from); k++) {
+            if (from[k] <= i) {
+                NLT_CHECK_INT(nlt_arena_walk_next(&w), k + 1);
+            }
+        }
+        NLT_CHECK_INT(nlt_arena_walk_next(&w), 0);
+    }
+    NLT_CHECK_INT(atomic_load(&nlt_arena_header(a)->n_pairs),
+                  1 + N - 1 + NLT_COUNT(from));
     nlt_head_detach(h);
     fixture_close(&f);
 }
@@ -695,5 +746,6 @@ main(void)
     NLT_TEST(series_share_pairs_only_within_a_tenant);
     NLT_TEST(hash_finds_every_key_through_many_splits);
     NLT_TEST(postings_give_back_what_was_added);
+    NLT_TEST(series_of_many_labels_are_in_all_their_postings);
     return nlt_test_done();
 }

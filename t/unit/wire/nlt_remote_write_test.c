@@ -202,6 +202,17 @@ compare_usual(const nlt_rw_series_t *s, const nlt_rw_limits_t *lim,
         NLT_CHECK(nlt_labels_eq((nlt_labels_t){out, n},
                                 (nlt_labels_t){usual, n_usual}));
     }
+    /* Split again, they are the same; too many for the room are refused. */
+    if (nlt_rw_labels_split(nlt_buf_str(canonical), usual,
+                            sizeof(usual) / sizeof(usual[0]), &n_usual)) {
+        NLT_CHECK(nlt_labels_eq((nlt_labels_t){out, n},
+                                (nlt_labels_t){usual, n_usual}));
+        NLT_CHECK(n == 0
+                  || !nlt_rw_labels_split(nlt_buf_str(canonical), usual, n - 1,
+                                          &n_usual));
+    } else {
+        NLT_CHECK(!is_usual);
+    }
 }
 
 static nlt_rw_labels_t
