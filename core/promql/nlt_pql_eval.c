@@ -469,6 +469,7 @@ open_steps(window_t *e)
     s->end_ms = nlt_pql_fetch_at(f, g->t0_ms);
     s->step_ms = g->step_ms;
     s->range_ms = f->range_ms;
+    s->eval_ms = g->t0_ms;
     if (__builtin_mul_overflow((int64_t) g->n, g->step_ms, &span)
         || __builtin_add_overflow(s->end_ms, span, &last)
         || __builtin_sub_overflow(s->end_ms, s->range_ms, &first)
@@ -478,6 +479,49 @@ open_steps(window_t *e)
     }
     s->n_steps = g->n;
     return nlt_pql_edges_open(e->op.ctx, g->n, e->func->stretches, &e->edges);
+}
+
+/* Calls the function for the steps [from, from + n), from a multiple of 64. */
+static void
+some_steps(window_t *e, size_t from, size_t n)
+{
+    const double *params[NLT_PQL_ARGS_MAX];
+    nlt_pql_steps_t s = e->steps;
+    int64_t after = (int64_t) from * s.step_ms;
+
+    for (size_t k = 0; k < e->n_params; k++) {
+        params[k] = e->params[k] + from;
+    }
+    s.params = params;
+    s.lo += from;
+    s.hi += from;
+    s.n_steps = n;
+    s.end_ms += after;
+    s.eval_ms += after;
+    e->func->steps(&e->fctx, &s, e->row.v + from, e->row.present + from / 64);
+}
+
+/* The steps of a function that goes through each window: 64 at a time, so
+ * that a query can be stopped. */
+static void
+each_step(window_t *e)
+{
+    const nlt_pql_steps_t *s = &e->steps;
+
+    for (size_t from = 0; from < s->n_steps; from += 64) {
+        size_t n = s->n_steps - from < 64 ? s->n_steps - from : 64, work = 0;
+
+        some_steps(e, from, n);
+        for (size_t i = from; i < from + n; i++) {
+            work += s->hi[i] - s->lo[i];
+        }
+        if (e->fctx.rc == NLT_OK) {
+            e->fctx.rc = nlt_pql_poll(e->op.ctx, work / 8);
+        }
+        if (nlt_unlikely(e->fctx.rc != NLT_OK)) {
+            return;
+        }
+    }
 }
 
 static void
@@ -507,7 +551,11 @@ all_steps(window_t *e, nlt_str_t name)
     nlt_pql_edges_find(ctx, &e->edges, s);
     nlt_pql_seen(ctx, e->feed.plan, e->edges.n_seen);
     memset(e->row.present, 0, nlt_pql_words(s->n_steps) * sizeof(uint64_t));
-    e->func->steps(&e->fctx, s, e->row.v, e->row.present);
+    if (e->func->each) {
+        each_step(e);
+        return;
+    }
+    some_steps(e, 0, s->n_steps);
     if (e->fctx.rc == NLT_OK) {
         e->fctx.rc = nlt_pql_poll(ctx, (s->n_steps + s->n) / 8);
     }

@@ -1,69 +1,10 @@
 /*
- * nlt_pql_fn_over_time.c - aggregations over the samples of a window.
+ * nlt_pql_fn_over_time.c - aggregations over the samples of a window, but for
+ * those that add them up: nlt_pql_fn_sums.c.
  */
 #include "nlt_num.h"
 #include "nlt_pql_fn.h"
 #include "nlt_sort.h"
-
-void
-nlt_pql_avg_add(nlt_pql_avg_t *a, double term)
-{
-    a->n++;
-    if (a->n == 1) {
-        a->k.sum = term;
-        return;
-    }
-    if (!a->incremental) {
-        nlt_pql_kahan_t next = a->k;
-
-        nlt_pql_kahan_add(&next, term);
-        if (!isinf(next.sum)) {
-            a->k = next;
-            return;
-        }
-        a->incremental = true;
-        a->k.sum /= a->n - 1;
-        a->k.c /= a->n - 1;
-    }
-    double q = (a->n - 1) / a->n;
-
-    a->k.sum *= q;
-    a->k.c *= q;
-    nlt_pql_kahan_add(&a->k, term / a->n);
-}
-
-double
-nlt_pql_avg_value(const nlt_pql_avg_t *a)
-{
-    if (a->incremental) {
-        return a->k.sum + a->k.c;
-    }
-    return a->k.sum / a->n + a->k.c / a->n;
-}
-
-NLT_PQL_RANGE_FN(avg_over_time)
-{
-    nlt_pql_avg_t a = {0};
-
-    (void) f;
-    for (size_t i = 0; i < w->n; i++) {
-        nlt_pql_avg_add(&a, w->v[i]);
-    }
-    *out = nlt_pql_avg_value(&a);
-    return true;
-}
-
-NLT_PQL_RANGE_FN(sum_over_time)
-{
-    nlt_pql_kahan_t k = {0};
-
-    (void) f;
-    for (size_t i = 0; i < w->n; i++) {
-        nlt_pql_kahan_add(&k, w->v[i]);
-    }
-    *out = nlt_pql_kahan_value(&k);
-    return true;
-}
 
 NLT_PQL_RANGE_FN(count_over_time)
 {
@@ -270,38 +211,6 @@ NLT_PQL_RANGE_FN(ts_of_min_over_time)
 {
     (void) f;
     return time_at(w, argmin(w, true), out);
-}
-
-/* Welford's method with both accumulators compensated. */
-static double
-variance(const nlt_pql_window_t *w)
-{
-    nlt_pql_kahan_t mean = {0}, m2 = {0};
-    double n = 0;
-
-    for (size_t i = 0; i < w->n; i++) {
-        double v = w->v[i];
-        double delta = v - (mean.sum + mean.c);
-
-        n++;
-        nlt_pql_kahan_add(&mean, delta / n);
-        nlt_pql_kahan_add(&m2, delta * (v - (mean.sum + mean.c)));
-    }
-    return (m2.sum + m2.c) / n;
-}
-
-NLT_PQL_RANGE_FN(stdvar_over_time)
-{
-    (void) f;
-    *out = variance(w);
-    return true;
-}
-
-NLT_PQL_RANGE_FN(stddev_over_time)
-{
-    (void) f;
-    *out = sqrt(variance(w));
-    return true;
 }
 
 /* The window's values in scratch, to be reordered; NULL fails the query. */

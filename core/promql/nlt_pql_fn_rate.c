@@ -1,6 +1,6 @@
 /*
  * nlt_pql_fn_rate.c - how fast a series changes: rate and its relatives,
- * regression, smoothing.
+ * smoothing.
  *
  * anchored and smoothed windows bring their edges along, where others
  * extrapolate to them (nlt_pql_change.h).
@@ -392,67 +392,6 @@ NLT_PQL_RANGE_FN(resets)
         resets += v[i] < v[i - 1];
     }
     *out = (double) resets;
-    return true;
-}
-
-/*
- * Least squares with x in seconds from origin_ms.  A constant series has
- * slope 0 exactly; an infinite constant has none.
- */
-static void
-regression(const nlt_pql_window_t *w, int64_t origin_ms, double *slope,
-           double *intercept)
-{
-    nlt_pql_kahan_t sx = {0}, sy = {0}, sxy = {0}, sxx = {0};
-    double n = (double) w->n;
-    bool constant = true;
-
-    for (size_t i = 0; i < w->n; i++) {
-        double y = w->v[i];
-        double x = (double) (w->t_ms[i] - origin_ms) / 1e3;
-
-        constant &= i == 0 || y == w->v[0];
-        nlt_pql_kahan_add(&sx, x);
-        nlt_pql_kahan_add(&sy, y);
-        nlt_pql_kahan_add(&sxy, x * y);
-        nlt_pql_kahan_add(&sxx, x * x);
-    }
-    if (constant) {
-        *slope = isinf(w->v[0]) ? NAN : 0;
-        *intercept = isinf(w->v[0]) ? NAN : w->v[0];
-        return;
-    }
-    double x = sx.sum + sx.c, y = sy.sum + sy.c;
-    double covariance = (sxy.sum + sxy.c) - x * y / n;
-    double variance = (sxx.sum + sxx.c) - x * x / n;
-
-    *slope = covariance / variance;
-    *intercept = y / n - *slope * x / n;
-}
-
-NLT_PQL_RANGE_FN(deriv)
-{
-    double intercept;
-
-    (void) f;
-    if (w->n < 2) {
-        return false;
-    }
-    regression(w, w->t_ms[0], out, &intercept);
-    return true;
-}
-
-/* params: seconds from the evaluation time. */
-NLT_PQL_RANGE_FN(predict_linear)
-{
-    double slope, intercept;
-
-    (void) f;
-    if (w->n < 2) {
-        return false;
-    }
-    regression(w, w->eval_ms, &slope, &intercept);
-    *out = slope * w->params[0] + intercept;
     return true;
 }
 

@@ -26,13 +26,19 @@
     {.name = #fn, .args = ARGS(M), .ret = V, .kind = NLT_PQL_FK_RANGE,        \
      .range = nlt_pql_fn_##fn, .steps = nlt_pql_steps_##fn, .doc = doc_}
 
-/* The same that also keeps the metric name; newest_: nlt_pql_func_t. */
+/* The same, but each window costs. */
+#define RANGE_EACH(fn, args_, doc_)                                           \
+    {.name = #fn, .args = args_, .ret = V, .kind = NLT_PQL_FK_RANGE,          \
+     .range = nlt_pql_fn_##fn, .steps = nlt_pql_steps_##fn, .each = true,     \
+     .doc = doc_}
+
+/* RANGE_STEPS that also keeps the metric name; newest_: nlt_pql_func_t. */
 #define RANGE_NAME(fn, newest_, doc_)                                         \
     {.name = #fn, .args = ARGS(M), .ret = V, .kind = NLT_PQL_FK_RANGE,        \
      .range = nlt_pql_fn_##fn, .steps = nlt_pql_steps_##fn,                   \
      .keeps_name = true, .newest = newest_, .doc = doc_}
 
-/* The same over anchored ranges too, and smoothed ones if smoothed_: those
+/* RANGE_STEPS over anchored ranges too, and smoothed ones if smoothed_: those
  * that stretch a change. */
 #define RANGE_EDGES(fn, smoothed_, counter_, doc_)                            \
     {.name = #fn, .args = ARGS(M), .ret = V, .kind = NLT_PQL_FK_RANGE,        \
@@ -81,7 +87,7 @@ static const nlt_pql_func_t table[] = {
     MAP(asinh, ARGS(V), 0, "inverse hyperbolic sine"),
     MAP(atan, ARGS(V), 0, "arc tangent, radians"),
     MAP(atanh, ARGS(V), 0, "inverse hyperbolic tangent"),
-    RANGE(avg_over_time, ARGS(M), "average of the range's values"),
+    RANGE_EACH(avg_over_time, ARGS(M), "average of the range's values"),
     MAP(ceil, ARGS(V), 0, "rounded up to an integer"),
     RANGE_EDGES(changes, false, false,
                 "how often the value changed in the range"),
@@ -98,7 +104,7 @@ static const nlt_pql_func_t table[] = {
     MAP(deg, ARGS(V), 0, "radians to degrees"),
     RANGE_EDGES(delta, true, false,
                 "last less first of a gauge, extrapolated"),
-    RANGE(deriv, ARGS(M), "slope per second by linear regression"),
+    RANGE_EACH(deriv, ARGS(M), "slope per second by linear regression"),
     RANGE_EXP(double_exponential_smoothing, ARGS(M, S, S),
               "smoothed value with trend; factors between 0 and 1"),
     SPECIAL_EXP("end", END, NO_ARGS, 0, S, false,
@@ -143,8 +149,8 @@ static const nlt_pql_func_t table[] = {
     MAP(minute, ARGS(V), 1, "0 to 59"),
     MAP(month, ARGS(V), 1, "1 to 12"),
     SPECIAL("pi", PI, NO_ARGS, 0, S, "3.14159..."),
-    RANGE(predict_linear, ARGS(M, S),
-          "value in so many seconds by linear regression"),
+    RANGE_EACH(predict_linear, ARGS(M, S),
+               "value in so many seconds by linear regression"),
     RANGE_STEPS(present_over_time, "1 when the range has a sample"),
     RANGE(quantile_over_time, ARGS(S, M), "quantile of the range's values"),
     MAP(rad, ARGS(V), 0, "degrees to radians"),
@@ -173,11 +179,11 @@ static const nlt_pql_func_t table[] = {
     {.name = "start_timestamp", .args = ARGS(V), .ret = V,
      .experimental = true, .kind = NLT_PQL_FK_NONE,
      .doc = "when the counter of a sample started, Unix seconds"},
-    RANGE(stddev_over_time, ARGS(M), "population standard deviation"),
-    RANGE(stdvar_over_time, ARGS(M), "population variance"),
+    RANGE_EACH(stddev_over_time, ARGS(M), "population standard deviation"),
+    RANGE_EACH(stdvar_over_time, ARGS(M), "population variance"),
     SPECIAL_EXP("step", STEP, NO_ARGS, 0, S, false,
                 "step of the query, seconds"),
-    RANGE(sum_over_time, ARGS(M), "sum of the range's values"),
+    RANGE_EACH(sum_over_time, ARGS(M), "sum of the range's values"),
     MAP(tan, ARGS(V), 0, "tangent of radians"),
     MAP(tanh, ARGS(V), 0, "hyperbolic tangent"),
     SPECIAL("time", TIME, NO_ARGS, 0, S, "evaluation time, Unix seconds"),

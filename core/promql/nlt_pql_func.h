@@ -104,14 +104,18 @@ typedef struct {
     int64_t end_ms;
     int64_t step_ms;
     int64_t range_ms;
+    int64_t eval_ms; /* the first step's own time; it goes by step_ms too */
+    const double *const *params; /* of each scalar argument its values at the
+                                    steps: params[k][i] */
     nlt_str_t metric_name;
     uint32_t *work;             /* room for n numbers */
     nlt_pql_stretch_t *stretch; /* or NULL: nothing is kept */
 } nlt_pql_steps_t;
 
 /*
- * What a RANGE function says of every window, in one pass over the samples:
- * the same bits.  out[n_steps]; present has all bits clear and gets one for
+ * What a RANGE function says of every window, in one pass over the samples
+ * or, where each window has to be gone through, several at a time: the same
+ * bits.  out[n_steps]; present has all bits clear and gets one for
  * each value.
  */
 typedef void (*nlt_pql_steps_fn_t)(nlt_pql_fctx_t *f, const nlt_pql_steps_t *s,
@@ -176,6 +180,8 @@ typedef struct nlt_pql_func_s {
     bool newest;     /* needs no more of a range than its newest sample */
     bool counter;    /* wants metric_name: notes one that is no counter's */
     bool stretches;  /* steps makes use of nlt_pql_stretch_t */
+    bool each;       /* `steps` costs what all windows hold together, so it is
+                        called for some at a time */
     nlt_pql_func_kind_t kind;
     nlt_pql_range_fn_t range;
     nlt_pql_steps_fn_t steps; /* of RANGE: or NULL, then window by window */
