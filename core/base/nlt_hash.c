@@ -3,10 +3,11 @@
  *
  * CRC by hardware: the crc32 instruction takes 8 bytes with a latency of
  * three cycles but starts one every cycle, so three independent streams run
- * side by side over three neighbouring stretches of LANE bytes.  Joining
- * them means "advance a CRC over 2 * LANE (or LANE) zero bytes", which is a
- * multiplication by x^(8 * distance) modulo the polynomial: one carry-less
- * multiplication by a constant and one more crc32 to reduce.
+ * side by side over three neighbouring stretches of LANE bytes, or a third of
+ * what is left.  Joining them means "advance a CRC over 2 * LANE (or LANE)
+ * zero bytes", which is a multiplication by x^(8 * distance) modulo the
+ * polynomial: one carry-less multiplication by a constant and one more crc32
+ * to reduce.
  *
  * CRC by table: eight tables, eight bytes a step.  CRC is linear, so each
  * table follows from the eight entries at powers of two; the compiler makes
@@ -122,6 +123,19 @@ nlt_crc32c_portable(uint32_t crc, const void *p, size_t n)
 #define LANE_SHORT_ONE 0x0d3b6092u
 #define LANE_SHORT_TWO 0xb9e02b86u
 
+/* The same for distances of 8, 16, .. 256 bytes: what is left is cut into
+ * three, unless it is less than so much. */
+static const uint32_t crc_shift[32] = {
+    0x00000001u, 0x493c7d27u, 0xf20c0dfeu, 0xba4fc28eu, 0x3da6d0cbu,
+    0xddc0152bu, 0x1c291d04u, 0x9e4addf8u, 0x740eef02u, 0x39d3b296u,
+    0x083a6eecu, 0x0715ce53u, 0xc49f4f67u, 0x47db8317u, 0x2ad91c30u,
+    0x0d3b6092u, 0x6992cea2u, 0xc96cfdc0u, 0x7e908048u, 0x878a92a7u,
+    0x1b3d8f29u, 0xdaece73eu, 0xf1d0f55eu, 0xab7aff2au, 0xa87ab8a8u,
+    0x2162d385u, 0x8462d800u, 0x83348832u, 0x71d111a8u, 0x299847d5u,
+    0xffd852c6u, 0xb9e02b86u,
+};
+#define LEAST_OF_THREE 64u
+
 __attribute__((target("sse4.2,pclmul"))) static inline uint32_t
 crc_advance(uint32_t crc, uint32_t by)
 {
@@ -158,14 +172,30 @@ crc_hardware(uint32_t crc, const uint8_t *b, size_t n)
     for (; n >= 3 * LANE_SHORT; n -= 3 * LANE_SHORT, b += 3 * LANE_SHORT) {
         crc = crc_three(crc, b, LANE_SHORT, LANE_SHORT_ONE, LANE_SHORT_TWO);
     }
+    if (n >= LEAST_OF_THREE) {
+        size_t words = n / 24;
+
+        crc = crc_three(crc, b, 8 * words, crc_shift[words - 1],
+                        crc_shift[2 * words - 1]);
+        b += 24 * words;
+        n -= 24 * words;
+    }
     uint64_t c = crc;
 
     for (; n >= 8; n -= 8, b += 8) {
         c = _mm_crc32_u64(c, nlt_le64(b));
     }
     crc = (uint32_t) c;
-    for (; n > 0; n--) {
-        crc = _mm_crc32_u8(crc, *b++);
+    if (n & 4) {
+        crc = _mm_crc32_u32(crc, nlt_le32(b));
+        b += 4;
+    }
+    if (n & 2) {
+        crc = _mm_crc32_u16(crc, (uint16_t) (b[0] | b[1] << 8));
+        b += 2;
+    }
+    if (n & 1) {
+        crc = _mm_crc32_u8(crc, *b);
     }
     return ~crc;
 }
