@@ -232,6 +232,18 @@ sort_level(const nlt_str_t *v, keyed_t *k, keyed_t *tmp, size_t n, size_t from,
     }
 }
 
+/* Lists of blocks are. */
+static bool
+are_ordered(const nlt_str_t *v, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        if (nlt_str_cmp(v[i - 1], v[i]) > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 uint32_t *
 nlt_strings_order(nlt_pool_t *pool, const nlt_str_t *v, size_t n)
 {
@@ -245,7 +257,9 @@ nlt_strings_order(nlt_pool_t *pool, const nlt_str_t *v, size_t n)
     for (size_t i = 0; i < n; i++) {
         k[i].no = (uint32_t) i;
     }
-    sort_level(v, k, k + n, n, 0, 0);
+    if (!are_ordered(v, n)) {
+        sort_level(v, k, k + n, n, 0, 0);
+    }
     for (size_t i = 0; i < n; i++) {
         order[i] = k[i].no;
     }

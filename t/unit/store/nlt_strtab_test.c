@@ -44,6 +44,7 @@ static void
 strings_are_ordered(void)
 {
     static uint32_t want[N_MAX];
+    static nlt_str_t ordered[N_MAX];
 
     for (unsigned round = 0; round < 200; round++) {
         size_t n = nlt_test_below(round % 10 ? 300 : N_MAX) + 1;
@@ -58,6 +59,14 @@ strings_are_ordered(void)
         qsort(want, n, sizeof(want[0]), by_string);
         got = nlt_strings_order(&pool, v, n);
         NLT_CHECK(got && memcmp(got, want, n * sizeof(want[0])) == 0);
+        /* and stay as they are */
+        for (uint32_t i = 0; i < n; i++) {
+            ordered[i] = v[want[i]];
+        }
+        got = nlt_strings_order(&pool, ordered, n);
+        for (uint32_t i = 0; got && i < n; i++) {
+            NLT_CHECK_INT(got[i], i);
+        }
         nlt_pool_deinit(&pool);
     }
 }
