@@ -26,6 +26,7 @@
 #include "nlt_chunks.h"
 #include "nlt_env.h"
 #include "nlt_guard.h"
+#include "nlt_help.h"
 #include "nlt_limits.h"
 #include "nlt_pql_parse.h"
 #include "nlt_store.h"
@@ -75,6 +76,7 @@ typedef struct {
     uint64_t tenant_term; /* of nlt_store_find_tenant(); 0: in any head */
     nlt_str_t store_name; /* borrowed until destroy */
     const nlt_api_server_t *server; /* likewise; NULL: not known */
+    const nlt_help_t *help;         /* likewise; NULL: nobody helps */
 } nlt_api_conf_t;
 
 typedef enum {
@@ -170,6 +172,7 @@ typedef struct {
     bool nosniff;               /* X-Content-Type-Options: nosniff */
     uint64_t samples_read;      /* for variables and metrics */
     uint64_t series_read;       /* of query and query_range */
+    uint64_t help;              /* threads that it was given beside its own */
     int64_t elapsed_ns;         /* from create() to the end of run() */
 } nlt_api_answer_t;
 

@@ -21,6 +21,7 @@
  *   query.c    location handlers of the HTTP API: jobs in the thread pool
  *   queue.c    whose turn it is: jobs before their threads
  *   brief.c    which of them need no thread
+ *   help.c     which of them may have more than one
  *   send.c     answers on their way out
  *   record.c   what logs tell of a request: variables, slow queries
  *   cert.c     when certificates of clients end
@@ -282,6 +283,9 @@ ngx_http_nightlight_str(ngx_str_t *s)
 
 /* Refuses a subrequest: says so in the log, returns 404. */
 ngx_int_t ngx_http_nightlight_subrequest(ngx_http_request_t *r);
+
+/* A worker begins: for how many processors is there work? */
+void ngx_http_nightlight_help_init_process(void);
 
 /*
  * Makes all jobs that threads of this process work on end soon.  The process

@@ -5,6 +5,7 @@
  *   query.c   what becomes of a job: the request before, the answer behind it
  *   queue.c   whose turn it is
  *   brief.c   which need no thread
+ *   help.c    which may have more than one
  */
 
 
@@ -16,6 +17,7 @@
 
 
 #define NGX_HTTP_NIGHTLIGHT_GRACE        50      /* ms */
+#define NGX_HTTP_NIGHTLIGHT_HELP_WORTH   750000  /* ns of work */
 
 
 typedef struct ngx_http_nightlight_job_s  ngx_http_nightlight_job_t;
@@ -29,6 +31,7 @@ struct ngx_http_nightlight_job_s {
     ngx_http_nightlight_runtime_t   *runtime;
     ngx_http_nightlight_record_t    *record;     /* NULL: no memory */
     ngx_thread_pool_t               *threads;
+    nlt_help_t                       help;       /* in those */
     ngx_event_t                      timer;
 
     uint64_t                         key;        /* whose: nlt_turns_key() */
@@ -77,6 +80,18 @@ void ngx_http_nightlight_queue_done(ngx_http_nightlight_job_t *job);
 void ngx_http_nightlight_queue_load(ngx_http_nightlight_job_t *job,
     ngx_int_t running, ngx_int_t waiting, off_t held);
 
+/*
+ * May one thread more work for a query that runs, beside all those of fewer
+ * than max?  If so, it says when it has: any thread.
+ */
+ngx_uint_t ngx_http_nightlight_queue_help(uint32_t max);
+void ngx_http_nightlight_queue_helped(void);
+
+/* ---- help.c ---- */
+
+/* What a job may ask; NULL: there is none to be had.  As long as the job. */
+const nlt_help_t *ngx_http_nightlight_help_get(ngx_http_nightlight_job_t *job);
+
 /* ---- brief.c ---- */
 
 /*
@@ -95,6 +110,9 @@ void ngx_http_nightlight_brief_was(ngx_http_nightlight_job_t *job);
 long ngx_http_nightlight_brief_faults(void);
 
 /* ---- query.c ---- */
+
+/* Has this thread give way to the event loops. */
+void ngx_http_nightlight_api_nice(void);
 
 /* The work, in a thread, and what follows in the event loop. */
 void ngx_http_nightlight_api_thread(void *data, ngx_log_t *log);

@@ -801,6 +801,8 @@ ngx_http_nightlight_init_process(ngx_cycle_t *cycle)
 
     ngx_http_nightlight_store_init_process(cycle, nmcf);
 
+    ngx_http_nightlight_help_init_process();
+
     return ngx_http_nightlight_queue_init_process(cycle);
 }
 

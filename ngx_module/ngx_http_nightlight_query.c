@@ -243,6 +243,7 @@ ngx_http_nightlight_api_start(ngx_http_request_t *r, ngx_str_t *form)
                            : 0;
     job->limits.store_name = ngx_http_nightlight_str(&nlcf->store->name);
     job->limits.server = &ngx_http_nightlight_server;
+    job->limits.help = ngx_http_nightlight_help_get(job);
     ngx_http_nightlight_server.leaving = ngx_exiting || ngx_terminate;
 
     ngx_http_nightlight_cert(r, store, job->limits.tenant);
@@ -379,11 +380,8 @@ ngx_http_nightlight_api_post(ngx_http_nightlight_job_t *job, uint32_t tenant)
 
 
 void
-ngx_http_nightlight_api_thread(void *data, ngx_log_t *log)
+ngx_http_nightlight_api_nice(void)
 {
-    ngx_http_nightlight_job_t *job = data;
-
-    long   before;
     pid_t  tid;
 
     /* queries give way to ingestion; other tasks of the pool do not care */
@@ -391,6 +389,17 @@ ngx_http_nightlight_api_thread(void *data, ngx_log_t *log)
     tid = (pid_t) syscall(SYS_gettid);
 
     (void) setpriority(PRIO_PROCESS, (id_t) tid, NGX_HTTP_NIGHTLIGHT_NICE);
+}
+
+
+void
+ngx_http_nightlight_api_thread(void *data, ngx_log_t *log)
+{
+    ngx_http_nightlight_job_t *job = data;
+
+    long  before;
+
+    ngx_http_nightlight_api_nice();
 
     before = ngx_http_nightlight_brief_faults();
 

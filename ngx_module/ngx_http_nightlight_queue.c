@@ -560,6 +560,24 @@ ngx_http_nightlight_queue_enter(ngx_http_nightlight_job_t *job, char *why,
 }
 
 
+/* Called by any thread. */
+
+ngx_uint_t
+ngx_http_nightlight_queue_help(uint32_t max)
+{
+    return ngx_http_nightlight_number != NLT_TURNS_NONE
+           && nlt_turns_help_begin(ngx_http_nightlight_turns,
+                                   ngx_http_nightlight_number, max);
+}
+
+
+void
+ngx_http_nightlight_queue_helped(void)
+{
+    nlt_turns_help_end(ngx_http_nightlight_turns, ngx_http_nightlight_number);
+}
+
+
 ngx_uint_t
 ngx_http_nightlight_queue_is_free(ngx_http_nightlight_job_t *job,
     uint32_t tenant)

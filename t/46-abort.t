@@ -70,6 +70,11 @@ my %heavy = (query => 'sum(sum_over_time((m * m)[9m:1s]))',
     start => $now - 60, end => $now, step => '0.01');
 my $heavy = '/api/v1/query_range?' . form(%heavy);
 
+# Likewise, and its series are long work each: threads that are free help.
+my %wide = (%heavy, query => 'sum(quantile_over_time(0.5, m[9m]))');
+my $wide = '/api/v1/query_range?' . form(%wide);
+chomp(my $processors = `nproc`);
+
 sub get { my ($uri, %p) = @_;
     return $t->http('GET', $uri . (%p ? '?' . form(%p) : '')) }
 
@@ -141,6 +146,22 @@ for my $how (qw(reset close shutdown)) {
     busy();
     reset_connection($s);
     idle('reset of a form while the thread runs', 0.3);
+}
+
+
+# ---- while other threads help it ----
+
+for my $how (qw(reset close)) {
+    my $help = $t->metric('nightlight_query_help_total') // 0;
+    my $s = $t->connect();
+    send_all($s, request_bytes('GET', $wide));
+    busy();
+    $how eq 'reset' ? reset_connection($s) : close($s);
+    idle("$how while threads help", 0.3);
+    my $got = sub { $t->metric('nightlight_query_help_total') - $help };
+    $t->wait_for(sub { $got->() > 0 }, 'it is counted') if $processors > 1;
+    is($got->() > 0, $processors > 1,
+        "$how: it had help, if there are processors");
 }
 
 # ---- while it waits for a thread ----
@@ -485,6 +506,9 @@ cmp_ok(fds($worker), '<=', $fds + 1, 'no descriptors leaked by them');
     my $body = $t->write_bytes(snappy(series_pb({ __name__ => 'late' },
         [$now * 1000, 1])), headers => { Connection => 'close' });
     send_all($w, substr($body, 0, length($body) - 10));
+    my $helped = $t->connect();
+    send_all($helped, request_bytes('GET', '/api/v1/query_range?' . form(%wide,
+        step => '0.03')));
     busy();
     kill 'HUP', $t->master;
     $t->wait_for(sub { my @w = $t->workers(); @w == 1 && $w[0] != $worker },
@@ -496,6 +520,8 @@ cmp_ok(fds($worker), '<=', $fds + 1, 'no descriptors leaked by them');
         'reload: a write under way is taken');
     is($t->http_raw($s, '')->{status}, 200,
         'reload: a query under way is answered');
+    is($t->http_raw($helped, '')->{status}, 200,
+        'reload: one that other threads help as well');
     my $data = '';
     1 while sysread($slow, $data, 65536, length $data);
     ok($data =~ /\r\n0\r\n\r\n\z/, 'reload: a slow reader gets it all');
@@ -508,7 +534,7 @@ cmp_ok(fds($worker), '<=', $fds + 1, 'no descriptors leaked by them');
     my ($worker) = $t->workers();
     my ($slow) = slow_reader(1);
     my $s = $t->connect();
-    send_all($s, request_bytes('GET', $heavy));
+    send_all($s, request_bytes('GET', $wide));
     busy();
     my $begin = time();
     kill 'HUP', $t->master;
@@ -519,7 +545,8 @@ cmp_ok(fds($worker), '<=', $fds + 1, 'no descriptors leaked by them');
 for my $signal (qw(TERM INT)) {
     my ($slow) = slow_reader(1);
     my @s = map { my $s = $t->connect();
-        send_all($s, request_bytes('GET', $heavy)); $s } 1 .. 10;
+        send_all($s, request_bytes('GET', $_ % 2 ? $wide : $heavy)); $s }
+        1 .. 10;
     busy();
     my $begin = time();
     ok($t->stop($signal), "$signal stops with queries in hand");

@@ -389,6 +389,7 @@ count_query(nlt_api_t *a, bool reads)
     if (reads) {
         count(&c->queries, 1);
         count(&c->query_samples, a->answer.samples_read);
+        count(&c->query_help, a->answer.help);
         count(&c->query_ns, (uint64_t) a->answer.elapsed_ns);
         count(&c->query_errors, a->outcome != NLT_OUTCOME_OK);
     }

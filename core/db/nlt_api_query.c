@@ -209,6 +209,7 @@ run_eval(nlt_api_t *a, void *ctx, nlt_err_t *err)
     rc = nlt_pql_run(&a->pool, r->q, value, &a->annots, &stats, err);
     a->answer.samples_read = stats.samples_read;
     a->answer.series_read = stats.series_read;
+    a->answer.help += stats.helpers;
     nlt_api_note_samples(a, stats.samples_peak);
     nlt_api_note_series(a, stats.series_selected);
     if (rc == NLT_EINVAL) {
@@ -249,8 +250,10 @@ run(nlt_api_t *a, nlt_pql_query_t *q, size_t limit)
     q->exact_stats = nlt_api_param(a, "stats").len > 0;
     q->cancel = &a->cancel;
     q->env = a->env;
+    q->help = a->conf.help;
     if (a->stop_ns != 0) {
         q->deadline_ns = nlt_min_i64(q->deadline_ns, a->stop_ns);
+        q->help = NULL; /* it would be done before help comes */
     }
     /* what is made within a try's time is not large */
     if (!q->instant && limit == 0 && a->stop_ns == 0

@@ -346,6 +346,7 @@ add_part(nlt_api_t *a, range_t *r, size_t n, nlt_err_t *err)
     rc = nlt_pql_run(&r->pool, &q, &v, &annots, &stats, err);
     a->answer.samples_read += stats.samples_read;
     a->answer.series_read += stats.series_read;
+    a->answer.help += stats.helpers;
     nlt_api_note_samples(a, stats.samples_peak);
     nlt_api_note_memory(a, r->pool.peak_bytes);
     if (rc != NLT_OK) {

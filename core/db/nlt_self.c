@@ -356,6 +356,9 @@ add_histogram(nlt_self_list_t *l, const nlt_head_histogram_t *h,
 #define SELF_queries_at_once                                                  \
     "nightlight_queries_at_once_total",                                       \
         "Small API requests that were answered without a thread.", 1
+#define SELF_query_help                                                       \
+    "nightlight_query_help_total",                                            \
+        "Threads that were given to queries beside their own.", 1
 #define SELF_slow_queries                                                     \
     "nightlight_slow_queries_total",                                          \
         "API requests that took longer than nightlight_slow_query says.", 1

@@ -51,6 +51,14 @@ typedef struct {
     size_t n;
     size_t cap;
     nlt_pool_t *pool;
+    /* A hint of the caller's: series [from, upto) of a set are going to be
+     * read in order; upto 0: to its end. */
+    size_t from;
+    size_t upto;
+    /* One of the source's: series before read_upto are read already, read_n of
+     * them at once.  0: it reads none before it is asked. */
+    size_t read_upto;
+    size_t read_n;
     void *ahead; /* the source's own, in pool: what it has read before it was
                     asked; NULL: nothing */
 } nlt_samples_t;

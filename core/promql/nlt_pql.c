@@ -369,6 +369,12 @@ pool_mem_free(void *pool, void *p, size_t size)
     (void) size;
 }
 
+nlt_mem_t
+nlt_pql_pool_mem(nlt_pool_t *pool)
+{
+    return (nlt_mem_t){pool_mem_alloc, pool_mem_free, pool};
+}
+
 nlt_rc_t
 nlt_pql_run(nlt_pool_t *pool, const nlt_pql_query_t *q, nlt_value_t *out,
             nlt_annots_t *annots, nlt_pql_stats_t *stats, nlt_err_t *err)
@@ -380,7 +386,7 @@ nlt_pql_run(nlt_pool_t *pool, const nlt_pql_query_t *q, nlt_value_t *out,
                          .annots = &notes,
                          .stats = stats,
                          .err = err ? err : &own_err,
-                         .mem = {pool_mem_alloc, pool_mem_free, pool},
+                         .mem = nlt_pql_pool_mem(pool),
                          .delayed = q->features & NLT_PQL_F_DELAYED_NAME};
     nlt_pql_node_t *ast;
     nlt_pql_plan_t *plan = NULL;

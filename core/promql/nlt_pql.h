@@ -2,7 +2,8 @@
  * nlt_pql.h - running a PromQL query: the door of this folder.
  *
  * Floor 3 (promql); uses base, model.
- * Threads: a query belongs to one thread; any number run at once.
+ * Threads: a query belongs to one thread, and others help it if there is help
+ * (nlt_pql_crew.h); any number run at once.
  *
  * parse -> check -> plan (read-only) -> evaluate (state mirrors the plan).
  * Evaluation is series-major (D9): each series is computed over all steps in
@@ -14,6 +15,7 @@
 #define NLT_PROMQL_PQL_H
 
 #include "nlt_env.h"
+#include "nlt_help.h"
 #include "nlt_pql_parse.h"
 #include "nlt_source.h"
 #include "nlt_value.h"
@@ -36,6 +38,7 @@ typedef struct {
     const int *cancel;        /* another thread sets it; or NULL */
     const nlt_env_t *env;
     const nlt_source_t *source;
+    const nlt_help_t *help; /* for parts of it (nlt_pql_crew.h); or NULL */
 } nlt_pql_query_t;
 
 typedef struct {
@@ -47,9 +50,10 @@ typedef struct {
     uint64_t samples_peak; /* most samples held at once */
     uint64_t series_read;
     uint64_t series_selected; /* by all selectors together */
-    int64_t prepare_ns; /* text to plan */
-    int64_t eval_ns;    /* plan to result, sorting included */
-    int64_t sort_ns;    /* of a range query's result */
+    uint64_t helpers;         /* that were asked for and not refused */
+    int64_t prepare_ns;       /* text to plan */
+    int64_t eval_ns;          /* plan to result, sorting included */
+    int64_t sort_ns;          /* of a range query's result */
 } nlt_pql_stats_t;
 
 /*

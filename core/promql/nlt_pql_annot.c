@@ -166,6 +166,22 @@ nlt_pql_annots_monotonic(nlt_pql_annots_t *a, nlt_pql_place_t place,
     m->t_max_ms = nlt_max_i64(m->t_max_ms, t_ms);
 }
 
+const nlt_pql_note_t *
+nlt_pql_annots_take(nlt_pql_annots_t *to, const nlt_pql_annots_t *from,
+                    const nlt_pql_note_t *after)
+{
+    const nlt_pql_note_t *next = after != NULL ? after->next : from->notes;
+    nlt_pql_note_t *note;
+
+    if (next != NULL) {
+        note = find_or_add(to, next->level, next->text, false);
+        if (note != NULL) {
+            move(note, next->place);
+        }
+    }
+    return next;
+}
+
 /* ---- rendering ---- */
 
 static void

@@ -63,6 +63,15 @@ nlt_pql_annots_monotonic(nlt_pql_annots_t *a, nlt_pql_place_t place,
                          double max_diff, int64_t t_ms);
 
 /*
+ * Adds to `to` the note that follows `after` in `from`, the first one for
+ * NULL; such as nlt_pql_annots_add() makes, and not a monotonic one.  Returns
+ * it; NULL: there is none.
+ */
+const nlt_pql_note_t *
+nlt_pql_annots_take(nlt_pql_annots_t *to, const nlt_pql_annots_t *from,
+                    const nlt_pql_note_t *after);
+
+/*
  * The final texts, with prefixes and " (line:col)" of positions in `query`
  * (empty: no suffix), cut at 10 and 10 with "N more ..." lines.  In the
  * pool; the counts of *out are those of its lists.  NLT_ENOMEM.

@@ -6,6 +6,7 @@
 
 #include "nlt_pql_aggr.h"
 #include "nlt_pql_binop.h"
+#include "nlt_pql_crew.h"
 #include "nlt_pql_edges.h"
 #include "nlt_pql_rows.h"
 
@@ -32,6 +33,9 @@ nlt_pql_poll_slow(nlt_pql_ctx_t *ctx)
     const nlt_pql_query_t *q = ctx->q;
 
     ctx->poll_credit = POLL_CREDIT;
+    if (ctx->leave && __atomic_load_n(ctx->leave, __ATOMIC_RELAXED)) {
+        return NLT_ECANCELED; /* heard by nobody */
+    }
     if (q->cancel && __atomic_load_n(q->cancel, __ATOMIC_RELAXED)) {
         return nlt_pql_eval_err(ctx, NLT_ECANCELED,
                                 "query was canceled in expression evaluation");
@@ -436,14 +440,13 @@ nlt_pql_open_map(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
 /* ---- functions over ranges ---- */
 
 typedef struct {
-    nlt_pql_iter_t op;
+    nlt_pql_leaf_t leaf; /* over a subquery it is no leaf, and uses the row */
     nlt_pql_feed_t feed;
     const nlt_pql_func_t *func;
     nlt_pql_fctx_t fctx;
     int32_t arg_pos[NLT_PQL_ARGS_MAX];
     double *params[NLT_PQL_ARGS_MAX];
     size_t n_params;
-    nlt_pql_row_t row;
     nlt_str_t metric_name; /* of all series, if they have the same */
     nlt_pql_steps_t steps; /* n_steps is 0: goes window by window */
     nlt_pql_edges_t edges;
@@ -458,7 +461,7 @@ static nlt_rc_t
 open_steps(window_t *e)
 {
     const nlt_pql_fetch_t *f = e->feed.fetch;
-    const nlt_pql_grid_t *g = &e->op.plan->grid;
+    const nlt_pql_grid_t *g = &e->leaf.op.plan->grid;
     nlt_pql_steps_t *s = &e->steps;
     int64_t span, last, first;
 
@@ -478,7 +481,8 @@ open_steps(window_t *e)
         return NLT_OK;
     }
     s->n_steps = g->n;
-    return nlt_pql_edges_open(e->op.ctx, g->n, e->func->stretches, &e->edges);
+    return nlt_pql_edges_open(e->leaf.op.ctx, g->n, e->func->stretches,
+                              &e->edges);
 }
 
 /* Calls the function for the steps [from, from + n), from a multiple of 64. */
@@ -498,7 +502,8 @@ some_steps(window_t *e, size_t from, size_t n)
     s.n_steps = n;
     s.end_ms += after;
     s.eval_ms += after;
-    e->func->steps(&e->fctx, &s, e->row.v + from, e->row.present + from / 64);
+    e->func->steps(&e->fctx, &s, e->leaf.row.v + from,
+                   e->leaf.row.present + from / 64);
 }
 
 /* The steps of a function that goes through each window: 64 at a time, so
@@ -516,7 +521,7 @@ each_step(window_t *e)
             work += s->hi[i] - s->lo[i];
         }
         if (e->fctx.rc == NLT_OK) {
-            e->fctx.rc = nlt_pql_poll(e->op.ctx, work / 8);
+            e->fctx.rc = nlt_pql_poll(e->leaf.op.ctx, work / 8);
         }
         if (nlt_unlikely(e->fctx.rc != NLT_OK)) {
             return;
@@ -529,7 +534,7 @@ all_steps(window_t *e, nlt_str_t name)
 {
     nlt_pql_steps_t *s = &e->steps;
     const nlt_samples_t *in = &e->feed.s;
-    nlt_pql_ctx_t *ctx = e->op.ctx;
+    nlt_pql_ctx_t *ctx = e->leaf.op.ctx;
 
     if (in->n > e->work_cap) {
         size_t cap = e->work_cap ? e->work_cap : 64;
@@ -550,7 +555,8 @@ all_steps(window_t *e, nlt_str_t name)
     s->metric_name = name;
     nlt_pql_edges_find(ctx, &e->edges, s);
     nlt_pql_seen(ctx, e->feed.plan, e->edges.n_seen);
-    memset(e->row.present, 0, nlt_pql_words(s->n_steps) * sizeof(uint64_t));
+    memset(e->leaf.row.present, 0,
+           nlt_pql_words(s->n_steps) * sizeof(uint64_t));
     if (e->func->each) {
         each_step(e);
         return;
@@ -566,7 +572,7 @@ static void
 window_steps(window_t *e, nlt_str_t name)
 {
     const nlt_pql_fetch_t *f = e->feed.fetch;
-    const nlt_pql_grid_t *g = &e->op.plan->grid;
+    const nlt_pql_grid_t *g = &e->leaf.op.plan->grid;
     const nlt_samples_t *s = &e->feed.s;
     nlt_pool_mark_t mark = nlt_pool_mark(e->fctx.scratch);
     nlt_pql_range_fn_t fn = e->func->range;
@@ -577,7 +583,7 @@ window_steps(window_t *e, nlt_str_t name)
                           .smoothed = f->smoothed};
     nlt_pql_span_t span = {0, 0};
 
-    memset(e->row.present, 0, nlt_pql_words(g->n) * sizeof(uint64_t));
+    memset(e->leaf.row.present, 0, nlt_pql_words(g->n) * sizeof(uint64_t));
     for (size_t i = 0; i < g->n; i++) {
         w.eval_ms = nlt_pql_step(g, i);
         w.range_end_ms = nlt_pql_fetch_at(f, w.eval_ms);
@@ -592,16 +598,16 @@ window_steps(window_t *e, nlt_str_t name)
         w.v = s->v + span.lo;
         w.st_ms = s->st_ms ? s->st_ms + span.lo : NULL;
         w.n = span.hi - span.lo;
-        nlt_pql_seen(e->op.ctx, e->feed.plan, w.n);
+        nlt_pql_seen(e->leaf.op.ctx, e->feed.plan, w.n);
         for (size_t k = 0; k < e->n_params; k++) {
             params[k] = e->params[k][i];
         }
-        if (fn(&e->fctx, &w, &e->row.v[i])) {
-            nlt_pql_set(e->row.present, i);
+        if (fn(&e->fctx, &w, &e->leaf.row.v[i])) {
+            nlt_pql_set(e->leaf.row.present, i);
         }
         nlt_pool_rewind(e->fctx.scratch, mark);
         if (e->fctx.rc == NLT_OK) {
-            e->fctx.rc = nlt_pql_poll(e->op.ctx, w.n / 8);
+            e->fctx.rc = nlt_pql_poll(e->leaf.op.ctx, w.n / 8);
         }
         if (nlt_unlikely(e->fctx.rc != NLT_OK)) {
             return;
@@ -609,42 +615,89 @@ window_steps(window_t *e, nlt_str_t name)
     }
 }
 
+/* The samples of the feed, and whose they are, to the leaf's row. */
+static nlt_rc_t
+window_values(window_t *e, const nlt_pql_row_t *of)
+{
+    nlt_str_t name = {0, NULL};
+
+    if (e->func->counter) {
+        name = e->metric_name.len ? e->metric_name
+                                  : nlt_pql_row_label(of, NLT_METRIC_NAME);
+    }
+    if (e->steps.n_steps > 0 && e->feed.s.n < UINT32_MAX
+        && e->feed.s.st_ms == NULL) {
+        all_steps(e, name);
+    } else {
+        window_steps(e, name);
+    }
+    if (e->fctx.rc != NLT_OK) {
+        return e->fctx.rc;
+    }
+    return nlt_pql_any(e->leaf.row.present, e->leaf.op.n) ? NLT_OK : NLT_EOF;
+}
+
+static nlt_rc_t
+window_one(nlt_pql_leaf_t *leaf, size_t idx)
+{
+    window_t *e = (window_t *) leaf;
+    nlt_pql_row_t of = {.set = leaf->set, .idx = idx};
+    nlt_rc_t rc = nlt_pql_feed_one(&e->feed, idx);
+
+    return rc == NLT_OK ? window_values(e, &of) : rc;
+}
+
+/* Over a subquery. */
 static nlt_rc_t
 window_next(nlt_pql_iter_t *op, nlt_pql_row_t *row)
 {
     window_t *e = (window_t *) op;
+    nlt_rc_t rc;
 
-    for (;;) {
-        nlt_rc_t rc = nlt_pql_feed_next(&e->feed, row);
-
+    do {
+        rc = nlt_pql_feed_next(&e->feed, row);
         if (rc != NLT_OK) {
             return rc;
         }
-        nlt_str_t name = {0, NULL};
-
-        if (e->func->counter) {
-            name = e->metric_name.len
-                       ? e->metric_name
-                       : nlt_pql_row_label(row, NLT_METRIC_NAME);
-        }
-        if (e->steps.n_steps > 0 && e->feed.s.n < UINT32_MAX
-            && e->feed.s.st_ms == NULL) {
-            all_steps(e, name);
-        } else {
-            window_steps(e, name);
-        }
-        if (e->fctx.rc != NLT_OK) {
-            return e->fctx.rc;
-        }
-        if (nlt_pql_any(e->row.present, op->n)) {
-            row->v = e->row.v;
-            row->present = e->row.present;
-            row->drop_name = false; /* forgotten behind a subquery, as there */
-            return e->func->keeps_name ? NLT_OK
-                                       : nlt_pql_row_drop_name(op->ctx, row);
-        }
+        rc = window_values(e, row);
+    } while (rc == NLT_EOF);
+    if (rc != NLT_OK) {
+        return rc;
     }
+    row->v = e->leaf.row.v;
+    row->present = e->leaf.row.present;
+    row->drop_name = false; /* forgotten behind a subquery, as there */
+    return e->func->keeps_name ? NLT_OK : nlt_pql_row_drop_name(op->ctx, row);
 }
+
+static nlt_samples_t *
+window_samples(nlt_pql_leaf_t *leaf)
+{
+    return &((window_t *) leaf)->feed.s;
+}
+
+static nlt_rc_t
+window_settle(nlt_pql_leaf_t *copy)
+{
+    window_t *e = (window_t *) copy;
+    nlt_pql_ctx_t *ctx = copy->op.ctx;
+
+    e->feed.ctx = ctx;
+    e->feed.s = (nlt_samples_t){.pool = ctx->pool};
+    e->fctx.annots = ctx->annots;
+    e->fctx.err = ctx->err;
+    e->fctx.scratch = &ctx->scratch;
+    e->fctx.noted = (nlt_str_t){0, NULL};
+    e->steps.work = NULL;
+    e->work_cap = 0;
+    memset(&e->edges, 0, sizeof(e->edges));
+    return open_steps(e);
+}
+
+static const nlt_pql_leaf_ops_t window_ops = {.one = window_one,
+                                              .settle = window_settle,
+                                              .samples = window_samples,
+                                              .size = sizeof(window_t)};
 
 nlt_rc_t
 nlt_pql_open_window(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
@@ -653,7 +706,7 @@ nlt_pql_open_window(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
     window_t *e = nlt_pql_iter_new(ctx, plan, sizeof(*e), window_next);
     nlt_rc_t rc = NLT_OK;
 
-    if (e == NULL || !nlt_pql_row_alloc(ctx, plan->grid.n, &e->row)) {
+    if (e == NULL || !nlt_pql_row_alloc(ctx, plan->grid.n, &e->leaf.row)) {
         return NLT_ENOMEM;
     }
     e->func = plan->ast->u.call.func;
@@ -681,6 +734,10 @@ nlt_pql_open_window(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
         }
     }
     if (e->feed.plan->kind == NLT_PQL_P_RANGE) {
+        e->leaf.op.next = nlt_pql_leaf_next;
+        e->leaf.ops = &window_ops;
+        e->leaf.set = e->feed.set;
+        e->leaf.drops_name = !e->func->keeps_name;
         e->metric_name = nlt_pql_fetch_name(e->feed.fetch);
         e->feed.newest = e->func->newest && plan->grid.n == 1
                          && !e->feed.fetch->anchored
@@ -690,8 +747,8 @@ nlt_pql_open_window(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
     if (rc != NLT_OK) {
         return rc;
     }
-    *out = &e->op;
-    e->op.unique = e->feed.unique;
+    *out = &e->leaf.op;
+    e->leaf.op.unique = e->feed.unique;
     return e->func->keeps_name ? NLT_OK
                                : nlt_pql_name_dropped(out, e->feed.unique);
 }

@@ -2,7 +2,8 @@
  * nlt_pql_eval.h - the machine that runs a plan: operators that give rows.
  *
  * Floor 3 (promql); uses base, model, nlt_pql_plan.
- * Threads: everything belongs to the query's thread.
+ * Threads: everything belongs to the query's thread; helpers have contexts of
+ * their own (nlt_pql_crew.h).
  *
  * Each plan node becomes an operator; an operator is pulled for rows, and a
  * row is one series over all steps of the node's grid:
@@ -32,6 +33,7 @@
 
 typedef struct nlt_pql_open_set_s nlt_pql_open_set_t;
 typedef struct nlt_pql_own_matcher_s nlt_pql_own_matcher_t;
+typedef struct nlt_pql_crew_s nlt_pql_crew_t;
 
 /* State of one query. */
 typedef struct {
@@ -48,6 +50,8 @@ typedef struct {
     nlt_mem_t mem;              /* of buffers: allocates from pool */
     nlt_pql_open_set_t *sets;   /* to close at the end */
     nlt_pql_own_matcher_t *own; /* to release at the end */
+    nlt_pql_crew_t *crews;      /* to end before that: nlt_pql_crew.h */
+    const int *leave;           /* of a helper: set when it has to */
 } nlt_pql_ctx_t;
 
 /* One series over the steps of a grid. */
@@ -140,7 +144,7 @@ NLT_CHECKED nlt_rc_t nlt_pql_open_set(nlt_pql_ctx_t *ctx,
 /* Notes that a matcher compiled here is to be released at the end. */
 NLT_CHECKED nlt_rc_t nlt_pql_own_matcher(nlt_pql_ctx_t *ctx, nlt_matcher_t *m);
 
-/* Closes all sets and releases all matchers. */
+/* Sends helpers away, closes all sets and releases all matchers. */
 void nlt_pql_close_sets(nlt_pql_ctx_t *ctx);
 
 /*
@@ -151,6 +155,9 @@ NLT_CHECKED nlt_rc_t nlt_pql_read(nlt_pql_ctx_t *ctx,
                                   const nlt_series_set_t *set, size_t idx,
                                   nlt_read_t what, const nlt_pql_fetch_t *f,
                                   nlt_samples_t *out);
+
+/* An allocator of buffers that end with a pool. */
+nlt_mem_t nlt_pql_pool_mem(nlt_pool_t *pool);
 
 /* The metric name that the matchers demand by equality, or empty. */
 nlt_str_t nlt_pql_fetch_name(const nlt_pql_fetch_t *f);
@@ -185,6 +192,12 @@ NLT_CHECKED nlt_rc_t nlt_pql_feed_open(nlt_pql_ctx_t *ctx,
  */
 NLT_CHECKED nlt_rc_t nlt_pql_feed_next(nlt_pql_feed_t *feed,
                                        nlt_pql_row_t *row);
+
+/*
+ * The same of series idx of a RANGE alone, which may be asked for in any
+ * order; NLT_EOF: it has no samples.
+ */
+NLT_CHECKED nlt_rc_t nlt_pql_feed_one(nlt_pql_feed_t *feed, size_t idx);
 
 /* Rows of a subquery as raw samples; by nlt_pql_feed_*. */
 NLT_CHECKED nlt_rc_t nlt_pql_subquery_open(nlt_pql_feed_t *feed);

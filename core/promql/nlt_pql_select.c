@@ -4,6 +4,7 @@
  * One series is read for the whole time span of its plan node and walked
  * once: the index of the newest sample only moves forward as steps do.
  */
+#include "nlt_pql_crew.h"
 #include "nlt_pql_rows.h"
 
 struct nlt_pql_open_set_s {
@@ -81,6 +82,7 @@ nlt_pql_own_matcher(nlt_pql_ctx_t *ctx, nlt_matcher_t *m)
 void
 nlt_pql_close_sets(nlt_pql_ctx_t *ctx)
 {
+    nlt_pql_crews_end(ctx);
     for (; ctx->sets; ctx->sets = ctx->sets->next) {
         ctx->q->source->ops->close(ctx->sets->set);
     }
@@ -200,12 +202,9 @@ set_is_unique(nlt_pql_ctx_t *ctx, const nlt_pql_fetch_t *f,
 /* ---- instant vectors ---- */
 
 typedef struct {
-    nlt_pql_iter_t op;
+    nlt_pql_leaf_t leaf;
     const nlt_pql_fetch_t *fetch;
-    nlt_series_set_t *set;
-    size_t next;
     nlt_samples_t s;
-    nlt_pql_row_t row;
     bool timestamps; /* the sample's time instead of its value */
     nlt_read_t what;
 } select_t;
@@ -214,8 +213,8 @@ typedef struct {
 static void
 select_steps(const select_t *e)
 {
-    const nlt_pql_grid_t *g = &e->op.plan->grid;
-    const int64_t lookback = e->op.ctx->q->lookback_ms;
+    const nlt_pql_grid_t *g = &e->leaf.op.plan->grid;
+    const int64_t lookback = e->leaf.op.ctx->q->lookback_ms;
     const int64_t *t = e->s.t_ms;
     const double *v = e->s.v;
     size_t n = e->s.n, j = 0, stride = 0;
@@ -236,11 +235,12 @@ select_steps(const select_t *e)
         stride = j - from;
         if (j > 0 && t[j - 1] > nlt_pql_t_sub(at, lookback)
             && !nlt_is_stale(v[j - 1])) {
-            e->row.v[i] = e->timestamps ? (double) t[j - 1] / 1000 : v[j - 1];
+            e->leaf.row.v[i] =
+                e->timestamps ? (double) t[j - 1] / 1000 : v[j - 1];
             bits |= UINT64_C(1) << (i % 64);
         }
         if (i % 64 == 63 || i + 1 == g->n) {
-            e->row.present[i / 64] = bits;
+            e->leaf.row.present[i / 64] = bits;
             bits = 0;
         }
     }
@@ -253,12 +253,12 @@ select_steps(const select_t *e)
 static void
 smoothed_steps(const select_t *e)
 {
-    const nlt_pql_grid_t *g = &e->op.plan->grid;
-    const int64_t lookback = e->op.ctx->q->lookback_ms;
+    const nlt_pql_grid_t *g = &e->leaf.op.plan->grid;
+    const int64_t lookback = e->leaf.op.ctx->q->lookback_ms;
     const nlt_samples_t *s = &e->s;
     size_t j = 0;
 
-    memset(e->row.present, 0, nlt_pql_words(g->n) * sizeof(uint64_t));
+    memset(e->leaf.row.present, 0, nlt_pql_words(g->n) * sizeof(uint64_t));
     for (size_t i = 0; i < g->n; i++) {
         int64_t at = nlt_pql_fetch_at(e->fetch, nlt_pql_step(g, i));
         double v;
@@ -275,67 +275,81 @@ smoothed_steps(const select_t *e)
             v += (s->v[j] - v) * (double) (at - s->t_ms[j - 1])
                  / (double) (s->t_ms[j] - s->t_ms[j - 1]);
         }
-        e->row.v[i] = e->timestamps ? (double) at / 1000 : v;
-        nlt_pql_set(e->row.present, i);
+        e->leaf.row.v[i] = e->timestamps ? (double) at / 1000 : v;
+        nlt_pql_set(e->leaf.row.present, i);
     }
 }
 
 static nlt_rc_t
-select_next(nlt_pql_iter_t *op, nlt_pql_row_t *row)
+select_one(nlt_pql_leaf_t *leaf, size_t idx)
 {
-    select_t *e = (select_t *) op;
+    select_t *e = (select_t *) leaf;
+    nlt_pql_ctx_t *ctx = leaf->op.ctx;
+    nlt_rc_t rc = nlt_pql_read(ctx, leaf->set, idx, e->what, e->fetch, &e->s);
 
-    while (e->next < e->set->n) {
-        size_t idx = e->next++;
-        nlt_rc_t rc =
-            nlt_pql_read(op->ctx, e->set, idx, e->what, e->fetch, &e->s);
-
-        if (rc != NLT_OK) {
-            return rc;
-        }
-        if (e->s.n == 0) {
-            continue;
-        }
-        if (e->fetch->smoothed) {
-            nlt_pql_drop_stale(&e->s);
-            smoothed_steps(e);
-        } else {
-            select_steps(e);
-        }
-        if (nlt_pql_any(e->row.present, op->n)) {
-            nlt_pql_seen(op->ctx, op->plan,
-                         nlt_pql_popcount(e->row.present, op->n));
-            *row = e->row;
-            row->set = e->set;
-            row->idx = idx;
-            return nlt_pql_poll(op->ctx, op->n / 8);
-        }
+    if (rc != NLT_OK) {
+        return rc;
     }
-    return NLT_EOF;
+    if (e->s.n == 0) {
+        return NLT_EOF;
+    }
+    if (e->fetch->smoothed) {
+        nlt_pql_drop_stale(&e->s);
+        smoothed_steps(e);
+    } else {
+        select_steps(e);
+    }
+    if (!nlt_pql_any(leaf->row.present, leaf->op.n)) {
+        return NLT_EOF;
+    }
+    nlt_pql_seen(ctx, leaf->op.plan,
+                 nlt_pql_popcount(leaf->row.present, leaf->op.n));
+    return nlt_pql_poll(ctx, leaf->op.n / 8);
 }
+
+static nlt_samples_t *
+select_samples(nlt_pql_leaf_t *leaf)
+{
+    return &((select_t *) leaf)->s;
+}
+
+static nlt_rc_t
+select_settle(nlt_pql_leaf_t *copy)
+{
+    ((select_t *) copy)->s = (nlt_samples_t){.pool = copy->op.ctx->pool};
+    return NLT_OK;
+}
+
+static const nlt_pql_leaf_ops_t select_ops = {.one = select_one,
+                                              .settle = select_settle,
+                                              .samples = select_samples,
+                                              .size = sizeof(select_t)};
 
 nlt_rc_t
 nlt_pql_open_select(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
                     bool timestamps, nlt_pql_iter_t **out)
 {
-    select_t *e = nlt_pql_iter_new(ctx, plan, sizeof(*e), select_next);
+    select_t *e = nlt_pql_iter_new(ctx, plan, sizeof(*e), nlt_pql_leaf_next);
+    nlt_series_set_t *set;
     nlt_rc_t rc;
 
-    if (e == NULL || !nlt_pql_row_alloc(ctx, plan->grid.n, &e->row)) {
+    if (e == NULL || !nlt_pql_row_alloc(ctx, plan->grid.n, &e->leaf.row)) {
         return NLT_ENOMEM;
     }
+    e->leaf.ops = &select_ops;
     e->fetch = &plan->fetch;
     e->timestamps = timestamps;
     e->s.pool = ctx->pool;
     e->what = (plan->grid.n == 1 || e->fetch->fixed) && !e->fetch->smoothed
                   ? NLT_READ_NEWEST
                   : NLT_READ_ALL;
-    rc = nlt_pql_open_set(ctx, e->fetch, &e->set);
+    rc = nlt_pql_open_set(ctx, e->fetch, &set);
     if (rc != NLT_OK) {
         return rc;
     }
-    e->op.unique = set_is_unique(ctx, e->fetch, e->set);
-    *out = &e->op;
+    e->leaf.set = set;
+    e->leaf.op.unique = set_is_unique(ctx, e->fetch, set);
+    *out = &e->leaf.op;
     return NLT_OK;
 }
 
@@ -363,6 +377,26 @@ nlt_pql_feed_open(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
 }
 
 nlt_rc_t
+nlt_pql_feed_one(nlt_pql_feed_t *feed, size_t idx)
+{
+    nlt_rc_t rc = nlt_pql_read(feed->ctx, feed->set, idx,
+                               feed->newest ? NLT_READ_NEWEST : NLT_READ_ALL,
+                               feed->fetch, &feed->s);
+
+    if (rc == NLT_OK && feed->newest && feed->s.n > 0
+        && nlt_is_stale(feed->s.v[feed->s.n - 1])) {
+        /* The one before the marker, then. */
+        rc = nlt_pql_read(feed->ctx, feed->set, idx, NLT_READ_ALL, feed->fetch,
+                          &feed->s);
+    }
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    nlt_pql_drop_stale(&feed->s);
+    return feed->s.n ? NLT_OK : NLT_EOF;
+}
+
+nlt_rc_t
 nlt_pql_feed_next(nlt_pql_feed_t *feed, nlt_pql_row_t *row)
 {
     if (feed->plan->kind == NLT_PQL_P_SUBQUERY) {
@@ -370,27 +404,17 @@ nlt_pql_feed_next(nlt_pql_feed_t *feed, nlt_pql_row_t *row)
     }
     while (feed->next < feed->set->n) {
         size_t idx = feed->next++;
-        nlt_rc_t rc =
-            nlt_pql_read(feed->ctx, feed->set, idx,
-                         feed->newest ? NLT_READ_NEWEST : NLT_READ_ALL,
-                         feed->fetch, &feed->s);
+        nlt_rc_t rc = nlt_pql_feed_one(feed, idx);
 
-        if (rc == NLT_OK && feed->newest && feed->s.n > 0
-            && nlt_is_stale(feed->s.v[feed->s.n - 1])) {
-            /* The one before the marker, then. */
-            rc = nlt_pql_read(feed->ctx, feed->set, idx, NLT_READ_ALL,
-                              feed->fetch, &feed->s);
+        if (rc == NLT_EOF) {
+            continue;
         }
-        if (rc != NLT_OK) {
-            return rc;
-        }
-        nlt_pql_drop_stale(&feed->s);
-        if (feed->s.n) {
+        if (rc == NLT_OK) {
             memset(row, 0, sizeof(*row));
             row->set = feed->set;
             row->idx = idx;
-            return NLT_OK;
         }
+        return rc;
     }
     return NLT_EOF;
 }

@@ -435,18 +435,22 @@ nlt_ahead_read(nlt_samples_t *out, const void *of, size_t idx, size_t n_of,
                nlt_ahead_refs_t refs, nlt_read_t what, int64_t t_min_ms,
                int64_t t_max_ms)
 {
-    ahead_t *h = idx == 0 ? get(out) : out->ahead;
+    bool begins = idx == out->from;
+    ahead_t *h = begins ? get(out) : out->ahead;
     slot_t *s;
 
-    if (h == NULL || (idx != 0 && h->of != of)) {
+    if (h == NULL || (!begins && h->of != of)) {
         return false;
     }
-    if (idx == 0 || idx == h->next) {
+    if (begins || idx == h->next) {
         h->of = of;
         h->what = what;
         h->t_min_ms = t_min_ms;
         h->t_max_ms = t_max_ms;
-        fill(h, idx, n_of, refs, out->pool);
+        fill(h, idx, out->upto > idx && out->upto < n_of ? out->upto : n_of,
+             refs, out->pool);
+        out->read_upto = idx + h->n;
+        out->read_n = h->n;
     }
     if (idx < h->first || idx - h->first >= h->n || what != h->what
         || t_min_ms != h->t_min_ms || t_max_ms != h->t_max_ms) {

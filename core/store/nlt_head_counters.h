@@ -80,6 +80,7 @@
     X(query_samples)                                                          \
     X(query_ns)                                                               \
     X(queries_at_once) /* in event loops */                                   \
+    X(query_help)      /* threads that joined in queries of others */         \
     X(slow_queries)                                                           \
     X(recoveries)        /* stripes taken over from a dead process */         \
     X(wal_skipped_bytes) /* by resync during replay */                        \

@@ -25,7 +25,8 @@ typedef struct {
 
 typedef struct {
     _Atomic uint32_t used;
-    pthread_mutex_t alive; /* its process holds it */
+    _Atomic uint32_t n_helping; /* by lock, but that it may end at any time */
+    pthread_mutex_t alive;      /* its process holds it */
 } process_t;
 
 struct nlt_turns_s {
@@ -236,6 +237,7 @@ nlt_turns_join(nlt_turns_t *t, uint32_t *self)
         /* one that died in here is not marked, but has its mutex */
         if (atomic_load(&p->used) == 0 && take_if_dead(p)) {
             free_tickets(t, i);
+            atomic_store(&p->n_helping, 0);
             if (i >= t->n_processes) {
                 t->n_processes = i + 1;
             }
@@ -255,6 +257,7 @@ nlt_turns_leave(nlt_turns_t *t, uint32_t self, nlt_turns_wake_t *wake)
         return;
     }
     free_tickets(t, self);
+    atomic_store(&t->process[self].n_helping, 0);
     atomic_store(&t->process[self].used, 0);
     (void) pthread_mutex_unlock(&t->process[self].alive);
     grant(t, wake);
@@ -274,6 +277,7 @@ nlt_turns_bury(nlt_turns_t *t, uint32_t self, nlt_turns_wake_t *wake)
 
         if (i != self && atomic_load(&p->used) != 0 && take_if_dead(p)) {
             free_tickets(t, i);
+            atomic_store(&p->n_helping, 0);
             atomic_store(&p->used, 0);
             (void) pthread_mutex_unlock(&p->alive);
             n++;
@@ -294,12 +298,49 @@ nlt_turns_load(nlt_turns_t *t, nlt_turns_load_t *out)
     }
     for (uint32_t i = 0; i < t->n_processes; i++) {
         out->n_processes += atomic_load(&t->process[i].used) != 0;
+        out->n_helping += atomic_load(&t->process[i].n_helping);
     }
     for (uint32_t i = 0; i < t->high; i++) {
         out->n_waiting += state_of(&t->ticket[i]) == WAITING;
         out->n_granted += state_of(&t->ticket[i]) == GRANTED;
     }
     (void) pthread_mutex_unlock(&t->lock);
+}
+
+/* ---- threads beside tickets ---- */
+
+bool
+nlt_turns_help_begin(nlt_turns_t *t, uint32_t self, uint32_t total_max)
+{
+    uint32_t n = 0;
+    bool yes;
+
+    if (!lock(&t->lock)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < t->n_processes; i++) {
+        n += atomic_load(&t->process[i].n_helping);
+    }
+    for (uint32_t i = 0; i < t->high && n < total_max; i++) {
+        n += state_of(&t->ticket[i]) == GRANTED;
+    }
+    yes = n < total_max;
+    if (yes) {
+        (void) atomic_fetch_add(&t->process[self].n_helping, 1);
+    }
+    (void) pthread_mutex_unlock(&t->lock);
+    return yes;
+}
+
+void
+nlt_turns_help_end(nlt_turns_t *t, uint32_t self)
+{
+    _Atomic uint32_t *n = &t->process[self].n_helping;
+    uint32_t was = atomic_load(n);
+
+    /* none, if the process has left meanwhile */
+    while (was > 0 && !atomic_compare_exchange_weak(n, &was, was - 1)) {
+    }
 }
 
 /* ---- tickets ---- */

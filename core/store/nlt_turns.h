@@ -110,6 +110,14 @@ bool nlt_turns_granted(const nlt_turns_t *t, uint32_t ticket);
 void nlt_turns_end(nlt_turns_t *t, uint32_t self, uint32_t ticket,
                    nlt_turns_wake_t *wake);
 
+/*
+ * One more thread for a ticket that runs, which has none of its own: may it
+ * begin?  Not if as many tickets are granted, and such threads are at work,
+ * as total_max says.  What a process that dies had is freed as tickets are.
+ */
+bool nlt_turns_help_begin(nlt_turns_t *t, uint32_t self, uint32_t total_max);
+void nlt_turns_help_end(nlt_turns_t *t, uint32_t self);
+
 /* Frees what dead processes had; how many they were. */
 uint32_t nlt_turns_bury(nlt_turns_t *t, uint32_t self, nlt_turns_wake_t *wake);
 
@@ -117,6 +125,7 @@ typedef struct {
     uint32_t n_processes;
     uint32_t n_waiting;
     uint32_t n_granted;
+    uint32_t n_helping; /* threads beside those of the tickets */
 } nlt_turns_load_t;
 
 /* What there is, of all processes.  Zeros when the memory is broken. */

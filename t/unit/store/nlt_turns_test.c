@@ -201,6 +201,50 @@ queues_are_bounded(void)
     free_turns(t);
 }
 
+static uint32_t
+n_helping(nlt_turns_t *t)
+{
+    nlt_turns_load_t load;
+
+    nlt_turns_load(t, &load);
+    return load.n_helping;
+}
+
+static void
+help_is_what_tickets_leave(void)
+{
+    nlt_turns_t *t = new_turns();
+    nlt_turns_wake_t wake = {{0}};
+    uint32_t one, two, a, b;
+
+    NLT_CHECK_INT(nlt_turns_join(t, &one), NLT_OK);
+    NLT_CHECK_INT(nlt_turns_join(t, &two), NLT_OK);
+    a = ask(t, one, 1, 8);
+    NLT_CHECK(nlt_turns_help_begin(t, one, 3));
+    NLT_CHECK(nlt_turns_help_begin(t, two, 3));
+    NLT_CHECK(!nlt_turns_help_begin(t, one, 3));
+    NLT_CHECK(!nlt_turns_help_begin(t, two, 3));
+    NLT_CHECK_INT(n_helping(t), 2);
+    nlt_turns_help_end(t, one);
+    b = ask(t, two, 2, 8);
+    NLT_CHECK(!nlt_turns_help_begin(t, one, 3));
+    end(t, one, a);
+    NLT_CHECK(nlt_turns_help_begin(t, one, 3));
+    NLT_CHECK_INT(n_helping(t), 2);
+    /* tickets do not wait for help to end */
+    a = ask(t, one, 1, 2);
+    NLT_CHECK(nlt_turns_granted(t, a));
+    nlt_turns_leave(t, two, &wake);
+    NLT_CHECK_INT(n_helping(t), 1);
+    nlt_turns_help_end(t, two); /* late */
+    NLT_CHECK_INT(n_helping(t), 1);
+    end(t, two, b);
+    end(t, one, a);
+    nlt_turns_help_end(t, one);
+    NLT_CHECK_INT(n_helping(t), 0);
+    free_turns(t);
+}
+
 static void
 a_killed_process_keeps_nothing(void)
 {
@@ -217,6 +261,7 @@ a_killed_process_keeps_nothing(void)
         NLT_CHECK_INT(nlt_turns_join(t, &ready[0]), NLT_OK);
         ready[1] = ask(t, ready[0], 1, 1);
         (void) ask(t, ready[0], 2, 1);
+        NLT_CHECK(nlt_turns_help_begin(t, ready[0], 2));
         (void) !write(fd[1], ready, sizeof(ready));
         (void) pause();
         _exit(0);
@@ -225,9 +270,11 @@ a_killed_process_keeps_nothing(void)
     mine = ask(t, self, 1, 1);
     NLT_CHECK_INT(nlt_turns_bury(t, self, &wake), 0);
     NLT_CHECK(!nlt_turns_granted(t, mine));
+    NLT_CHECK_INT(n_helping(t), 1);
     (void) kill(pid, SIGKILL);
     (void) waitpid(pid, NULL, 0);
     NLT_CHECK_INT(nlt_turns_bury(t, self, &wake), 1);
+    NLT_CHECK_INT(n_helping(t), 0);
     NLT_CHECK(nlt_turns_granted(t, mine));
     NLT_CHECK_INT(wake.process[self / 64], UINT64_C(1) << self % 64);
     check_load(t, 1, 0);
@@ -253,6 +300,9 @@ work(void *ctx)
     }
     a = ask(t, self, 5, 2);
     b = ask(t, self, 6, 2);
+    if (nlt_turns_help_begin(t, self, 8)) {
+        nlt_turns_help_end(t, self);
+    }
     end(t, self, a);
     (void) nlt_turns_bury(t, self, &wake);
     end(t, self, b);
@@ -277,6 +327,7 @@ death_at_any_instruction_leaves_it_whole(void)
         died += die_somewhere(work, t, sites, NULL, round % 100 == 0);
         NLT_CHECK(nlt_turns_bury(t, self, &wake) <= 1);
         check_load(t, 2, 2);
+        NLT_CHECK_INT(n_helping(t), 0);
         n = 0;
         /* all of them are served, one key beside the other */
         for (unsigned step = 0; step < 4; step++) {
@@ -301,6 +352,7 @@ main(void)
     NLT_TEST(keys_take_turns);
     NLT_TEST(bounds_are_of_all_processes);
     NLT_TEST(queues_are_bounded);
+    NLT_TEST(help_is_what_tickets_leave);
     NLT_TEST(a_killed_process_keeps_nothing);
     NLT_TEST(death_at_any_instruction_leaves_it_whole);
     return nlt_test_done();
