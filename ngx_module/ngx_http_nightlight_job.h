@@ -17,7 +17,12 @@
 
 
 #define NGX_HTTP_NIGHTLIGHT_GRACE        50      /* ms */
-#define NGX_HTTP_NIGHTLIGHT_HELP_WORTH   750000  /* ns of work */
+
+/* ns of work; 0, for tests, has every query ask for help as soon as it can */
+
+#ifndef NGX_HTTP_NIGHTLIGHT_HELP_WORTH
+#define NGX_HTTP_NIGHTLIGHT_HELP_WORTH   750000
+#endif
 
 
 typedef struct ngx_http_nightlight_job_s  ngx_http_nightlight_job_t;

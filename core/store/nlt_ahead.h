@@ -48,8 +48,9 @@ typedef size_t (*nlt_ahead_refs_t)(const void *of, size_t idx,
 
 /*
  * Reads series idx of the n_of series of the set `of` from what was read
- * ahead, and reads ahead when idx is out->from or the one that follows.  True: out has
- * what there is in [t_min_ms, t_max_ms], its arrays are others than before.
+ * ahead, and reads ahead, up to out->upto, when idx is out->from or the one
+ * that follows; then out->read_upto and read_n say which.  True: out has what
+ * there is in [t_min_ms, t_max_ms], its arrays are others than before.
  * False: out is as it was, but for out->ahead; read it the ordinary way.
  * Takes at most a quarter of what is left of out's pool.  [any]
  */
