@@ -257,10 +257,11 @@ for my $k (0 .. 9) {
 stays_long($GROWS, qr/"20001"/, 'it selects thousands');
 
 # Blocks are read there as well.
-my $flushes = $t->metric('nightlight_flushes_total');
-$t->http('POST', '/-/flush');
-ok($t->wait_for(sub { $t->metric('nightlight_flushes_total') > $flushes },
-    'flush', 30), 'flushed');
+is($t->http('GET', '/-/flush/wait')->{status}, 405, 'a flush is no question');
+is($t->metric('nightlight_flushes_total'), 0, 'nothing was flushed');
+is($t->http('POST', '/-/flush/wait')->{status}, 204, 'a flush that is waited for');
+cmp_ok($t->metric('nightlight_flushes_total'), '>', 0, 'is done');
+is($t->http('POST', '/-/flush/wait')->{status}, 204, 'so is one of nothing');
 becomes_brief('n{i="7"}', 'what lies in blocks is found');
 is($t->write({ __name__ => 'n', i => 7 }, [($now + 5) * 1000, 5]), 204, 'new');
 becomes_brief('n{i="7"}', 'and what lies there too', time => $now + 6);

@@ -75,6 +75,8 @@ static const nlt_api_route_t routes[] = {
      0},
     {NLT_API_STATUS, "ready", GET_HEAD, QUICK | PLAIN, nlt_api_run_ready, 0},
     {NLT_API_STATUS, "flush", POST_PUT, QUICK | PLAIN, nlt_api_run_flush, 0},
+    {NLT_API_STATUS, "flush/wait", POST_PUT, PLAIN | WAITS,
+     nlt_api_run_flush_wait, 0},
     {NLT_API_METRICS, "*", GET_HEAD, QUICK | PLAIN, nlt_api_run_metrics, 0},
     {NLT_API_ADMIN, "drain", POST_PUT, QUICK | STORE, nlt_api_run_drain, 0},
     {NLT_API_ADMIN, "resume", POST_PUT, QUICK | STORE, nlt_api_run_resume, 0},

@@ -252,6 +252,7 @@ void nlt_api_run_notifications(nlt_api_t *a);
 void nlt_api_run_healthy(nlt_api_t *a);
 void nlt_api_run_ready(nlt_api_t *a);
 void nlt_api_run_flush(nlt_api_t *a);
+void nlt_api_run_flush_wait(nlt_api_t *a);
 void nlt_api_run_drain(nlt_api_t *a);
 void nlt_api_run_resume(nlt_api_t *a);
 void nlt_api_run_metrics(nlt_api_t *a);

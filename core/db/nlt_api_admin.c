@@ -1,5 +1,5 @@
 /*
- * nlt_api_admin.c - what changes the store as a whole: snapshots.
+ * nlt_api_admin.c - what changes the store as a whole: snapshots, flush.
  */
 #include "nlt_api.h"
 #include "nlt_snapshot.h"
@@ -34,6 +34,20 @@ param_format(nlt_api_t *a, bool *dense)
     nlt_api_bad_param(a, "format", "%.*s is not \"portable\" or \"dense\"",
                       NLT_FMT(nlt_api_quote(a, s)));
     return false;
+}
+
+void
+nlt_api_run_flush_wait(nlt_api_t *a)
+{
+    nlt_err_t err;
+
+    err.rc =
+        nlt_snapshot_flush(a->store, &a->cancel, a->conf.timeout_ms, &err);
+    if (err.rc == NLT_OK) {
+        a->answer.status = 204;
+    } else {
+        nlt_api_fail_rc(a, &err);
+    }
 }
 
 void

@@ -635,6 +635,29 @@ count_snapshot(nlt_store_t *s)
     }
 }
 
+static int64_t
+end_of(const nlt_store_t *s, int64_t timeout_ms)
+{
+    return nlt_mono_ns(s->env)
+           + nlt_min_i64(timeout_ms, INT64_C(1) << 32) * 1000000;
+}
+
+nlt_rc_t
+nlt_snapshot_flush(nlt_store_t *s, const int *cancel, int64_t timeout_ms,
+                   nlt_err_t *err)
+{
+    snapshot_t sn = {
+        .s = s,
+        .env = s->env,
+        .cancel = cancel,
+        .end_ns = end_of(s, timeout_ms),
+        .tmp_fd = -1,
+        .err = err,
+    };
+
+    return wait_for_head(&sn);
+}
+
 nlt_rc_t
 nlt_snapshot_create(nlt_store_t *s, const nlt_snapshot_conf_t *conf,
                     char name[NLT_SNAPSHOT_NAME_SIZE], nlt_err_t *err)
@@ -646,8 +669,7 @@ nlt_snapshot_create(nlt_store_t *s, const nlt_snapshot_conf_t *conf,
         .term = conf->term,
         .as_is = conf->as_is,
         .cancel = conf->cancel,
-        .end_ns = nlt_mono_ns(s->env)
-                  + nlt_min_i64(conf->timeout_ms, INT64_C(1) << 32) * 1000000,
+        .end_ns = end_of(s, conf->timeout_ms),
         .tmp_fd = -1,
         .err = err,
     };

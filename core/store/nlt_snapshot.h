@@ -70,6 +70,14 @@ NLT_CHECKED nlt_rc_t nlt_snapshot_create(nlt_store_t *s,
                                          nlt_err_t *err);
 
 /*
+ * The first step of it alone: has the head written out, and waits until all
+ * that it held when this was called lies in blocks.  cancel and timeout_ms as
+ * above.  NLT_ECANCELED, NLT_ETIMEOUT: it goes on; NLT_ENOTREADY.
+ */
+NLT_CHECKED nlt_rc_t nlt_snapshot_flush(nlt_store_t *s, const int *cancel,
+                                        int64_t timeout_ms, nlt_err_t *err);
+
+/*
  * [helper] Removes snapshots that were not finished and that nobody is making;
  * *n of them.  What cannot be removed is left.
  */
