@@ -339,6 +339,9 @@ nlt_helper_create(nlt_helper_t *h, nlt_err_t *err)
         rc = nlt_helper_beyond_rules(h, &first, err);
     }
     if (rc == NLT_OK) {
+        rc = nlt_helper_try_tenants(h, err);
+    }
+    if (rc == NLT_OK) {
         rc = begin_term(h, &conf, err);
     }
     if (rc == NLT_OK) {

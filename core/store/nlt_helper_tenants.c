@@ -98,6 +98,44 @@ look_into_all(nlt_helper_t *h, strays_t *s)
     }
 }
 
+/* In words for who has to decide. */
+static nlt_rc_t
+no_start(nlt_rc_t rc, const nlt_err_t *why, nlt_err_t *err)
+{
+    return nlt_err_set(err, rc,
+                       "%s: without " NLT_FILE_TENANTS
+                       " it is not known whose data is whose; restore it "
+                       "from a backup, or move it away: what it named is "
+                       "then kept, and nobody reads it",
+                       why->text);
+}
+
+/* The file as it is; none: nothing is named. */
+static nlt_rc_t
+next_of_file(nlt_helper_t *h, uint32_t *next, nlt_err_t *err)
+{
+    nlt_tenants_list_t l = {.next = 1};
+    nlt_pool_t pool;
+    nlt_rc_t rc;
+
+    nlt_pool_init(&pool, h->env->mem, OWNERS_BYTES);
+    rc = nlt_tenants_read(h->env, h->dir.dir_fd, h->dir.store_id, &pool, &l,
+                          err);
+    nlt_pool_deinit(&pool);
+    *next = rc == NLT_OK ? l.next : 1;
+    return rc;
+}
+
+nlt_rc_t
+nlt_helper_try_tenants(nlt_helper_t *h, nlt_err_t *err)
+{
+    uint32_t next;
+    nlt_err_t why;
+    nlt_rc_t rc = next_of_file(h, &next, &why);
+
+    return rc == NLT_OK ? rc : no_start(rc, &why, err);
+}
+
 nlt_rc_t
 nlt_helper_load_tenants(nlt_helper_t *h, nlt_err_t *err)
 {
@@ -109,12 +147,7 @@ nlt_helper_load_tenants(nlt_helper_t *h, nlt_err_t *err)
         nlt_tenants_load(t, h->dir.dir_fd, h->dir.store_id, &next, &why);
 
     if (rc != NLT_OK) {
-        return nlt_err_set(err, rc,
-                           "%s: without " NLT_FILE_TENANTS
-                           " it is not known whose data is whose; restore it "
-                           "from a backup, or move it away: what it named is "
-                           "then kept, and nobody reads it",
-                           why.text);
+        return no_start(rc, &why, err);
     }
     h->strays = strays.end == 0 || next < strays.end;
     if (h->strays) {
@@ -154,22 +187,6 @@ nlt_helper_say_strays(nlt_helper_t *h)
                      s.n == STRAYS_MAX ? "more than " : "", s.n);
     }
     nlt_mem_free(h->env->mem, s.v, STRAYS_MAX * sizeof(*s.v));
-}
-
-/* The file as it is; none: nothing is named. */
-static nlt_rc_t
-next_of_file(nlt_helper_t *h, uint32_t *next, nlt_err_t *err)
-{
-    nlt_tenants_list_t l = {.next = 1};
-    nlt_pool_t pool;
-    nlt_rc_t rc;
-
-    nlt_pool_init(&pool, h->env->mem, OWNERS_BYTES);
-    rc = nlt_tenants_read(h->env, h->dir.dir_fd, h->dir.store_id, &pool, &l,
-                          err);
-    nlt_pool_deinit(&pool);
-    *next = rc == NLT_OK ? l.next : 1;
-    return rc;
 }
 
 void

@@ -16,6 +16,13 @@
 #include "nlt_helper_priv.h"
 
 /*
+ * Can TENANTS be read?  Asked before a head is made that would be of no use:
+ * while there is none, workers look for the reason themselves.  Errors as of
+ * nlt_helper_load_tenants().
+ */
+NLT_CHECKED nlt_rc_t nlt_helper_try_tenants(nlt_helper_t *h, nlt_err_t *err);
+
+/*
  * TENANTS into a new head, and no number is given that blocks may have.
  * Errors are no start: nobody knows whose blocks are whose.
  */

@@ -146,6 +146,34 @@ set_reason(nlt_store_t *s, const char *why, const nlt_err_t *err)
                     err ? ": " : "", err ? err->text : "");
 }
 
+/* What a helper has to read before it can make a head. */
+static nlt_rc_t
+read_files(nlt_store_t *s, nlt_err_t *err)
+{
+    nlt_delete_list_t *rules = NULL;
+    nlt_tenants_list_t tenants;
+    nlt_manifest_t m;
+    nlt_pool_t pool;
+    nlt_rc_t rc;
+
+    nlt_manifest_init(&m, s->env->mem, s->dir.store_id);
+    rc = nlt_manifest_load(&m, s->env, s->dir.dir_fd, s->dir.store_id, err);
+    nlt_manifest_deinit(&m);
+    if (rc != NLT_OK && rc != NLT_ENOENT) {
+        return rc;
+    }
+    rc = nlt_deletes_load(s->env, s->dir.dir_fd, s->dir.store_id, &rules, err);
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    nlt_deletes_free(s->env, rules);
+    nlt_pool_init(&pool, s->env->mem, NLT_TENANTS_PARSED_MAX);
+    rc = nlt_tenants_read(s->env, s->dir.dir_fd, s->dir.store_id, &pool,
+                          &tenants, err);
+    nlt_pool_deinit(&pool);
+    return rc;
+}
+
 /*
  * A helper that cannot load the store makes no head, and without a head it
  * cannot say why: so we look for ourselves, now and then.
@@ -154,24 +182,12 @@ static void
 look_for_trouble(nlt_store_t *s, nlt_err_t *err)
 {
     int64_t now_ns = nlt_mono_ns(s->env);
-    nlt_delete_list_t *rules = NULL;
-    nlt_manifest_t m;
     nlt_err_t why;
     nlt_rc_t rc;
 
     if (s->looked_ns == 0 || now_ns - s->looked_ns > LOOK_NS) {
         s->looked_ns = now_ns;
-        nlt_manifest_init(&m, s->env->mem, s->dir.store_id);
-        rc = nlt_manifest_load(&m, s->env, s->dir.dir_fd, s->dir.store_id,
-                               &why);
-        nlt_manifest_deinit(&m);
-        if (rc == NLT_OK) {
-            rc = nlt_deletes_load(s->env, s->dir.dir_fd, s->dir.store_id,
-                                  &rules, &why);
-        }
-        if (rc == NLT_OK) {
-            nlt_deletes_free(s->env, rules);
-        }
+        rc = read_files(s, &why);
         (void) snprintf(s->found, sizeof(s->found), "%.300s",
                         rc == NLT_OK || rc == NLT_ENOENT ? "" : why.text);
     }

@@ -245,6 +245,9 @@ NLT_CHECKED nlt_rc_t nlt_tenants_mark(nlt_tenants_t *t, uint32_t *next,
 
 #define NLT_TENANTS_FILE_MAX (64u << 20)
 
+/* Of a pool: the file, parsed. */
+#define NLT_TENANTS_PARSED_MAX (2 * (size_t) NLT_TENANTS_FILE_MAX)
+
 typedef struct {
     uint32_t number;
     nlt_str_t name;

@@ -11,7 +11,6 @@
 #define HEAD_LINES 4
 
 /* Of a name in hex and all that is beside it. */
-#define POOL_BYTES (2 * (size_t) NLT_TENANTS_FILE_MAX)
 
 /* ---- writing ---- */
 
@@ -227,7 +226,7 @@ nlt_tenants_load(nlt_tenants_t *t, int dir_fd, const uint8_t *store_id,
     nlt_pool_t pool;
     nlt_rc_t rc;
 
-    nlt_pool_init(&pool, t->env->mem, POOL_BYTES);
+    nlt_pool_init(&pool, t->env->mem, NLT_TENANTS_PARSED_MAX);
     rc = nlt_tenants_read(t->env, dir_fd, store_id, &pool, &l, err);
     if (rc == NLT_OK) {
         rc = put_all(t, &l, err);

@@ -177,6 +177,10 @@ a_damaged_file_is_no_start(void)
     NLT_CHECK(!fx_start(&fx));
     nlt_store_status(fx.store, &status);
     NLT_CHECK(!status.ready);
+    NLT_CHECK(strstr(status.reason, "TENANTS") != NULL);
+    if (strstr(status.reason, "TENANTS") == NULL) {
+        printf("# %s\n", status.reason);
+    }
     NLT_CHECK(flip(&fx, "TENANTS", 90));
     fx_close(&fx);
     NLT_CHECK(fx_start(&fx));
