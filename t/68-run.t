@@ -13,7 +13,8 @@ my $t = Nightlight::Test->new();
 my $root = $Nightlight::Test::ROOT;
 for (qw(curl openssl)) { plan(skip_all => "needs $_") unless $t->program($_) }
 my $d = $t->dir;
-my %port = (9101 => 'http', 9443 => 'write', 9444 => 'read', 9560 => 'ocsp');
+my %port = (9101 => 'http', 9102 => 'admin', 9443 => 'write',
+    9444 => 'read', 9560 => 'ocsp');
 
 mkdir "$d/tree";
 mkdir "$d/tree/$_" for qw(tools build examples bin);

@@ -218,14 +218,6 @@ nlt_read_be64(nlt_reader_t *r)
     return p ? nlt_be64(p) : 0;
 }
 
-static inline uint32_t
-nlt_read_le32(nlt_reader_t *r)
-{
-    const uint8_t *p = nlt_read_bytes(r, 4);
-
-    return p ? nlt_le32(p) : 0;
-}
-
 static inline uint64_t
 nlt_read_le64(nlt_reader_t *r)
 {

@@ -197,19 +197,6 @@ nlt_num_plain(char *out, double v)
 }
 
 size_t
-nlt_num_e(char *out, double v)
-{
-    digits_t g;
-    size_t n = put_special(out, v);
-
-    if (n > 0) {
-        return n;
-    }
-    digits_of(&g, v);
-    return put_exponent(out, &g);
-}
-
-size_t
 nlt_num_fixed(char *out, double v, unsigned digits)
 {
     size_t n = put_special(out, v);

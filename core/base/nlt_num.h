@@ -32,9 +32,6 @@ size_t nlt_num_g(char *out, double v);
 /* Plain digits without exponent, any magnitude ('f', -1). */
 size_t nlt_num_plain(char *out, double v);
 
-/* 'e' form, shortest digits: "1e+00", "1.5e-07". */
-size_t nlt_num_e(char *out, double v);
-
 /* Go's %.<digits>f, at most 20 digits after the point; out has
  * NLT_NUM_PLAIN_MAX. */
 size_t nlt_num_fixed(char *out, double v, unsigned digits);

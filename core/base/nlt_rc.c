@@ -14,7 +14,7 @@ const char *
 nlt_rc_text(nlt_rc_t rc)
 {
     switch (rc) {
-#define NLT_RC_TEXT(name, value, http, text, todo)                            \
+#define NLT_RC_TEXT(name, value, text, todo)                                  \
     case NLT_##name:                                                          \
         return text;
         NLT_RC_LIST(NLT_RC_TEXT)
@@ -27,26 +27,13 @@ const char *
 nlt_rc_todo(nlt_rc_t rc)
 {
     switch (rc) {
-#define NLT_RC_TODO(name, value, http, text, todo)                            \
+#define NLT_RC_TODO(name, value, text, todo)                                  \
     case NLT_##name:                                                          \
         return todo;
         NLT_RC_LIST(NLT_RC_TODO)
 #undef NLT_RC_TODO
     }
     return "report it with the lines before it";
-}
-
-int
-nlt_rc_http(nlt_rc_t rc)
-{
-    switch (rc) {
-#define NLT_RC_HTTP(name, value, http, text, todo)                            \
-    case NLT_##name:                                                          \
-        return http;
-        NLT_RC_LIST(NLT_RC_HTTP)
-#undef NLT_RC_HTTP
-    }
-    return 500;
 }
 
 /* Appends to err->text; the last three bytes become dots when cut. */

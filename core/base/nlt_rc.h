@@ -3,8 +3,8 @@
  *
  * Floor 0 (base); uses nlt_types.
  *
- * One list gives the enum, the text, the HTTP status class and the remedy of
- * each cause, so they cannot drift apart.  No errno crosses a floor: the place
+ * One list gives the enum, the text and the remedy of each cause, so they
+ * cannot drift apart.  No errno crosses a floor: the place
  * that saw it writes it into the text of an nlt_err_t.
  */
 #ifndef NLT_BASE_RC_H
@@ -12,41 +12,40 @@
 
 #include "nlt_types.h"
 
-/*  name, value, HTTP, meaning, and what an operator does about it in a log */
+/*  name, value, meaning, and what an operator does about it in a log */
 #define NLT_RC_LIST(X)                                                        \
-    X(OK, 0, 200, "ok", "nothing")                                            \
-    X(AGAIN, -1, 503, "not finished, call again",                             \
-      "nothing: it is tried again")                                           \
-    X(EOF, -2, 400, "end of input", "look at what was cut short")             \
-    X(ENOMEM, -3, 503, "out of memory",                                       \
+    X(OK, 0, "ok", "nothing")                                                 \
+    X(AGAIN, -1, "not finished, call again", "nothing: it is tried again")    \
+    X(EOF, -2, "end of input", "look at what was cut short")                  \
+    X(ENOMEM, -3, "out of memory",                                            \
       "give the machine or its container more memory")                        \
-    X(EFULL, -4, 503, "no room left",                                         \
+    X(EFULL, -4, "no room left",                                              \
       "make room on the file system, or raise memory=")                       \
-    X(EINVAL, -5, 400, "invalid input", "look at the input that it names")    \
-    X(EDATA, -6, 500, "corrupt data",                                         \
+    X(EINVAL, -5, "invalid input", "look at the input that it names")         \
+    X(EDATA, -6, "corrupt data",                                              \
       "put back a good copy, or see OPERATIONS.md, \"What each failure "      \
       "looks like\"")                                                         \
-    X(EORDER, -7, 400, "out of order", "look at the input that it names")     \
-    X(EDUP, -8, 400, "duplicate", "look at the input that it names")          \
-    X(ELIMIT, -9, 422, "limit exceeded",                                      \
+    X(EORDER, -7, "out of order", "look at the input that it names")          \
+    X(EDUP, -8, "duplicate", "look at the input that it names")               \
+    X(ELIMIT, -9, "limit exceeded",                                           \
       "raise the limit that it names, or ask for less")                       \
-    X(ETOOBIG, -10, 413, "too large",                                         \
+    X(ETOOBIG, -10, "too large",                                              \
       "send less at once, or raise the limit that it names")                  \
-    X(ETYPE, -11, 415, "unsupported type", "look at the input that it names") \
-    X(EIO, -12, 500, "input/output error",                                    \
+    X(ETYPE, -11, "unsupported type", "look at the input that it names")      \
+    X(EIO, -12, "input/output error",                                         \
       "look at the kernel's log, at the rights and at the room on the disk")  \
-    X(ENOENT, -13, 404, "not found", "bring back what it names")              \
-    X(EEXIST, -14, 400, "exists already", "move away what it names")          \
-    X(ENOTREADY, -15, 503, "not ready", "wait, or see what /-/ready says")    \
-    X(ECANCELED, -16, 499, "canceled", "nothing")                             \
-    X(ETIMEOUT, -17, 503, "timed out", "ask for less, or raise the timeout")  \
-    X(EEXEC, -18, 422, "execution failed", "look at the query")               \
-    X(EVERSION, -19, 500, "format of another version",                        \
+    X(ENOENT, -13, "not found", "bring back what it names")                   \
+    X(EEXIST, -14, "exists already", "move away what it names")               \
+    X(ENOTREADY, -15, "not ready", "wait, or see what /-/ready says")         \
+    X(ECANCELED, -16, "canceled", "nothing")                                  \
+    X(ETIMEOUT, -17, "timed out", "ask for less, or raise the timeout")       \
+    X(EEXEC, -18, "execution failed", "look at the query")                    \
+    X(EVERSION, -19, "format of another version",                             \
       "install the version that wrote it")                                    \
-    X(EBUG, -20, 500, "internal error", "report it with the lines before it")
+    X(EBUG, -20, "internal error", "report it with the lines before it")
 
 typedef enum {
-#define NLT_RC_ENUM(name, value, http, text, todo) NLT_##name = (value),
+#define NLT_RC_ENUM(name, value, text, todo) NLT_##name = (value),
     NLT_RC_LIST(NLT_RC_ENUM)
 #undef NLT_RC_ENUM
 } nlt_rc_t;
@@ -83,9 +82,6 @@ const char *nlt_rc_text(nlt_rc_t rc);
  * literal, never NULL.  Where the place knows better, it says so itself.
  */
 const char *nlt_rc_todo(nlt_rc_t rc);
-
-/* HTTP status that fits a code when nothing more specific applies. */
-int nlt_rc_http(nlt_rc_t rc);
 
 /*
  * Fills err (which may be NULL) with rc, pos -1 and the formatted text, and

@@ -118,12 +118,6 @@ nlt_quotas_init(void *p, size_t size)
     return t;
 }
 
-size_t
-nlt_quotas_room(const nlt_quotas_t *t)
-{
-    return (size_t) t->n_sets * WAYS;
-}
-
 uint64_t
 nlt_quotas_forgotten(const nlt_quotas_t *t)
 {

@@ -76,9 +76,6 @@ typedef struct nlt_quotas_s nlt_quotas_t;
  */
 nlt_quotas_t *nlt_quotas_init(void *p, size_t size);
 
-/* Keys that it has room for, at most. */
-size_t nlt_quotas_room(const nlt_quotas_t *t);
-
 /* Keys that had to go for others within an hour of their use, so far. */
 uint64_t nlt_quotas_forgotten(const nlt_quotas_t *t);
 

@@ -108,7 +108,7 @@ integers_read_back(void)
         NLT_CHECK_INT(nlt_read_be16(&r), (uint16_t) v);
         NLT_CHECK_INT(nlt_read_be32(&r), (uint32_t) v);
         NLT_CHECK(nlt_read_be64(&r) == v);
-        NLT_CHECK_INT(nlt_read_le32(&r), (uint32_t) v);
+        NLT_CHECK_INT(nlt_le32(nlt_read_bytes(&r, 4)), (uint32_t) v);
         NLT_CHECK(nlt_read_le64(&r) == v);
         NLT_CHECK(nlt_read_uvarint(&r) == v);
         NLT_CHECK_INT(nlt_read_varint(&r), s);

@@ -12,32 +12,32 @@
 
 static const struct {
     double v;
-    const char *sample, *g, *plain, *e;
+    const char *sample, *g, *plain;
 } layouts[] = {
-    {0, "0", "0", "0", "0e+00"},
-    {-0.0, "-0", "-0", "-0", "-0e+00"},
-    {1, "1", "1", "1", "1e+00"},
-    {-1.5, "-1.5", "-1.5", "-1.5", "-1.5e+00"},
-    {100000, "100000", "100000", "100000", "1e+05"},
-    {1e6, "1000000", "1e+06", "1000000", "1e+06"},
-    {1234567, "1234567", "1.234567e+06", "1234567", "1.234567e+06"},
-    {0.0001, "0.0001", "0.0001", "0.0001", "1e-04"},
-    {0.00001, "0.00001", "1e-05", "0.00001", "1e-05"},
-    {1e-6, "0.000001", "1e-06", "0.000001", "1e-06"},
-    {1e-7, "1e-07", "1e-07", "0.0000001", "1e-07"},
-    {9.99e-7, "9.99e-07", "9.99e-07", "0.000000999", "9.99e-07"},
-    {1e20, "100000000000000000000", "1e+20", "100000000000000000000", "1e+20"},
-    {1e21, "1e+21", "1e+21", "1000000000000000000000", "1e+21"},
+    {0, "0", "0", "0"},
+    {-0.0, "-0", "-0", "-0"},
+    {1, "1", "1", "1"},
+    {-1.5, "-1.5", "-1.5", "-1.5"},
+    {100000, "100000", "100000", "100000"},
+    {1e6, "1000000", "1e+06", "1000000"},
+    {1234567, "1234567", "1.234567e+06", "1234567"},
+    {0.0001, "0.0001", "0.0001", "0.0001"},
+    {0.00001, "0.00001", "1e-05", "0.00001"},
+    {1e-6, "0.000001", "1e-06", "0.000001"},
+    {1e-7, "1e-07", "1e-07", "0.0000001"},
+    {9.99e-7, "9.99e-07", "9.99e-07", "0.000000999"},
+    {1e20, "100000000000000000000", "1e+20", "100000000000000000000"},
+    {1e21, "1e+21", "1e+21", "1000000000000000000000"},
     {123456789012345678e3, "123456789012345680000", "1.2345678901234568e+20",
-     "123456789012345680000", "1.2345678901234568e+20"},
+     "123456789012345680000"},
     {0x1p-44, "5.684341886080802e-14", "5.684341886080802e-14",
-     "0.00000000000005684341886080802", "5.684341886080802e-14"},
-    {5e-324, "5e-324", "5e-324", NULL, "5e-324"},
+     "0.00000000000005684341886080802"},
+    {5e-324, "5e-324", "5e-324", NULL},
     {1.7976931348623157e308, "1.7976931348623157e+308",
-     "1.7976931348623157e+308", NULL, "1.7976931348623157e+308"},
-    {INFINITY, "+Inf", "+Inf", "+Inf", "+Inf"},
-    {-INFINITY, "-Inf", "-Inf", "-Inf", "-Inf"},
-    {NAN, "NaN", "NaN", "NaN", "NaN"},
+     "1.7976931348623157e+308", NULL},
+    {INFINITY, "+Inf", "+Inf", "+Inf"},
+    {-INFINITY, "-Inf", "-Inf", "-Inf"},
+    {NAN, "NaN", "NaN", "NaN"},
 };
 
 static void
@@ -51,7 +51,6 @@ layouts_are_those_of_go(void)
         NLT_CHECK_STR(((nlt_str_t){nlt_num_sample(out, v), out}),
                       layouts[i].sample);
         NLT_CHECK_STR(((nlt_str_t){nlt_num_g(out, v), out}), layouts[i].g);
-        NLT_CHECK_STR(((nlt_str_t){nlt_num_e(out, v), out}), layouts[i].e);
         if (layouts[i].plain != NULL) {
             NLT_CHECK_STR(((nlt_str_t){nlt_num_plain(out, v), out}),
                           layouts[i].plain);
@@ -109,6 +108,31 @@ slow_digits(char *out, double v)
     strcpy(out, "none");
 }
 
+/* The digits of a positive number, written as printf's %e writes them. */
+static size_t
+digits_as_e(char *out, double v)
+{
+    char plain[NLT_NUM_PLAIN_MAX], digits[NLT_NUM_PLAIN_MAX];
+    size_t len = nlt_num_plain(plain, v), n = 0, point = len, last = 1;
+    int first = -1;
+
+    for (size_t i = 0; i < len; i++) {
+        if (plain[i] == '.') {
+            point = i;
+        } else if (n > 0 || plain[i] != '0') {
+            first = first < 0 ? (int) i : first;
+            digits[n++] = plain[i];
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        last = digits[i] != '0' ? i + 1 : last;
+    }
+    return (size_t) snprintf(out, NLT_NUM_TEXT_MAX + 1, "%c%s%.*se%+03d",
+                             digits[0], last > 1 ? "." : "", (int) last - 1,
+                             digits + 1,
+                             (int) point - first - (first < (int) point));
+}
+
 static double
 random_double(int kind)
 {
@@ -145,7 +169,7 @@ digits_are_shortest_and_read_back(void)
             continue;
         }
         slow_digits(want, v);
-        size_t n = nlt_num_e(got, v);
+        size_t n = digits_as_e(got, v);
         got[n] = '\0';
         NLT_CHECK_STR(((nlt_str_t){n, got}), want);
         NLT_CHECK_INT(nlt_num_parse((nlt_str_t){n, got}, &back), 0);
