@@ -278,6 +278,33 @@ nlt_read_varint(nlt_reader_t *r)
     return nlt_unzigzag(nlt_read_uvarint(r));
 }
 
+/*
+ * Passes n uvarints over, eight bytes at a time: the last byte of each has no
+ * high bit.  One that is too long is not noticed.
+ */
+static inline void
+nlt_skip_uvarints(nlt_reader_t *r, uint64_t n)
+{
+    while (n > 0 && nlt_reader_left(r) >= 8) {
+        uint64_t last = ~nlt_le64(r->p) & UINT64_C(0x8080808080808080);
+        uint64_t k = (last >> 7) * UINT64_C(0x0101010101010101) >> 56;
+
+        if (k >= n) {
+            for (; n > 1; n--) {
+                last &= last - 1;
+            }
+            r->p += __builtin_ctzll(last) / 8 + 1;
+            return;
+        }
+        r->p += 8;
+        n -= k;
+    }
+    for (; n > 0 && r->p < r->end; r->p++) {
+        n -= *r->p < 0x80;
+    }
+    r->failed |= n > 0;
+}
+
 /* A uvarint length and that many bytes, borrowed from the input. */
 static inline nlt_str_t
 nlt_read_uvarint_str(nlt_reader_t *r)

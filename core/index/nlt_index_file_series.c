@@ -148,14 +148,8 @@ nlt_index_series_values(nlt_index_series_t *s, const uint64_t *names, size_t n,
 nlt_rc_t
 nlt_index_series_chunks(nlt_index_series_t *s, nlt_err_t *err)
 {
-    while (s->n_labels > 0) {
-        uint64_t name, value;
-        nlt_rc_t rc = nlt_index_series_refs(s, &name, &value, err);
-
-        if (rc != NLT_OK) {
-            return rc;
-        }
-    }
+    nlt_skip_uvarints(&s->r, 2 * s->n_labels);
+    s->n_labels = 0;
     s->n_chunks = nlt_read_uvarint(&s->r);
     if (s->r.failed || s->n_chunks > nlt_reader_left(&s->r) / 3) {
         s->n_chunks = 0;

@@ -473,8 +473,8 @@ read_chunk(const nlt_block_t *b, const nlt_index_chunk_t *c, int64_t t_min_ms,
         return rc;
     }
     if (view.encoding == NLT_CHUNK_DENSE) {
-        return nlt_block_dense_read(b, c, &view, t_min_ms, t_max_ms, shared,
-                                    out, err);
+        return nlt_block_dense_read(b, c, &view, NLT_READ_ALL, t_min_ms,
+                                    t_max_ms, shared, out, err);
     }
     if (!nlt_chunk_is_float(view.encoding)) {
         return NLT_OK; /* a histogram */
@@ -515,6 +515,91 @@ nlt_block_read_shared(const nlt_block_t *b, nlt_block_series_t id,
         nlt_intervals_cut(gone, n_gone, out, from);
     }
     return nlt_block_done(b, rc, err);
+}
+
+/* The last chunk that overlaps the range; *any: there is one. */
+static nlt_rc_t
+last_chunk(const nlt_block_t *b, nlt_block_series_t id, int64_t t_min_ms,
+           int64_t t_max_ms, nlt_index_chunk_t *out, bool *any, nlt_err_t *err)
+{
+    nlt_index_series_t s;
+    nlt_rc_t rc = nlt_index_series_open(b->index, id, &s, err);
+
+    *any = false;
+    if (rc == NLT_OK) {
+        rc = nlt_index_series_chunks(&s, err);
+    }
+    while (rc == NLT_OK && s.n_chunks > 0) {
+        nlt_index_chunk_t c;
+
+        rc = nlt_index_series_chunk(&s, &c, err);
+        if (rc != NLT_OK || c.t_min_ms > t_max_ms) {
+            break;
+        }
+        *out = c;
+        *any = c.t_max_ms >= t_min_ms;
+    }
+    return rc;
+}
+
+/*
+ * The newest sample of a chunk, if that is the newest of the range; *found:
+ * so it is, and in out unless it is before the range.
+ */
+static nlt_rc_t
+newest_of(const nlt_block_t *b, const nlt_index_chunk_t *c, int64_t t_min_ms,
+          int64_t t_max_ms, nlt_times_t *shared, nlt_samples_t *out,
+          bool *found, nlt_err_t *err)
+{
+    size_t from = out->n, n;
+    nlt_chunk_view_t view;
+    nlt_rc_t rc = get_chunk(b, c, false, &view, err);
+
+    *found = false;
+    if (rc != NLT_OK || !nlt_chunk_is_float(view.encoding)) {
+        return rc;
+    }
+    if (view.encoding == NLT_CHUNK_DENSE) {
+        rc = nlt_block_dense_read(b, c, &view, NLT_READ_NEWEST, t_min_ms,
+                                  t_max_ms, shared, out, err);
+        *found = out->n > from;
+        return rc;
+    }
+    rc = nlt_block_decode_chunk(c, &view, out, err);
+    for (n = out->n; n > from && out->t_ms[n - 1] > t_max_ms; n--) {
+    }
+    out->n = from;
+    *found = rc == NLT_OK && n > from;
+    if (*found && out->t_ms[n - 1] >= t_min_ms) {
+        out->t_ms[from] = out->t_ms[n - 1];
+        out->v[from] = out->v[n - 1];
+        out->n++;
+    }
+    return rc;
+}
+
+nlt_rc_t
+nlt_block_read_newest(const nlt_block_t *b, nlt_block_series_t id,
+                      int64_t t_min_ms, int64_t t_max_ms, nlt_times_t *shared,
+                      nlt_samples_t *out, nlt_err_t *err)
+{
+    nlt_index_chunk_t c;
+    bool any = true, found = false;
+    size_t n_gone;
+    nlt_rc_t rc = NLT_OK;
+
+    (void) nlt_tombstones_of(&b->tombstones, id, &n_gone);
+    if (n_gone == 0) {
+        rc = last_chunk(b, id, t_min_ms, t_max_ms, &c, &any, err);
+        if (rc == NLT_OK && any) {
+            rc =
+                newest_of(b, &c, t_min_ms, t_max_ms, shared, out, &found, err);
+        }
+    }
+    /* What is before histograms, or not where the index says. */
+    return rc == NLT_OK && any && !found ? nlt_block_read_shared(
+               b, id, t_min_ms, t_max_ms, shared, out, err)
+                                         : nlt_block_done(b, rc, err);
 }
 
 nlt_rc_t

@@ -147,6 +147,16 @@ NLT_CHECKED nlt_rc_t nlt_block_read_shared(const nlt_block_t *b,
                                            nlt_samples_t *out, nlt_err_t *err);
 
 /*
+ * The same, of which only the newest sample counts, the last of what is
+ * appended: of all chunks one is decoded, of a dense one a segment.
+ */
+NLT_CHECKED nlt_rc_t nlt_block_read_newest(const nlt_block_t *b,
+                                           nlt_block_series_t id,
+                                           int64_t t_min_ms, int64_t t_max_ms,
+                                           nlt_times_t *shared,
+                                           nlt_samples_t *out, nlt_err_t *err);
+
+/*
  * Does any chunk of the series overlap the range, and is not wholly under a
  * tombstone in it?  From the index alone.
  */

@@ -275,9 +275,9 @@ copy_times(times_t *x, size_t from, size_t to, int64_t *out)
 
 nlt_rc_t
 nlt_block_dense_read(const nlt_block_t *b, const nlt_index_chunk_t *c,
-                     const nlt_chunk_view_t *view, int64_t t_min_ms,
-                     int64_t t_max_ms, nlt_times_t *shared, nlt_samples_t *out,
-                     nlt_err_t *err)
+                     const nlt_chunk_view_t *view, nlt_read_t what,
+                     int64_t t_min_ms, int64_t t_max_ms, nlt_times_t *shared,
+                     nlt_samples_t *out, nlt_err_t *err)
 {
     size_t from = 0, to;
     chunk_t k;
@@ -295,11 +295,13 @@ nlt_block_dense_read(const nlt_block_t *b, const nlt_index_chunk_t *c,
                               k.n, NO_PART};
     x.column.data = NULL;
     x.err = err;
-    if (c->t_min_ms < t_min_ms) {
-        rc = find(&x, t_min_ms, &from);
-    }
-    if (rc == NLT_OK && c->t_max_ms > t_max_ms) {
+    if (c->t_max_ms > t_max_ms) {
         rc = find(&x, t_max_ms + 1, &to);
+    }
+    if (rc == NLT_OK && what == NLT_READ_NEWEST) {
+        from = to > 0 ? to - 1 : 0;
+    } else if (rc == NLT_OK && c->t_min_ms < t_min_ms) {
+        rc = find(&x, t_min_ms, &from);
     }
     if (rc != NLT_OK || from >= to) {
         return rc;
@@ -316,7 +318,8 @@ nlt_block_dense_read(const nlt_block_t *b, const nlt_index_chunk_t *c,
                != NLT_OK) {
         rc = fault(&x, "cannot be decoded");
     }
-    if (rc == NLT_OK) {
+    if (rc == NLT_OK
+        && (what != NLT_READ_NEWEST || out->t_ms[out->n] >= t_min_ms)) {
         out->n += to - from;
     }
     return rc;

@@ -79,15 +79,14 @@ const char *nlt_block_dense_decode(const nlt_index_chunk_t *c,
 /*
  * Appends the samples of a dense chunk that lie in [t_min_ms, t_max_ms], which
  * overlaps the chunk's range; of times and values only those segments are
- * decoded.  view->times is not looked at.  shared: as nlt_block_read_shared().
+ * decoded.  what: all, or only the newest of them.  view->times is not looked
+ * at.  shared: as nlt_block_read_shared().
  * NLT_EDATA, NLT_ENOMEM; out is then as it was.
  */
-NLT_CHECKED nlt_rc_t nlt_block_dense_read(const nlt_block_t *b,
-                                          const nlt_index_chunk_t *c,
-                                          const nlt_chunk_view_t *view,
-                                          int64_t t_min_ms, int64_t t_max_ms,
-                                          nlt_times_t *shared,
-                                          nlt_samples_t *out, nlt_err_t *err);
+NLT_CHECKED nlt_rc_t nlt_block_dense_read(
+    const nlt_block_t *b, const nlt_index_chunk_t *c,
+    const nlt_chunk_view_t *view, nlt_read_t what, int64_t t_min_ms,
+    int64_t t_max_ms, nlt_times_t *shared, nlt_samples_t *out, nlt_err_t *err);
 
 /*
  * Appends all samples of a chunk of floats to out; they lie in the chunk's

@@ -265,7 +265,7 @@ add_part(gather_t *g, nlt_part_t *p, const nlt_select_t *sel)
         return rc;
     }
     if (p->arena != NULL) {
-        rc = nlt_part_select(g->src, g->pool, sel, p, g->err);
+        rc = nlt_part_select(g->src, g->pool, sel, true, p, g->err);
         return rc == NLT_OK ? add_arena_series(g, p) : rc;
     }
     rc = nlt_part_select_all(g->src, g->pool, sel, p, g->err);

@@ -168,6 +168,33 @@ may_have(const nlt_part_t *p, uint32_t id, int64_t t_min, int64_t t_max,
     return nlt_part_met(p, rc, err);
 }
 
+/* So many series are looked at, and so many of them may be empty. */
+#define SOME       64u
+#define SOME_EMPTY 4u
+
+/* May nearly all series of a block have samples in the range? */
+static bool
+most_have(const nlt_part_t *p, int64_t t_min, int64_t t_max)
+{
+    size_t empty = 0;
+
+    if (p->n < SOME || p->block == NULL || p->cuts.n > 0
+        || nlt_block_tombstones(p->block)->n > 0) {
+        return false;
+    }
+    for (size_t i = 0; i < SOME; i++) {
+        bool yes = false;
+
+        if (nlt_block_overlaps(p->block, p->id[p->n / SOME * i], t_min, t_max,
+                               &yes, NULL)
+            != NLT_OK) {
+            return false;
+        }
+        empty += !yes;
+    }
+    return empty <= SOME_EMPTY;
+}
+
 /* Keeps the series that may have samples in the range. */
 static nlt_rc_t
 drop_empty(const nlt_source_t *src, nlt_part_t *p, int64_t t_min,
@@ -238,14 +265,15 @@ nlt_part_select_all(const nlt_source_t *src, nlt_pool_t *pool,
 
 nlt_rc_t
 nlt_part_select(const nlt_source_t *src, nlt_pool_t *pool,
-                const nlt_select_t *sel, nlt_part_t *p, nlt_err_t *err)
+                const nlt_select_t *sel, bool exact, nlt_part_t *p,
+                nlt_err_t *err)
 {
+    int64_t t_min = nlt_max_i64(sel->t_min_ms, p->view->t_oldest_ms);
     nlt_rc_t rc = nlt_part_select_all(src, pool, sel, p, err);
 
-    if (rc == NLT_OK && (p->cuts.n > 0 || (p->block != NULL && !p->whole))) {
-        rc = drop_empty(src, p,
-                        nlt_max_i64(sel->t_min_ms, p->view->t_oldest_ms),
-                        sel->t_max_ms, err);
+    if (rc == NLT_OK && (p->cuts.n > 0 || (p->block != NULL && !p->whole))
+        && (exact || !most_have(p, t_min, sel->t_max_ms))) {
+        rc = drop_empty(src, p, t_min, sel->t_max_ms, err);
     }
     return rc;
 }
@@ -379,18 +407,20 @@ static nlt_rc_t
 read_all(const nlt_part_t *p, uint32_t id, nlt_read_t what, int64_t t_min,
          int64_t t_max, nlt_samples_t *out, nlt_err_t *err)
 {
-    nlt_rc_t rc =
-        p->arena != NULL
-            ? nlt_arena_read(p->arena, id, what, t_min, t_max, out, err)
-            : nlt_block_read_shared(p->block, id, t_min, t_max,
-                                    &p->view->times, out, err);
+    nlt_rc_t rc = p->arena != NULL ? nlt_arena_read(p->arena, id, what, t_min,
+                                                    t_max, out, err)
+                  : what == NLT_READ_NEWEST
+                      ? nlt_block_read_newest(p->block, id, t_min, t_max,
+                                              &p->view->times, out, err)
+                      : nlt_block_read_shared(p->block, id, t_min, t_max,
+                                              &p->view->times, out, err);
 
     return nlt_part_met(p, rc, err);
 }
 
 /*
- * The newest sample of an arena that is in none of the intervals: while the
- * newest one is in one, look before it.
+ * The newest sample that is in none of the intervals: while the newest one is
+ * in one, look before it.
  */
 static nlt_rc_t
 read_newest(const nlt_part_t *p, uint32_t id, int64_t t_min, int64_t t_max,
@@ -463,7 +493,7 @@ nlt_part_read(const nlt_part_t *p, uint32_t id, nlt_read_t what, int64_t t_min,
             return rc;
         }
     }
-    if (n_gone > 0 && what == NLT_READ_NEWEST && p->arena != NULL) {
+    if (n_gone > 0 && what == NLT_READ_NEWEST) {
         return read_newest(p, id, t_min, t_max, gone, n_gone, out, err);
     }
     rc = read_all(p, id, what, t_min, t_max, out, err);

@@ -54,12 +54,14 @@ NLT_CHECKED nlt_rc_t nlt_parts_find(nlt_view_t *v, nlt_pool_t *pool,
 /*
  * Finds the series that match and may have samples in the range, into p->id,
  * and what is deleted of them.  A series whose samples are all deleted, so far
- * as the index and the times of the part tell, is not among them.  Errors as
+ * as the index and the times of the part tell, is not among them.  Not exact:
+ * of a block nearly all of whose series have something in the range all may be
+ * given, for who reads them finds out at no cost.  Errors as
  * nlt_source_ops_t.select.
  */
 NLT_CHECKED nlt_rc_t nlt_part_select(const nlt_source_t *src, nlt_pool_t *pool,
-                                     const nlt_select_t *sel, nlt_part_t *p,
-                                     nlt_err_t *err);
+                                     const nlt_select_t *sel, bool exact,
+                                     nlt_part_t *p, nlt_err_t *err);
 
 /*
  * The same with all series that match, and a question about one of them: may

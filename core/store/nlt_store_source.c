@@ -187,7 +187,9 @@ source_select(const nlt_source_t *src, nlt_pool_t *pool,
     for (size_t i = 0; rc == NLT_OK && i < n_parts; i++) {
         nlt_part_t p = s->part[i];
 
-        rc = nlt_part_select(src, pool, sel, &p, err);
+        /* What is older than the retention has to be told apart. */
+        rc = nlt_part_select(src, pool, sel, sel->t_min_ms < v->t_oldest_ms,
+                             &p, err);
         if (rc == NLT_OK && p.n > 0) {
             s->part[s->n_parts++] = p;
             total += p.n;

@@ -153,15 +153,15 @@ static void
 read_range(fake_t *f, const nlt_chunk_view_t *view, int64_t lo, int64_t hi,
            nlt_times_t *shared)
 {
-    nlt_samples_t s = {.pool = &f->pool};
+    nlt_samples_t s = {.pool = &f->pool}, one = {.pool = &f->pool};
     nlt_err_t err;
     nlt_rc_t rc;
 
     if (f->chunk.t_min_ms > hi || f->chunk.t_max_ms < lo) {
         return;
     }
-    rc = nlt_block_dense_read(&f->block, &f->chunk, view, lo, hi, shared, &s,
-                              &err);
+    rc = nlt_block_dense_read(&f->block, &f->chunk, view, NLT_READ_ALL, lo, hi,
+                              shared, &s, &err);
     demand(rc == NLT_OK || rc == NLT_EDATA);
     demand(rc == NLT_OK || s.n == 0);
     for (size_t i = 0; i < s.n; i++) {
@@ -171,6 +171,12 @@ read_range(fake_t *f, const nlt_chunk_view_t *view, int64_t lo, int64_t hi,
     }
     if (f->rc == NLT_OK) {
         demand(rc == NLT_OK && is_part_of(&f->all, &s, lo, hi));
+        rc = nlt_block_dense_read(&f->block, &f->chunk, view, NLT_READ_NEWEST,
+                                  lo, hi, shared, &one, &err);
+        demand(rc == NLT_OK && one.n == (s.n > 0));
+        demand(one.n == 0
+               || (one.t_ms[0] == s.t_ms[s.n - 1]
+                   && memcmp(one.v, s.v + s.n - 1, sizeof(*s.v)) == 0));
     }
 }
 

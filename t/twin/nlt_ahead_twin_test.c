@@ -249,6 +249,33 @@ expect(data_t *d, size_t set, nlt_read_t what, int64_t t_min, int64_t t_max,
     nlt_pool_rewind(&d->pool, mark);
 }
 
+/* The last of a range, of one block read the ordinary way. */
+static void
+newest_is_last(const data_t *d, size_t idx, int64_t t_min, int64_t t_max,
+               nlt_pool_t *pool)
+{
+    nlt_ahead_ref_t ref[NLT_AHEAD_PARTS];
+    size_t n = refs_of(d, idx, ref);
+
+    for (size_t i = 0; i < n; i++) {
+        nlt_samples_t all = {.pool = pool}, one = {.pool = pool};
+        nlt_err_t err;
+
+        NLT_CHECK_INT(
+            nlt_block_read(ref[i].block, ref[i].id, t_min, t_max, &all, &err),
+            NLT_OK);
+        NLT_CHECK_INT(nlt_block_read_newest(ref[i].block, ref[i].id, t_min,
+                                            t_max, NULL, &one, &err),
+                      NLT_OK);
+        NLT_CHECK_INT(one.n > 0, all.n > 0);
+        if (all.n > 0 && one.n > 0) {
+            NLT_CHECK_INT(one.t_ms[one.n - 1], all.t_ms[all.n - 1]);
+            NLT_CHECK_INT(nlt_bits_of(one.v[one.n - 1]),
+                          nlt_bits_of(all.v[all.n - 1]));
+        }
+    }
+}
+
 /* One pass over all series; how many were read ahead. */
 static size_t
 pass(data_t *d, nlt_samples_t *out)
@@ -284,6 +311,13 @@ what_is_read_ahead_is_what_is_there(void)
 
             n += pass(&d, &out);
             n += pass(&d, &out);
+            for (size_t k = 0; k < BM_SETS; k++) {
+                int64_t t_min = T0 + (int64_t) nlt_test_below(20000000);
+
+                newest_is_last(&d, k, t_min,
+                               t_min + (int64_t) nlt_test_below(8000000),
+                               &d.pool);
+            }
         }
         /* All but those with tombstones, histograms or an overlap. */
         NLT_CHECK(n > (overlap ? 100 : 24 * BM_SETS * 7 / 10));

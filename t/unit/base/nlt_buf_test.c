@@ -176,6 +176,31 @@ digits_are_those_of_printf(void)
     }
 }
 
+/* Passing n of them over is reading n of them. */
+static void
+uvarints_are_passed_over(void)
+{
+    for (unsigned round = 0; round < 2000; round++) {
+        uint8_t p[64 * NLT_UVARINT_BYTES_MAX];
+        size_t len = 0, n = nlt_test_below(64), cut;
+        nlt_reader_t read, skip;
+
+        for (size_t i = 0; i < n; i++) {
+            len += nlt_put_uvarint(p + len,
+                                   nlt_test_rand() >> nlt_test_below(64));
+        }
+        cut = nlt_test_below(8) ? len : nlt_test_below(len + 1);
+        n = nlt_test_below(n + 1);
+        read = skip = nlt_reader(p, cut);
+        for (size_t i = 0; i < n; i++) {
+            (void) nlt_read_uvarint(&read);
+        }
+        nlt_skip_uvarints(&skip, n);
+        NLT_CHECK_INT(skip.failed, read.failed);
+        NLT_CHECK(skip.failed || skip.p == read.p);
+    }
+}
+
 int
 main(void)
 {
@@ -184,6 +209,7 @@ main(void)
     NLT_TEST(a_failed_allocation_is_remembered);
     NLT_TEST(integers_read_back);
     NLT_TEST(a_reader_stays_inside);
+    NLT_TEST(uvarints_are_passed_over);
     NLT_TEST(digits_are_those_of_printf);
     return nlt_test_done();
 }

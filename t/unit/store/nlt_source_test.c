@@ -120,6 +120,58 @@ ranges_choose_the_parts(void)
     teardown(&s);
 }
 
+/*
+ * Of a block that has something of nearly all series in the range, those that
+ * have nothing are told apart by who reads them, and where nobody reads.
+ */
+static void
+a_few_series_without_samples_are_told_apart(void)
+{
+    nlt_matcher_t all = {NLT_MATCH_EQ, NLT_STR("__name__"), NLT_STR("m"),
+                         NULL};
+    nlt_select_t sel = {&all, 1, FX_NOW - 100000, FX_NOW};
+    nlt_series_set_t *set;
+    nlt_samples_t got = {.n = 0};
+    nlt_str_t *values;
+    size_t n, empty = 0;
+    nlt_err_t err;
+    src_t s;
+
+    fx_init(&s.fx);
+    NLT_CHECK(fx_start(&s.fx));
+    for (unsigned no = 0; no < FX_SERIES; no++) {
+        NLT_CHECK_INT(
+            fx_write(&s.fx, no, FX_NOW - (no % 32 ? 60000 : 600000), no),
+            NLT_OK);
+    }
+    NLT_CHECK(fx_flush(&s.fx));
+    nlt_pool_init(&s.pool, &nlt_mem_libc, 16 << 20);
+    NLT_CHECK_INT(nlt_view_open(s.fx.store, 0, NULL, &s.view, &err), NLT_OK);
+    got.pool = &s.pool;
+    NLT_CHECK_INT(
+        do_select(&s, &all, 1, sel.t_min_ms, sel.t_max_ms, &set, &err),
+        NLT_OK);
+    for (size_t i = 0; i < set->n; i++) {
+        unsigned no = fx_series_no(set, i);
+        nlt_read_t what = i % 3 == 0   ? NLT_READ_ALL
+                          : i % 3 == 1 ? NLT_READ_NEWEST
+                                       : NLT_READ_ANY;
+
+        NLT_CHECK_INT(s.view.source.ops->read(set, i, what, sel.t_min_ms,
+                                              sel.t_max_ms, &got, &err),
+                      NLT_OK);
+        NLT_CHECK_INT(got.n, no % 32 ? 1 : 0);
+        empty += got.n == 0;
+    }
+    NLT_CHECK_INT(set->n - empty, FX_SERIES - 2);
+    NLT_CHECK_INT(s.view.source.ops->label_values(&s.view.source, &s.pool,
+                                                  NLT_STR("i"), &sel, &values,
+                                                  &n, &err),
+                  NLT_OK);
+    NLT_CHECK_INT(n, FX_SERIES - 2);
+    teardown(&s);
+}
+
 static bool
 is_list(const nlt_str_t *v, size_t n, const char *want)
 {
@@ -298,6 +350,7 @@ main(void)
 {
     NLT_TEST(series_of_block_and_arena_are_one);
     NLT_TEST(ranges_choose_the_parts);
+    NLT_TEST(a_few_series_without_samples_are_told_apart);
     NLT_TEST(names_and_values_are_united);
     NLT_TEST(canceled_query_ends);
     NLT_TEST(small_budget_is_an_error);
