@@ -9,6 +9,7 @@
 #   make crash        the crash laboratory, all of it (ROUNDS=n SEED=n)
 #   make t            integration tests against a real nginx
 #   make test-asan    the same with the module under ASan + UBSan
+#   make test-dense   what has blocks, all of it with dense ones
 #   make tidy         floors, bans, sizes, style
 #   make format       clang-format in place
 #   make fuzz T=lex S=60     coverage-guided fuzzing of one target
@@ -55,7 +56,7 @@ GEN_O   := $(patsubst $(GEN)/%.c,$(O)/gen/%.o,$(GEN_C))
 
 .PHONY: all lib module run run-mtls setup-run test crash check check-asan check-tsan t tidy format fuzz \
         bench setup clean gen programs tests tests-concurrent module-only \
-        test-mainline test-asan deb test-deb FORCE
+        test-mainline test-asan test-dense deb test-deb FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -221,6 +222,9 @@ t: module programs
 
 test-asan:
 	$(Q)tools/test-asan
+
+test-dense:
+	$(Q)tools/test-dense
 
 tidy:
 	$(Q)tools/tidy

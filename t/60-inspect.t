@@ -107,7 +107,8 @@ like($out, qr/active, .* 20 series, .* 600 samples can be read/s,
 ok($t->stop(), 'stopped');
 ($rc, $out) = inspect();
 is($rc, 0, 'a stopped store: exit code') or diag($out);
-like($out, qr/level 1, arena 1: 20 series, \d+ chunks, 600 samples, portable$/m, 'block');
+my $format = $t->dense() ? 'dense' : 'portable';
+like($out, qr/level 1, arena 1: 20 series, \d+ chunks, 600 samples, $format$/m, 'block');
 like($out, qr/frames, 20 series, 600 samples\n.*\n  its samples are in the head/,
     'log');
 like($out, qr/^term\n  1, head in \S+/m, 'term');

@@ -10,7 +10,7 @@ use Nightlight::Test;
 
 *series_pb = \&Nightlight::Test::series_pb;
 
-my $t = Nightlight::Test->new();
+my $t = Nightlight::Test->new(portable => 1);
 my $promtool = $t->program('promtool');
 plan(skip_all => 'no promtool') unless $promtool;
 $t->write_conf(store => 'memory=24m retention=10y wal_sync=1s');
