@@ -2,6 +2,8 @@
  * nlt_tenants_life_test.c - names of tenants through restarts, lost heads,
  * flushes and damaged files.
  */
+#include <dirent.h>
+
 #include "nlt_manifest.h"
 #include "nlt_tenants_fixture.h"
 
@@ -134,6 +136,67 @@ a_deleted_name_does_not_come_back(void)
     NLT_CHECK_INT(number_of(&fx, "a"), 3);
     NLT_CHECK(sum_of(&fx, 3) == 8);
     NLT_CHECK(sum_of(&fx, a) == 0);
+    fx_deinit(&fx);
+}
+
+/* The head of a program that lays it out in another way; nobody has it. */
+static void
+make_head_older(fx_t *fx)
+{
+    DIR *dir = opendir(fx->head_path);
+    struct dirent *e;
+    int done = 0, fd;
+
+    NLT_CHECK(dir != NULL);
+    while ((e = readdir(dir)) != NULL) {
+        uint32_t layout = 0x0badcafe;
+        const char *dot = strrchr(e->d_name, '.');
+
+        if (dot == NULL || strcmp(dot, ".ctl") != 0) {
+            continue;
+        }
+        fd = openat(dirfd(dir), e->d_name, O_RDWR);
+        NLT_CHECK_INT(pwrite(fd, &layout, sizeof(layout),
+                             (off_t) offsetof(nlt_head_ctl_t, layout)),
+                      sizeof(layout));
+        NLT_CHECK_INT(close(fd), 0);
+        done++;
+    }
+    NLT_CHECK_INT(closedir(dir), 0);
+    NLT_CHECK_INT(done, 1);
+}
+
+static void
+an_older_head_is_made_anew_with_all_tenants(void)
+{
+    uint32_t a, b, c, n;
+    uint64_t before, after;
+    nlt_err_t err;
+    fx_t fx;
+
+    fx_init(&fx);
+    NLT_CHECK(fx_start(&fx));
+    a = put(&fx, "a", FX_NOW, 1);
+    NLT_CHECK(fx_flush(&fx));
+    b = put(&fx, "b", FX_NOW, 2);
+    NLT_CHECK_INT(put(&fx, "a", FX_NOW + 1, 4), a);
+    c = put(&fx, "c", FX_NOW, 8);
+    NLT_CHECK_INT(nlt_tenants_remove(nlt_store_tenants(fx.store), NLT_STR("c"),
+                                     &n, &err),
+                  NLT_OK);
+    fx_step(&fx, 5);
+    (void) nlt_store_find_tenant(fx.store, NLT_STR("a"), &before);
+    fx_close(&fx);
+    make_head_older(&fx);
+    NLT_CHECK(fx_start(&fx));
+    NLT_CHECK_INT(nlt_store_find_tenant(fx.store, NLT_STR("a"), &after), a);
+    NLT_CHECK(after > before);
+    NLT_CHECK_INT(number_of(&fx, "b"), b);
+    NLT_CHECK_INT(number_of(&fx, "c"), NLT_TENANT_NOBODY);
+    NLT_CHECK(sum_of(&fx, a) == 5);
+    NLT_CHECK(sum_of(&fx, b) == 2);
+    NLT_CHECK(sum_of(&fx, c) == 0);
+    NLT_CHECK_INT(put(&fx, "d", FX_NOW, 16), c + 1);
     fx_deinit(&fx);
 }
 
@@ -371,6 +434,7 @@ main(void)
     NLT_TEST(names_come_back_from_the_log);
     NLT_TEST(names_come_back_from_the_file);
     NLT_TEST(a_deleted_name_does_not_come_back);
+    NLT_TEST(an_older_head_is_made_anew_with_all_tenants);
     NLT_TEST(a_damaged_file_is_no_start);
     NLT_TEST(a_lost_file_gives_nothing_to_others);
     NLT_TEST(an_old_file_gives_nothing_to_others);
