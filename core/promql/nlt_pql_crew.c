@@ -13,11 +13,11 @@
 
 #include "nlt_pql_rows.h"
 
-#define LOOK_NS     200000              /* alone for so long, at least */
-#define BLOCK_NS    250000              /* a block should take so long, */
-#define BLOCK_MAX   512u                /* not have more series, */
-#define BLOCK_BYTES ((size_t) 64 << 10) /* nor more bytes, if it can be */
-#define LANES_MAX   8u                  /* the query's thread is one of them */
+#define LOOK_NS     200000               /* alone for so long, at least */
+#define BLOCK_NS    500000               /* a block should take so long, */
+#define BLOCK_MAX   512u                 /* not have more series, */
+#define BLOCK_BYTES ((size_t) 128 << 10) /* nor more bytes, if it can be */
+#define LANES_MAX   8u /* the query's thread is one of them */
 #define SLOTS_MAX   (4 * LANES_MAX)
 
 /* What there was beside the values of a row. */
@@ -31,6 +31,8 @@ typedef struct {
 } record_t;
 
 typedef struct {
+    size_t first;    /* series, */
+    size_t end;      /* and behind the last one */
     size_t n;        /* series that are made; the rest failed */
     bool ready;      /* by lock */
     nlt_pool_t pool; /* of the notes */
@@ -58,18 +60,17 @@ struct nlt_pql_crew_s {
     nlt_pql_leaf_t *leaf;
     const nlt_mem_t *mem;
     size_t bytes;     /* of all of this, slots included */
-    size_t from;      /* first series of block 0 */
     size_t upto;      /* behind the last one */
-    size_t per_block; /* series */
+    size_t per_block; /* series, at most */
+    size_t at_once;   /* that are read together; 0: each alone */
     size_t words;
-    size_t n_blocks;
     size_t n_slots;
     int leave; /* atomic: helpers have to go */
 
     /* of the query's thread */
     lane_t lane[LANES_MAX]; /* its own first */
     size_t n_lanes;
-    int64_t block_ns;           /* about */
+    int64_t series_ns;          /* about */
     int64_t ask_ns;             /* not before that */
     slot_t *taking;             /* NULL: none */
     size_t at;                  /* in it */
@@ -78,7 +79,8 @@ struct nlt_pql_crew_s {
 
     pthread_mutex_t lock;
     pthread_cond_t ready;
-    size_t begun;
+    size_t next_series; /* in no block yet */
+    size_t begun;       /* blocks */
     size_t taken;
     size_t n_free;
     slot_t *free[SLOTS_MAX];
@@ -88,33 +90,34 @@ struct nlt_pql_crew_s {
 
 /* ---- making blocks ---- */
 
+/*
+ * Series of the next block: less towards the end, so that nobody has much
+ * left when the others are done.
+ */
 static size_t
-first_of(const nlt_pql_crew_t *c, size_t block)
+size_locked(const nlt_pql_crew_t *c)
 {
-    return c->from + block * c->per_block;
-}
+    size_t n = (c->upto - c->next_series) / (2 * c->n_lanes);
 
-static size_t
-end_of(const nlt_pql_crew_t *c, size_t block)
-{
-    size_t first = first_of(c, block);
-
-    return c->upto - first < c->per_block ? c->upto : first + c->per_block;
+    n = n < c->per_block ? n : c->per_block;
+    n = c->at_once > 0 && n > c->at_once ? n - n % c->at_once : n;
+    return n > 0 ? n : 1;
 }
 
 /* The next block that nobody has begun; NULL: there is none, or no room. */
 static slot_t *
-begin_locked(nlt_pql_crew_t *c, size_t *block)
+begin_locked(nlt_pql_crew_t *c)
 {
     slot_t *s;
 
-    if (c->begun == c->n_blocks || c->n_free == 0) {
+    if (c->next_series == c->upto || c->n_free == 0) {
         return NULL;
     }
     s = c->free[--c->n_free];
     s->ready = false;
-    *block = c->begun++;
-    c->of[*block % c->n_slots] = s;
+    s->first = c->next_series;
+    s->end = c->next_series += size_locked(c);
+    c->of[c->begun++ % c->n_slots] = s;
     return s;
 }
 
@@ -127,18 +130,18 @@ ready_locked(nlt_pql_crew_t *c, slot_t *s)
 
 /* False: a series failed, or it has to go. */
 static bool
-make(lane_t *l, slot_t *s, size_t block)
+make(lane_t *l, slot_t *s)
 {
     nlt_pql_crew_t *c = l->crew;
     nlt_pql_leaf_t *leaf = l->leaf;
     nlt_samples_t *samples = leaf->ops->samples(leaf);
-    size_t first = first_of(c, block), end = end_of(c, block);
+    size_t n = s->end - s->first;
     nlt_rc_t rc = NLT_OK;
 
     nlt_pql_annots_init(&l->notes, &s->pool);
-    samples->from = first;
-    samples->upto = end;
-    for (s->n = 0; s->n < end - first; s->n++) {
+    samples->from = s->first;
+    samples->upto = s->end;
+    for (s->n = 0; s->n < n; s->n++) {
         record_t *r = &s->record[s->n];
 
         if (__atomic_load_n(&c->leave, __ATOMIC_RELAXED)) {
@@ -147,7 +150,7 @@ make(lane_t *l, slot_t *s, size_t block)
         l->stats = (nlt_pql_stats_t){.samples_read = 0};
         leaf->row.v = s->v + s->n * leaf->op.n;
         leaf->row.present = s->present + s->n * c->words;
-        rc = leaf->ops->one(leaf, first + s->n);
+        rc = leaf->ops->one(leaf, s->first + s->n);
         if ((rc != NLT_OK && rc != NLT_EOF) || l->notes.failed) {
             break;
         }
@@ -159,7 +162,7 @@ make(lane_t *l, slot_t *s, size_t block)
         r->n_notes = (uint32_t) l->notes.n;
     }
     s->notes = l->notes;
-    return s->n == end - first;
+    return s->n == n;
 }
 
 /* What a helper does; arg is its lane. */
@@ -169,13 +172,12 @@ help(void *arg)
     lane_t *l = arg;
     nlt_pql_crew_t *c = l->crew;
     bool good = true;
-    size_t block;
     slot_t *s;
 
     (void) pthread_mutex_lock(&c->lock);
-    while (good && (s = begin_locked(c, &block)) != NULL) {
+    while (good && (s = begin_locked(c)) != NULL) {
         (void) pthread_mutex_unlock(&c->lock);
-        good = make(l, s, block);
+        good = make(l, s);
         (void) pthread_mutex_lock(&c->lock);
         ready_locked(c, s);
     }
@@ -311,13 +313,11 @@ crew_new(nlt_pql_leaf_t *leaf, int64_t series_ns)
 {
     nlt_pql_ctx_t *ctx = leaf->op.ctx;
     const nlt_pool_t *pool = ctx->pool;
-    size_t left = leaf->set->n - leaf->next;
     size_t per_block = block_of(leaf, series_ns);
-    size_t n_blocks = left / per_block + (left % per_block != 0);
     size_t n_lanes = least(ctx->q->help->n_max, LANES_MAX - 1) + 1;
     size_t budget = least((pool->budget_bytes - pool->used_bytes) / 8,
                           NLT_PQL_CREW_BYTES_MAX);
-    size_t n_slots = least(4 * n_lanes, n_blocks);
+    size_t n_slots = least(4 * n_lanes, leaf->set->n - leaf->next);
     size_t bytes =
         sizeof(nlt_pql_crew_t) + n_slots * per_block * row_bytes(leaf);
     nlt_pql_crew_t *c = NULL;
@@ -341,14 +341,14 @@ crew_new(nlt_pql_leaf_t *leaf, int64_t series_ns)
     c->leaf = leaf;
     c->mem = pool->mem;
     c->bytes = bytes;
-    c->from = leaf->next;
+    c->next_series = leaf->next;
     c->upto = leaf->set->n;
     c->per_block = per_block;
     c->words = nlt_pql_words(leaf->op.n);
-    c->n_blocks = n_blocks;
+    c->at_once = leaf->ops->samples(leaf)->read_n;
     c->n_slots = n_slots;
     c->n_lanes = n_lanes;
-    c->block_ns = series_ns * (int64_t) per_block;
+    c->series_ns = series_ns;
     budget = (budget - bytes) / (n_lanes + 1);
     cut_slots(c, budget / n_slots);
     c->next = ctx->crews;
@@ -466,7 +466,6 @@ static void
 take(nlt_pql_crew_t *c)
 {
     slot_t *s;
-    size_t block;
 
     (void) pthread_mutex_lock(&c->lock);
     for (;;) {
@@ -474,14 +473,14 @@ take(nlt_pql_crew_t *c)
         if (c->taken < c->begun && s->ready) {
             break;
         }
-        s = begin_locked(c, &block);
+        s = begin_locked(c);
         if (s == NULL) {
             /* a helper is at ours */
             (void) pthread_cond_wait(&c->ready, &c->lock);
             continue;
         }
         (void) pthread_mutex_unlock(&c->lock);
-        (void) make(&c->lane[0], s, block);
+        (void) make(&c->lane[0], s);
         (void) pthread_mutex_lock(&c->lock);
         ready_locked(c, s);
     }
@@ -505,7 +504,7 @@ give_back(nlt_pql_crew_t *c)
     c->free[c->n_free++] = c->taking;
     c->taken++;
     n_free = c->n_free;
-    left_ns = (int64_t) (c->n_blocks - c->begun) * c->block_ns;
+    left_ns = (int64_t) (c->upto - c->next_series) * c->series_ns;
     (void) pthread_mutex_unlock(&c->lock);
     c->taking = NULL;
     if (n_free < c->n_slots / 2 || left_ns < q->help->worth_ns
@@ -519,6 +518,17 @@ give_back(nlt_pql_crew_t *c)
     }
 }
 
+static bool
+all_taken(nlt_pql_crew_t *c)
+{
+    bool all;
+
+    (void) pthread_mutex_lock(&c->lock);
+    all = c->taken == c->begun && c->next_series == c->upto;
+    (void) pthread_mutex_unlock(&c->lock);
+    return all;
+}
+
 static nlt_rc_t
 crew_next(nlt_pql_leaf_t *leaf, nlt_pql_row_t *row)
 {
@@ -526,7 +536,7 @@ crew_next(nlt_pql_leaf_t *leaf, nlt_pql_row_t *row)
 
     for (;;) {
         if (c->taking == NULL) {
-            if (c->taken == c->n_blocks) {
+            if (all_taken(c)) {
                 leaf->next = leaf->set->n;
                 crew_end(c);
                 return NLT_EOF;
@@ -540,13 +550,12 @@ crew_next(nlt_pql_leaf_t *leaf, nlt_pql_row_t *row)
             }
         }
         slot_t *s = c->taking;
-        size_t first = first_of(c, c->taken), end = end_of(c, c->taken);
 
-        while (c->at < end - first) {
+        while (c->at < s->end - s->first) {
             size_t i = c->at++;
             bool made = i < s->n;
             nlt_rc_t rc = made ? redo(c, &s->record[i])
-                               : leaf->ops->one(leaf, first + i);
+                               : leaf->ops->one(leaf, s->first + i);
 
             if (rc == NLT_EOF || (rc == NLT_OK && made && !s->record[i].any)) {
                 continue;
@@ -554,10 +563,10 @@ crew_next(nlt_pql_leaf_t *leaf, nlt_pql_row_t *row)
             if (rc != NLT_OK) {
                 return rc;
             }
-            return made ? lend(leaf, first + i, s->v + i * leaf->op.n,
+            return made ? lend(leaf, s->first + i, s->v + i * leaf->op.n,
                                s->present + i * c->words, row)
-                        : lend(leaf, first + i, leaf->row.v, leaf->row.present,
-                               row);
+                        : lend(leaf, s->first + i, leaf->row.v,
+                               leaf->row.present, row);
         }
         give_back(c);
     }
