@@ -9,6 +9,7 @@
 #include "nlt_bytes.h"
 #include "nlt_compact_plan.h"
 #include "nlt_cuts.h"
+#include "nlt_head_spans.h"
 #include "nlt_limits.h"
 #include "nlt_retention.h"
 #include "nlt_strtab.h"
@@ -346,6 +347,107 @@ plan_group(flush_t *f, int64_t from, int64_t t_max)
     return from;
 }
 
+/* n samples of the series in hand, from first to last, are in window k. */
+static void
+scan_add(flush_t *f, size_t k, int64_t first, int64_t last, uint64_t n)
+{
+    window_t *w = &f->w[k];
+
+    w->t_min_ms = nlt_min_i64(w->t_min_ms, first);
+    w->t_max_ms = nlt_max_i64(w->t_max_ms, last);
+    w->n_samples += n;
+}
+
+/* A series whose samples have to be looked at; *mask: windows that have some.
+ */
+static nlt_rc_t
+scan_samples(flush_t *f, size_t i, int64_t from, int64_t to, uint64_t *mask)
+{
+    nlt_rc_t rc = read_series(f, i, from, to);
+    size_t k = 0;
+
+    for (size_t j = 0, end; rc == NLT_OK && j < f->s.n; j = end) {
+        for (; f->s.t_ms[j] >= f->w[k].end_ms && k + 1 < f->n_w; k++) {
+        }
+        for (end = j + 1;
+             end < f->s.n
+             && (f->s.t_ms[end] < f->w[k].end_ms || k + 1 == f->n_w);
+             end++) {
+        }
+        scan_add(f, k, f->s.t_ms[j], f->s.t_ms[end - 1], end - j);
+        *mask |= UINT64_C(1) << k;
+    }
+    return rc;
+}
+
+/* What chunks of a series say. */
+typedef struct {
+    const flush_t *f;
+    size_t k;   /* of the window of the last one */
+    bool split; /* one lies in several windows */
+    uint64_t mask;
+    struct {
+        int64_t first; /* of the window: set with its bit of mask */
+        int64_t last;
+        uint64_t n;
+    } w[WINDOWS_MAX];
+} spans_t;
+
+static bool
+scan_span_cb(void *ctx, int64_t first, int64_t last, uint32_t n)
+{
+    spans_t *s = ctx;
+    size_t k = s->k;
+
+    while (k > 0 && last < s->f->w[k].start_ms) {
+        k--;
+    }
+    s->k = k;
+    s->split = first < s->f->w[k].start_ms || last >= s->f->w[k].end_ms;
+    if (s->split) {
+        return false;
+    }
+    if (!(s->mask >> k & 1)) {
+        s->mask |= UINT64_C(1) << k;
+        s->w[k].last = last;
+        s->w[k].n = 0;
+    }
+    s->w[k].first = first;
+    s->w[k].n += n;
+    return true;
+}
+
+/*
+ * Which windows have samples of series i.  Mostly its chunks say so, which
+ * are cut at the borders of windows.
+ */
+static nlt_rc_t
+scan_series(flush_t *f, size_t i, int64_t from, int64_t to, uint64_t *mask)
+{
+    spans_t s = {.f = f, .k = f->n_w - 1};
+    nlt_rc_t rc;
+
+    *mask = 0;
+    if (f->cuts.n > 0) {
+        return scan_samples(f, i, from, to, mask);
+    }
+    rc = nlt_arena_spans(f->arena, f->id[i], from, to, scan_span_cb, &s);
+    if (rc == NLT_AGAIN || (rc == NLT_OK && s.split)) {
+        return scan_samples(f, i, from, to, mask);
+    }
+    if (rc != NLT_OK) {
+        return nlt_err_set(f->err, rc, "flush: chunks of series %u: %s",
+                           f->id[i], nlt_rc_text(rc));
+    }
+    *mask = s.mask;
+    for (uint64_t m = s.mask; m != 0; m &= m - 1) {
+        size_t k = (size_t) __builtin_ctzll(m);
+
+        scan_add(f, k, s.w[k].first, s.w[k].last, s.w[k].n);
+    }
+    return NLT_OK;
+}
+
 /* Which series has samples in which window of the group. */
 static nlt_rc_t
 scan_group(flush_t *f)
@@ -353,33 +455,12 @@ scan_group(flush_t *f)
     int64_t from = f->w[0].start_ms, to = f->w[f->n_w - 1].end_ms - 1;
 
     for (size_t i = 0; i < f->n; i++) {
-        uint64_t mask = 0;
-        size_t k = 0;
-        nlt_rc_t rc = read_series(f, i, from, to);
+        nlt_rc_t rc = scan_series(f, i, from, to, &f->mask[i]);
 
-        if (rc != NLT_OK) {
-            return rc;
+        for (uint64_t m = f->mask[i]; rc == NLT_OK && m != 0; m &= m - 1) {
+            f->w[__builtin_ctzll(m)].n_series++;
         }
-        for (size_t j = 0; j < f->s.n; j++) {
-            int64_t t = f->s.t_ms[j];
-
-            if (j > 0 && t <= f->s.t_ms[j - 1]) {
-                return nlt_err_set(f->err, NLT_EDATA,
-                                   "flush: samples of series %u are not in "
-                                   "order",
-                                   f->id[i]);
-            }
-            while (t >= f->w[k].end_ms && k + 1 < f->n_w) {
-                k++;
-            }
-            f->w[k].t_min_ms = nlt_min_i64(f->w[k].t_min_ms, t);
-            f->w[k].t_max_ms = nlt_max_i64(f->w[k].t_max_ms, t);
-            f->w[k].n_samples++;
-            f->w[k].n_series += !(mask >> k & 1);
-            mask |= UINT64_C(1) << k;
-        }
-        f->mask[i] = mask;
-        rc = poll_series(f);
+        rc = rc == NLT_OK ? poll_series(f) : rc;
         if (rc != NLT_OK) {
             return rc;
         }
@@ -576,6 +657,17 @@ encode(flush_t *f, nlt_block_chunk_t **out, size_t *n_out)
     return NLT_OK;
 }
 
+static bool
+in_order(const nlt_samples_t *s)
+{
+    uint64_t bad = 0;
+
+    for (size_t i = 1; i < s->n; i++) {
+        bad |= s->t_ms[i] <= s->t_ms[i - 1];
+    }
+    return bad == 0;
+}
+
 static nlt_rc_t
 write_series(flush_t *f, nlt_block_writer_t *w, size_t k, size_t i)
 {
@@ -599,6 +691,11 @@ write_series(flush_t *f, nlt_block_writer_t *w, size_t k, size_t i)
     if (f->s.n == 0) {
         return nlt_err_set(f->err, NLT_EDATA,
                            "flush: samples of series %u went away", f->id[i]);
+    }
+    if (!in_order(&f->s)) {
+        return nlt_err_set(f->err, NLT_EDATA,
+                           "flush: samples of series %u are not in order",
+                           f->id[i]);
     }
     rc = encode(f, &chunks, &n_chunks);
     if (rc != NLT_OK) {
