@@ -11,6 +11,10 @@
  * own, or 14 bits further; when any lane has a longer form (a scrape was
  * missed), all take a way that knows four of the five.
  *
+ * AVX2 has no shift of two words into one and no leading zeros: eight lanes,
+ * two loads of 57 bits a step instead of one of 128, and a lane whose values
+ * are wider than that is marked.
+ *
  * Everything out of the ordinary (corrupt windows, a time that does not rise,
  * a difference of 64 bits, an end too early) only marks the lane: its stream
  * is then decoded anew by nlt_xor_decode_rising(), which says what there is
@@ -472,6 +476,255 @@ run_lower(lanes_t *l, uint32_t n, uint32_t *steps)
     return run_halves(l, n, steps, false);
 }
 
+/* ---- steps of four lanes in AVX2, where there are no better ---- */
+
+#define TARGET_2 __attribute__((target("avx2")))
+#define INLINE_2 TARGET_2 inline __attribute__((always_inline))
+
+#define FOUR 4
+
+/* Fields of more bits than 57 are not in one load: they mark the lane. */
+#define NARROW_MIN 7
+
+typedef struct {
+    __m256i pos, t_ms, delta, v_bits, narrow, trailing;
+    __m256i bad; /* sign bits */
+} four_t;
+
+static INLINE_2 __m256i
+four_of(const int64_t *p)
+{
+    return _mm256_load_si256((const __m256i *) (const void *) p);
+}
+
+static INLINE_2 void
+four_to(int64_t *p, __m256i x)
+{
+    _mm256_store_si256((__m256i *) (void *) p, x);
+}
+
+static INLINE_2 __m256i
+all(int64_t x)
+{
+    return _mm256_set1_epi64x(x);
+}
+
+/* What has its sign set of y, the others of x. */
+static INLINE_2 __m256i
+where(__m256i sign, __m256i y, __m256i x)
+{
+    return _mm256_castpd_si256(_mm256_blendv_pd(_mm256_castsi256_pd(x),
+                                                _mm256_castsi256_pd(y),
+                                                _mm256_castsi256_pd(sign)));
+}
+
+static INLINE_2 __m256i
+signs(__m256i x)
+{
+    return _mm256_cmpgt_epi64(_mm256_setzero_si256(), x);
+}
+
+/* The eight bytes at an address. */
+static INLINE_2 int64_t
+eight_at(int64_t at)
+{
+    return (int64_t) nlt_le64((const uint8_t *) (uintptr_t) at);
+}
+
+/*
+ * 57 or more bits from pos on, at the top.  Four loads, and no gather, which
+ * is slow on many of the processors that come here.
+ */
+static INLINE_2 __m256i
+four_words(__m256i pos)
+{
+    const __m256i swap =
+        _mm256_set_epi64x(0x08090a0b0c0d0e0f, 0x0001020304050607,
+                          0x08090a0b0c0d0e0f, 0x0001020304050607);
+    __m256i at = _mm256_srli_epi64(pos, 3);
+    __m128i a = _mm256_castsi256_si128(at);
+    __m128i b = _mm256_extracti128_si256(at, 1);
+    __m128i x = _mm_cvtsi64_si128(eight_at(_mm_cvtsi128_si64(a)));
+    __m128i y = _mm_cvtsi64_si128(eight_at(_mm_cvtsi128_si64(b)));
+    __m256i w;
+
+    x = _mm_insert_epi64(x, eight_at(_mm_extract_epi64(a, 1)), 1);
+    y = _mm_insert_epi64(y, eight_at(_mm_extract_epi64(b, 1)), 1);
+    w = _mm256_shuffle_epi8(_mm256_set_m128i(y, x), swap);
+    return _mm256_sllv_epi64(w, _mm256_and_si256(pos, all(7)));
+}
+
+/* Changes of steps in any form but the longest, a lane at a time; returns
+ * their lengths. */
+static TARGET_2 __attribute__((noinline)) __m256i
+four_long_dod(four_t *h, __m256i words)
+{
+    _Alignas(32) int64_t w[FOUR], delta[FOUR], bad[FOUR], len[FOUR];
+
+    four_to(w, words);
+    four_to(delta, h->delta);
+    four_to(bad, h->bad);
+    for (unsigned i = 0; i < FOUR; i++) {
+        uint64_t x = (uint64_t) w[i];
+        unsigned ones = x == UINT64_MAX ? 64 : (unsigned) __builtin_clzll(~x);
+
+        if (ones == 0 || ones > 3) {
+            len[i] = ones == 0 ? 1 : 4;
+            bad[i] = ones == 0 ? bad[i] : -1;
+        } else {
+            unsigned n = ones == 1 ? 14 : 14 + 3 * (ones - 1);
+            int64_t v = (int64_t) (x << (ones + 1) >> (64 - n));
+
+            delta[i] += v > INT64_C(1) << (n - 1) ? v - (INT64_C(1) << n) : v;
+            len[i] = ones + 1 + n;
+        }
+    }
+    h->delta = four_of(delta);
+    h->bad = four_of(bad);
+    return four_of(len);
+}
+
+/* One sample of each lane. */
+static INLINE_2 void
+four_step(four_t *h)
+{
+    __m256i w = four_words(h->pos), x, len, changed, window, field;
+
+    x = _mm256_and_si256(w, _mm256_slli_epi64(w, 1));
+    if (nlt_unlikely(_mm256_movemask_pd(_mm256_castsi256_pd(x)))) {
+        len = four_long_dod(h, w);
+    } else {
+        __m256i later = signs(w);
+
+        /* The field f behind two bits is f or, above 8192, f - 16384. */
+        x = _mm256_srli_epi64(_mm256_slli_epi64(w, 2), 50);
+        x = _mm256_and_si256(_mm256_add_epi64(x, all(8191)), all(16383));
+        x = _mm256_sub_epi64(x, all(8191));
+        h->delta = _mm256_add_epi64(h->delta, _mm256_and_si256(later, x));
+        len = _mm256_add_epi64(all(1), _mm256_and_si256(later, all(15)));
+    }
+    h->bad = _mm256_or_si256(h->bad, _mm256_sub_epi64(h->delta, all(1)));
+    h->t_ms = _mm256_add_epi64(h->t_ms, h->delta);
+
+    w = _mm256_sllv_epi64(w, len); /* 33 bits or more are left */
+    changed = signs(w);
+    window = _mm256_and_si256(w, _mm256_slli_epi64(w, 1));
+    x = _mm256_sub_epi64(_mm256_setzero_si256(), _mm256_srli_epi64(w, 51));
+    h->narrow = where(window, _mm256_and_si256(x, all(63)), h->narrow);
+    x = _mm256_and_si256(_mm256_srli_epi64(w, 57), all(31));
+    h->trailing = where(window, _mm256_sub_epi64(h->narrow, x), h->trailing);
+    x = _mm256_or_si256(h->trailing,
+                        _mm256_sub_epi64(h->narrow, all(NARROW_MIN)));
+    h->bad = _mm256_or_si256(h->bad, _mm256_and_si256(changed, x));
+    len = _mm256_add_epi64(len, where(window, all(13), all(2)));
+    h->pos = _mm256_add_epi64(h->pos, len);
+    field = _mm256_srlv_epi64(four_words(h->pos), h->narrow);
+    field = _mm256_and_si256(changed, _mm256_sllv_epi64(field, h->trailing));
+    h->v_bits = _mm256_xor_si256(h->v_bits, field);
+    x = where(changed, _mm256_sub_epi64(all(64), h->narrow), all(-1));
+    h->pos = _mm256_add_epi64(h->pos, x);
+}
+
+/* Turns four rows of four and stores them. */
+static INLINE_2 void
+four_put(int64_t *const *to, size_t at, const int64_t *rows)
+{
+    __m256i a = four_of(rows), b = four_of(rows + 4);
+    __m256i c = four_of(rows + 8), d = four_of(rows + 12);
+    __m256i ab = _mm256_unpacklo_epi64(a, b), cd = _mm256_unpacklo_epi64(c, d);
+    __m256i x[FOUR];
+
+    x[0] = _mm256_permute2x128_si256(ab, cd, 0x20);
+    x[2] = _mm256_permute2x128_si256(ab, cd, 0x31);
+    ab = _mm256_unpackhi_epi64(a, b);
+    cd = _mm256_unpackhi_epi64(c, d);
+    x[1] = _mm256_permute2x128_si256(ab, cd, 0x20);
+    x[3] = _mm256_permute2x128_si256(ab, cd, 0x31);
+    for (unsigned i = 0; i < FOUR; i++) {
+        _mm256_storeu_si256((__m256i *) (void *) (to[i] + at), x[i]);
+    }
+}
+
+/* The first n <= BLOCK steps of four lanes. */
+static INLINE_2 void
+four_put_some(int64_t *const *to, size_t at, const int64_t *rows, unsigned n)
+{
+    if (nlt_likely(n == BLOCK)) {
+        four_put(to, at, rows);
+        four_put(to, at + FOUR, rows + FOUR * FOUR);
+        return;
+    }
+    for (unsigned i = 0; i < n * FOUR; i++) {
+        to[i % FOUR][at + i / FOUR] = rows[i];
+    }
+}
+
+static INLINE_2 void
+four_load(four_t *h, const lanes_t *l, unsigned from)
+{
+    h->pos = four_of(l->pos + from);
+    h->t_ms = four_of(l->t_ms + from);
+    h->delta = four_of(l->delta + from);
+    h->v_bits = four_of(l->v_bits + from);
+    h->narrow = four_of(l->narrow + from);
+    h->trailing = four_of(l->trailing + from);
+    h->bad = _mm256_setzero_si256();
+}
+
+static INLINE_2 void
+four_save(const four_t *h, lanes_t *l, unsigned from)
+{
+    four_to(l->pos + from, h->pos);
+    four_to(l->t_ms + from, h->t_ms);
+    four_to(l->delta + from, h->delta);
+    four_to(l->v_bits + from, h->v_bits);
+    four_to(l->narrow + from, h->narrow);
+    four_to(l->trailing + from, h->trailing);
+}
+
+static INLINE_2 uint32_t
+four_bad(const four_t *h, const lanes_t *l, unsigned from)
+{
+    __m256i left = _mm256_sub_epi64(four_of(l->end + from), h->pos);
+
+    left = _mm256_or_si256(left, h->bad);
+    return (uint32_t) _mm256_movemask_pd(_mm256_castsi256_pd(left)) << from;
+}
+
+/* As run_halves(), of the lower half. */
+static TARGET_2 uint32_t
+run_fours(lanes_t *l, uint32_t n, uint32_t *steps)
+{
+    _Alignas(32) int64_t t[2][BLOCK * FOUR], v[2][BLOCK * FOUR];
+    four_t a, b;
+    uint32_t bad = 0, done = 0;
+
+    four_load(&a, l, 0);
+    four_load(&b, l, FOUR);
+    while (done < n && bad == 0) {
+        unsigned some = n - done < BLOCK ? n - done : BLOCK;
+
+        for (unsigned i = 0; i < some; i++) {
+            four_step(&a);
+            four_to(t[0] + FOUR * i, a.t_ms);
+            four_to(v[0] + FOUR * i, a.v_bits);
+            four_step(&b);
+            four_to(t[1] + FOUR * i, b.t_ms);
+            four_to(v[1] + FOUR * i, b.v_bits);
+        }
+        bad = four_bad(&a, l, 0) | four_bad(&b, l, FOUR);
+        four_put_some(l->t_out, done, t[0], some);
+        four_put_some(l->v_out, done, v[0], some);
+        four_put_some(l->t_out + FOUR, done, t[1], some);
+        four_put_some(l->v_out + FOUR, done, v[1], some);
+        done += some;
+    }
+    four_save(&a, l, 0);
+    four_save(&b, l, FOUR);
+    *steps = done;
+    return bad;
+}
+
 /* ---- all of it ---- */
 
 /* Samples that every lane with a job still has before it. */
@@ -507,9 +760,20 @@ lane_after(lanes_t *l, unsigned i, uint32_t steps, bool bad)
     }
 }
 
-static void
-in_lanes(nlt_xor_job_t *jobs, size_t n)
+/* n steps of all lanes that there are. */
+static uint32_t
+run(lanes_t *l, nlt_xor_form_t form, uint32_t n, uint32_t *steps)
 {
+    if (form == NLT_XOR_AVX2) {
+        return run_fours(l, n, steps);
+    }
+    return lower_half(l) ? run_lower(l, n, steps) : run_both(l, n, steps);
+}
+
+static void
+in_lanes(nlt_xor_job_t *jobs, size_t n, nlt_xor_form_t form)
+{
+    unsigned n_lanes = form == NLT_XOR_AVX2 ? HALF : LANES;
     lanes_t l;
 
     l.active = 0;
@@ -517,7 +781,7 @@ in_lanes(nlt_xor_job_t *jobs, size_t n)
     l.n = n;
     l.next = 0;
     memset(l.nothing, 0, sizeof(l.nothing));
-    for (unsigned i = 0; i < LANES; i++) {
+    for (unsigned i = 0; i < n_lanes; i++) {
         lane_next(&l, i);
     }
     while (l.active != 0) {
@@ -529,48 +793,70 @@ in_lanes(nlt_xor_job_t *jobs, size_t n)
             }
             return;
         }
-        bad = lower_half(&l) ? run_lower(&l, steps_left(&l), &steps)
-                             : run_both(&l, steps_left(&l), &steps);
-        for (unsigned i = 0; i < LANES; i++) {
+        bad = run(&l, form, steps_left(&l), &steps);
+        for (unsigned i = 0; i < n_lanes; i++) {
             lane_after(&l, i, steps, bad >> i & 1);
         }
     }
 }
 
-bool
-nlt_xor_many_lanes(void)
+static nlt_xor_form_t
+form_of_processor(void)
 {
-    return __builtin_cpu_supports("avx512f")
-           && __builtin_cpu_supports("avx512bw")
-           && __builtin_cpu_supports("avx512dq")
-           && __builtin_cpu_supports("avx512vl")
-           && __builtin_cpu_supports("avx512cd")
-           && __builtin_cpu_supports("avx512vbmi2")
-           && __builtin_cpu_supports("bmi2");
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+        && __builtin_cpu_supports("avx512dq")
+        && __builtin_cpu_supports("avx512vl")
+        && __builtin_cpu_supports("avx512cd")
+        && __builtin_cpu_supports("avx512vbmi2")
+        && __builtin_cpu_supports("bmi2")) {
+        return NLT_XOR_AVX512;
+    }
+    return __builtin_cpu_supports("avx2") ? NLT_XOR_AVX2 : NLT_XOR_ONE;
+}
+
+nlt_xor_form_t
+nlt_xor_many_form(void)
+{
+    nlt_xor_form_t form = form_of_processor();
+
+    return form < NLT_XOR_FORM_MAX ? form : NLT_XOR_FORM_MAX;
 }
 
 void
-nlt_xor_decode_many(nlt_xor_job_t *jobs, size_t n)
+nlt_xor_decode_many_by(nlt_xor_form_t form, nlt_xor_job_t *jobs, size_t n)
 {
-    if (n < FEW || !nlt_xor_many_lanes()) {
+    if (n < FEW || form == NLT_XOR_ONE) {
         one_by_one(jobs, n);
     } else {
-        in_lanes(jobs, n);
+        in_lanes(jobs, n, form);
     }
 }
 
 #else
 
+nlt_xor_form_t
+nlt_xor_many_form(void)
+{
+    return NLT_XOR_ONE;
+}
+
+void
+nlt_xor_decode_many_by(nlt_xor_form_t form, nlt_xor_job_t *jobs, size_t n)
+{
+    (void) form;
+    one_by_one(jobs, n);
+}
+
+#endif
+
 bool
 nlt_xor_many_lanes(void)
 {
-    return false;
+    return nlt_xor_many_form() != NLT_XOR_ONE;
 }
 
 void
 nlt_xor_decode_many(nlt_xor_job_t *jobs, size_t n)
 {
-    one_by_one(jobs, n);
+    nlt_xor_decode_many_by(nlt_xor_many_form(), jobs, n);
 }
-
-#endif

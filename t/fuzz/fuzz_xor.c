@@ -67,7 +67,7 @@ check_joins(const uint8_t *stream, const nlt_xor_state_t *end, uint64_t n_bits,
 
 /* The stream in six lanes, or whatever there is, is as by itself. */
 static void
-check_many(const uint8_t *data, size_t len, uint32_t n)
+check_form(nlt_xor_form_t form, const uint8_t *data, size_t len, uint32_t n)
 {
     enum {
         JOBS = 6
@@ -86,7 +86,7 @@ check_many(const uint8_t *data, size_t len, uint32_t n)
         job[i] = (nlt_xor_job_t){
             .p = p, .len = len, .count = n, .t_ms = t + i * n, .v = v + i * n};
     }
-    nlt_xor_decode_many(job, JOBS);
+    nlt_xor_decode_many_by(form, job, JOBS);
     rc = nlt_xor_decode_rising(data, len, n, t + JOBS * n, v + JOBS * n, NULL,
                                NULL);
     for (size_t i = 0; i < JOBS; i++) {
@@ -100,6 +100,14 @@ check_many(const uint8_t *data, size_t len, uint32_t n)
     free(p);
     free(t);
     free(v);
+}
+
+static void
+check_many(const uint8_t *data, size_t len, uint32_t n)
+{
+    for (nlt_xor_form_t f = NLT_XOR_ONE; f <= nlt_xor_many_form(); f++) {
+        check_form(f, data, len, n);
+    }
 }
 
 int

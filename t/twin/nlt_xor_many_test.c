@@ -2,8 +2,8 @@
  * nlt_xor_many_test.c - streams decoded side by side against each by itself:
  * samples, errors, and how far behind a stream is read.
  *
- * Where the processor has no lanes both are the same code, and the test says
- * so.
+ * In every form that the processor has; the test says how many those are, and
+ * if it is one, both are the same code.
  */
 #include <sys/mman.h>
 #include <unistd.h>
@@ -148,7 +148,7 @@ stream_random(stream_t *s, size_t n, bool broken)
 
 /* Decodes n streams together and each by itself. */
 static void
-check(const stream_t *s, size_t n, unsigned *failed)
+check_form(nlt_xor_form_t form, const stream_t *s, size_t n, unsigned *failed)
 {
     static int64_t t1[N_MAX + 8], t[JOBS_MAX * (N_MAX + 8)];
     static double v1[N_MAX + 8], vs[JOBS_MAX * (N_MAX + 8)];
@@ -166,7 +166,7 @@ check(const stream_t *s, size_t n, unsigned *failed)
         t[at] = GUARD; /* until the next one writes here, in any order */
         vs[at++] = nlt_double_of((uint64_t) GUARD);
     }
-    nlt_xor_decode_many(job, n);
+    nlt_xor_decode_many_by(form, job, n);
     for (size_t i = 0; i < n; i++) {
         size_t bytes = s[i].count * sizeof(*t);
         nlt_rc_t rc = nlt_xor_decode_rising(s[i].p, s[i].len, s[i].count, t1,
@@ -180,6 +180,17 @@ check(const stream_t *s, size_t n, unsigned *failed)
         }
         NLT_CHECK_INT(job[i].t_ms[s[i].count], GUARD);
         NLT_CHECK_BITS(job[i].v[s[i].count], nlt_double_of((uint64_t) GUARD));
+    }
+}
+
+/* In every form that there is here. */
+static void
+check(const stream_t *s, size_t n, unsigned *failed)
+{
+    for (nlt_xor_form_t f = NLT_XOR_ONE; f <= nlt_xor_many_form(); f++) {
+        check_form(f, s, n, failed);
+    }
+    for (size_t i = 0; i < n; i++) {
         munmap(s[i].map, s[i].map_len);
     }
 }
@@ -253,7 +264,7 @@ int
 main(void)
 {
     (void) nlt_test_seed();
-    printf("# lanes: %s\n", nlt_xor_many_lanes() ? "yes" : "none here");
+    printf("# forms: %d\n", nlt_xor_many_form() + 1);
     NLT_TEST(together_is_as_one_by_one);
     NLT_TEST(broken_streams_spoil_no_others);
     NLT_TEST(noise_is_refused_the_same_way);
