@@ -18,7 +18,7 @@
  *     wrote ourselves is appended bit by bit; other blocks' chunks, and very
  *     short ones, are encoded anew, which makes them about 8 % smaller
  *   - where chunks overlap in time, or a delete cuts into one, they are
- *     decoded and merged, and encoded anew in chunks of 240 to 480; at equal
+ *     decoded and merged, and encoded anew in chunks of 360 to 720; at equal
  *     times the source that stands first wins
  *   - histogram chunks are copied; where one overlaps another chunk of its
  *     series the merge fails with NLT_ELIMIT, and the plan should not have

@@ -18,6 +18,9 @@
 #define POLL_SERIES 256
 #define LOOKAHEAD   16
 
+/* Series whose chunks are asked for at a time. */
+#define FETCH_SERIES 8
+
 /* Windows are joined that have together at least this, */
 #define JOIN_MS (INT64_C(5) * 3600000)
 /* and of samples in a time at least one in so many of the fullest; */
@@ -358,23 +361,20 @@ scan_add(flush_t *f, size_t k, int64_t first, int64_t last, uint64_t n)
     w->n_samples += n;
 }
 
-/* A series whose samples have to be looked at; *mask: windows that have some.
- */
+/* The same of a series whose samples have to be looked at. */
 static nlt_rc_t
 scan_samples(flush_t *f, size_t i, int64_t from, int64_t to, uint64_t *mask)
 {
     nlt_rc_t rc = read_series(f, i, from, to);
     size_t k = 0;
 
-    for (size_t j = 0, end; rc == NLT_OK && j < f->s.n; j = end) {
-        for (; f->s.t_ms[j] >= f->w[k].end_ms && k + 1 < f->n_w; k++) {
+    for (size_t j = 0; rc == NLT_OK && j < f->s.n; j++) {
+        int64_t t = f->s.t_ms[j];
+
+        while (t >= f->w[k].end_ms && k + 1 < f->n_w) {
+            k++;
         }
-        for (end = j + 1;
-             end < f->s.n
-             && (f->s.t_ms[end] < f->w[k].end_ms || k + 1 == f->n_w);
-             end++) {
-        }
-        scan_add(f, k, f->s.t_ms[j], f->s.t_ms[end - 1], end - j);
+        scan_add(f, k, t, t, 1);
         *mask |= UINT64_C(1) << k;
     }
     return rc;
@@ -688,14 +688,10 @@ write_series(flush_t *f, nlt_block_writer_t *w, size_t k, size_t i)
     if (rc != NLT_OK) {
         return rc;
     }
-    if (f->s.n == 0) {
-        return nlt_err_set(f->err, NLT_EDATA,
-                           "flush: samples of series %u went away", f->id[i]);
-    }
-    if (!in_order(&f->s)) {
-        return nlt_err_set(f->err, NLT_EDATA,
-                           "flush: samples of series %u are not in order",
-                           f->id[i]);
+    if (f->s.n == 0 || !in_order(&f->s)) {
+        return nlt_err_set(f->err, NLT_EDATA, "flush: samples of series %u %s",
+                           f->id[i],
+                           f->s.n ? "are not in order" : "went away");
     }
     rc = encode(f, &chunks, &n_chunks);
     if (rc != NLT_OK) {
@@ -705,9 +701,27 @@ write_series(flush_t *f, nlt_block_writer_t *w, size_t k, size_t i)
                                    f->err);
 }
 
+/* Asks for the next series of window k from order[at] on; where they end. */
+static size_t
+fetch_series(const flush_t *f, size_t k, size_t at)
+{
+    uint32_t id[FETCH_SERIES];
+    size_t n = 0;
+
+    for (; at < f->n && n < FETCH_SERIES; at++) {
+        if (f->mask[f->order[at]] >> k & 1) {
+            id[n++] = f->id[f->order[at]];
+        }
+    }
+    nlt_arena_fetch(f->arena, id, n, f->w[k].start_ms, f->w[k].end_ms - 1);
+    return at;
+}
+
 static nlt_rc_t
 write_all_series(flush_t *f, nlt_block_writer_t *w, size_t k)
 {
+    size_t fetched = 0;
+
     for (size_t at = 0; at < f->n; at++) {
         size_t i = f->order[at];
         nlt_pool_mark_t mark;
@@ -715,6 +729,9 @@ write_all_series(flush_t *f, nlt_block_writer_t *w, size_t k)
 
         if (!(f->mask[i] >> k & 1)) {
             continue;
+        }
+        if (at >= fetched) {
+            fetched = fetch_series(f, k, at);
         }
         mark = nlt_pool_mark(&f->scratch);
         rc = write_series(f, w, k, i);

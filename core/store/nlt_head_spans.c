@@ -68,3 +68,63 @@ nlt_arena_spans(const nlt_arena_t *a, uint32_t series, int64_t t_min_ms,
     }
     return NLT_OK;
 }
+
+/* Notes a chunk and goes on to the one before it; false: none in the range. */
+static bool
+note(const nlt_arena_t *a, uint32_t *at, uint32_t *off, uint32_t *left,
+     size_t *n, int64_t t_min_ms, int64_t t_max_ms)
+{
+    const nlt_arena_chunk_t *c = nlt_chunk_at(a, *at);
+    nlt_chunk_pub_t pub;
+
+    if (c == NULL || c->next.u >= *at) {
+        return false;
+    }
+    pub = nlt_chunk_pub_unpack(
+        atomic_load_explicit(&c->pub, memory_order_relaxed));
+    /* A chunk that is not closed says nothing of its end: too little is
+     * fetched of one a series. */
+    if (pub.n_samples > 0 && c->t_max_ms < t_min_ms) {
+        return false;
+    }
+    if (c->t_min_ms <= t_max_ms && *n < NLT_CHUNKS_FETCH) {
+        off[*n] = *at;
+        left[(*n)++] = pub.n_bits / 8 + 1;
+    }
+    *at = c->next.u;
+    __builtin_prefetch(nlt_chunk_at(a, *at));
+    return *n < NLT_CHUNKS_FETCH;
+}
+
+void
+nlt_arena_fetch(const nlt_arena_t *a, const uint32_t *series, size_t n,
+                int64_t t_min_ms, int64_t t_max_ms)
+{
+    uint32_t at[NLT_ARENA_AHEAD], off[NLT_CHUNKS_FETCH];
+    uint32_t left[NLT_CHUNKS_FETCH];
+    size_t n_at = 0, found = 0;
+
+    n = n < NLT_ARENA_AHEAD ? n : NLT_ARENA_AHEAD;
+    for (size_t i = 0; i < n; i++) {
+        __builtin_prefetch(nlt_arena_series(a, series[i]));
+    }
+    for (size_t i = 0; i < n; i++) {
+        const nlt_arena_series_t *e = nlt_arena_series(a, series[i]);
+
+        if (e != NULL) {
+            at[n_at] = atomic_load_explicit(&e->chunk, memory_order_acquire);
+            __builtin_prefetch(nlt_chunk_at(a, at[n_at++]));
+        }
+    }
+    while (n_at > 0 && found < NLT_CHUNKS_FETCH) {
+        size_t kept = 0;
+
+        for (size_t i = 0; i < n_at; i++) {
+            if (note(a, &at[i], off, left, &found, t_min_ms, t_max_ms)) {
+                at[kept++] = at[i];
+            }
+        }
+        n_at = kept;
+    }
+    nlt_chunks_fetch(a, off, left, found);
+}

@@ -1,5 +1,5 @@
 /*
- * nlt_head_spans.h - where the samples of a series are, without decoding them.
+ * nlt_head_spans.h - chunks of series, without decoding them.
  *
  * Floor 3 (store); for nlt_flush.c.
  * Memory: none of its own.  Threads: any, of an arena that is sealed.
@@ -27,5 +27,14 @@ nlt_arena_span_cb(void *ctx, int64_t t_min_ms, int64_t t_max_ms, uint32_t n);
 NLT_CHECKED nlt_rc_t nlt_arena_spans(const nlt_arena_t *a, uint32_t series,
                                      int64_t t_min_ms, int64_t t_max_ms,
                                      nlt_arena_span_cb *cb, void *ctx);
+
+/*
+ * A hint: the samples in that range of these n series, at most
+ * NLT_ARENA_AHEAD, are read next.  Their chunks are chains of pieces far
+ * apart; the chains of all of them are followed side by side, so that the
+ * waits for memory fall together.  Fetches at most NLT_CHUNKS_FETCH chunks.
+ */
+void nlt_arena_fetch(const nlt_arena_t *a, const uint32_t *series, size_t n,
+                     int64_t t_min_ms, int64_t t_max_ms);
 
 #endif

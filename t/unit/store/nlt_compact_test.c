@@ -119,11 +119,11 @@ merged_samples_are_split_evenly(void)
     for (size_t i = 0; i < n; i++) {
         unsigned count = nlt_be16(c[i].data.data);
 
-        NLT_CHECK(count >= 240 && count <= 480);
+        NLT_CHECK(count >= 360 && count <= NLT_FLUSH_CHUNK_SAMPLES);
         sum += count;
     }
     NLT_CHECK_INT(sum, 2 * 50 * 400);
-    NLT_CHECK(n <= sum / 480 + 2);
+    NLT_CHECK(n <= sum / NLT_FLUSH_CHUNK_SAMPLES + 2);
     teardown();
 }
 

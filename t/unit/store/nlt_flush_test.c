@@ -84,16 +84,16 @@ windows_of_ten_years_are_few_and_without_gaps(void)
 }
 
 static void
-chunks_have_240_to_480_samples(void)
+chunks_have_360_to_720_samples(void)
 {
     NLT_CHECK_INT(nlt_flush_chunks(1), 1);
-    NLT_CHECK_INT(nlt_flush_chunks(480), 1);
-    NLT_CHECK_INT(nlt_flush_chunks(481), 2);
-    NLT_CHECK_INT(nlt_flush_chunks(720), 2);
-    for (size_t n = 481; n < 5000; n++) {
+    NLT_CHECK_INT(nlt_flush_chunks(720), 1);
+    NLT_CHECK_INT(nlt_flush_chunks(721), 2);
+    NLT_CHECK_INT(nlt_flush_chunks(1080), 2);
+    for (size_t n = 721; n < 5000; n++) {
         size_t k = nlt_flush_chunks(n);
 
-        NLT_CHECK(n / k >= 240 && (n + k - 1) / k <= 480);
+        NLT_CHECK(n / k >= 360 && (n + k - 1) / k <= 720);
     }
 }
 
@@ -555,7 +555,7 @@ main(void)
 {
     NLT_TEST(windows_are_longer_the_older);
     NLT_TEST(windows_of_ten_years_are_few_and_without_gaps);
-    NLT_TEST(chunks_have_240_to_480_samples);
+    NLT_TEST(chunks_have_360_to_720_samples);
     NLT_TEST(block_names_tell_whose_they_are);
     for (int format = 0; format < 2; format++) {
         dense = format == 1;
