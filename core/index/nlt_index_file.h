@@ -187,12 +187,22 @@ NLT_CHECKED nlt_rc_t nlt_index_series_open(const nlt_index_file_t *ix,
 NLT_CHECKED nlt_rc_t nlt_index_series_labels(nlt_index_series_t *s,
                                              nlt_label_t *out, nlt_err_t *err);
 
+/* NLT_EDATA, and the text of it. */
+nlt_rc_t
+nlt_index_series_cut_short(const nlt_index_series_t *s, nlt_err_t *err);
+
 /* The next one, only while n_labels > 0, as ordinals of symbols, whose texts
  * are not looked up.  NLT_EDATA. */
-NLT_CHECKED nlt_rc_t nlt_index_series_refs(nlt_index_series_t *s,
-                                           uint64_t *name_ref,
-                                           uint64_t *value_ref,
-                                           nlt_err_t *err);
+NLT_CHECKED static inline nlt_rc_t
+nlt_index_series_refs(nlt_index_series_t *s, uint64_t *name_ref,
+                      uint64_t *value_ref, nlt_err_t *err)
+{
+    *name_ref = nlt_read_uvarint(&s->r);
+    *value_ref = nlt_read_uvarint(&s->r);
+    s->n_labels--;
+    return nlt_likely(!s->r.failed) ? NLT_OK
+                                    : nlt_index_series_cut_short(s, err);
+}
 
 /*
  * Of the labels not yet read those with n names: numbers of symbols + 1, in

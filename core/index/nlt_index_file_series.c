@@ -77,13 +77,9 @@ nlt_index_series_open(const nlt_index_file_t *ix, uint32_t id,
 }
 
 nlt_rc_t
-nlt_index_series_refs(nlt_index_series_t *s, uint64_t *name_ref,
-                      uint64_t *value_ref, nlt_err_t *err)
+nlt_index_series_cut_short(const nlt_index_series_t *s, nlt_err_t *err)
 {
-    *name_ref = nlt_read_uvarint(&s->r);
-    *value_ref = nlt_read_uvarint(&s->r);
-    s->n_labels--;
-    return s->r.failed ? bad_series(s, "labels cut short", err) : NLT_OK;
+    return bad_series(s, "labels cut short", err);
 }
 
 static inline nlt_rc_t
@@ -106,7 +102,7 @@ nlt_index_series_labels(nlt_index_series_t *s, nlt_label_t *out,
         nlt_rc_t rc;
 
         if (r.failed) {
-            return bad_series(s, "labels cut short", err);
+            return nlt_index_series_cut_short(s, err);
         }
         rc = symbol(s->ix, name, &out->name, err);
         if (rc == NLT_OK) {
@@ -142,7 +138,7 @@ nlt_index_series_values(nlt_index_series_t *s, const uint64_t *names, size_t n,
     }
     s->r = r;
     s->n_labels = n_labels;
-    return r.failed ? bad_series(s, "labels cut short", err) : NLT_OK;
+    return r.failed ? nlt_index_series_cut_short(s, err) : NLT_OK;
 }
 
 nlt_rc_t

@@ -14,13 +14,13 @@
  *
  * When a single part found anything (the usual dashboard of the last hour)
  * there is nothing to unite: no labels are looked at and there are no refs.
- * Otherwise series are united by a hash of their labels, compared in full
- * when hashes meet, with scratch that is given back at once.
+ * Otherwise series are united by keys of 128 bits (nlt_series_key.h), with
+ * scratch that is given back at once.
  */
 #include "nlt_store_part.h"
 
 #include "nlt_ahead.h"
-#include "nlt_hash.h"
+#include "nlt_series_key.h"
 #include "nlt_xor_many.h"
 
 #define SCRATCH_MAX (8u << 20)
@@ -46,68 +46,37 @@ typedef struct {
 typedef struct {
     set_t *set;
     const nlt_source_t *src;
-    nlt_pool_t scratch;
-    uint64_t *hash; /* of series i */
-    uint32_t *last; /* index of the newest ref of series i */
-    uint32_t *slot; /* series + 1, or 0 */
+    nlt_series_keys_t keys;
+    nlt_hash128_t *key; /* of series i */
+    uint32_t *last;     /* index of the newest ref of series i */
+    uint32_t *slot;     /* series + 1, or 0 */
     size_t n_slots;
     nlt_err_t *err;
 } unite_t;
 
-/* Is series `no` of the set the one with these labels? */
-static nlt_rc_t
-is_same(unite_t *u, size_t no, nlt_labels_t labels, bool *same)
-{
-    const ref_t *r = &u->set->ref[u->set->first[no]];
-    nlt_labels_t other;
-    nlt_rc_t rc = nlt_part_labels(&u->set->part[r->part], r->id, &u->scratch,
-                                  &other, u->err);
-
-    if (rc == NLT_OK) {
-        *same = nlt_labels_eq(labels, other);
-    }
-    return rc;
-}
-
-/* Hangs ref `at` onto its series, a new one if it is the first. */
-static nlt_rc_t
-unite_ref(unite_t *u, uint32_t at)
+/* Hangs ref `at`, of this key, onto its series, a new one if it is the first.
+ */
+static void
+unite_ref(unite_t *u, uint32_t at, nlt_hash128_t key)
 {
     set_t *s = u->set;
-    const ref_t *r = &s->ref[at];
-    nlt_labels_t labels;
-    nlt_rc_t rc = nlt_part_labels(&s->part[r->part], r->id, &u->scratch,
-                                  &labels, u->err);
-
-    if (rc != NLT_OK) {
-        return rc;
-    }
-    uint64_t h = nlt_labels_hash(labels);
-    size_t i = h & (u->n_slots - 1);
+    size_t i = key.lo & (u->n_slots - 1);
 
     for (; u->slot[i] != 0; i = (i + 1) & (u->n_slots - 1)) {
         uint32_t no = u->slot[i] - 1;
-        bool same = false;
 
         /* Two series of one part are never the same one. */
-        if (u->hash[no] != h || s->ref[u->last[no]].part == r->part) {
-            continue;
-        }
-        rc = is_same(u, no, labels, &same);
-        if (rc != NLT_OK) {
-            return rc;
-        }
-        if (same) {
+        if (u->key[no].lo == key.lo && u->key[no].hi == key.hi
+            && s->ref[u->last[no]].part != s->ref[at].part) {
             s->ref[u->last[no]].next = at + 1;
             u->last[no] = at;
-            return NLT_OK;
+            return;
         }
     }
-    u->hash[s->set.n] = h;
+    u->key[s->set.n] = key;
     u->last[s->set.n] = at;
     s->first[s->set.n] = at;
     u->slot[i] = (uint32_t) ++s->set.n;
-    return NLT_OK;
 }
 
 static nlt_rc_t
@@ -117,19 +86,25 @@ unite_all(unite_t *u)
     uint32_t at = 0;
 
     for (size_t p = 0; p < s->n_parts; p++) {
-        for (size_t i = 0; i < s->part[p].n; i++, at++) {
-            nlt_pool_mark_t mark = nlt_pool_mark(&u->scratch);
+        const nlt_part_t *part = &s->part[p];
+
+        nlt_series_keys_begin(&u->keys, part->block, part->arena);
+        for (size_t i = 0; i < part->n; i++, at++) {
+            nlt_hash128_t key;
             nlt_rc_t rc;
 
-            s->ref[at] = (ref_t){(uint32_t) p, s->part[p].id[i], 0};
-            rc = unite_ref(u, at);
-            nlt_pool_rewind(&u->scratch, mark);
+            nlt_series_keys_fetch(&u->keys, part->id, part->n, i);
+            rc = nlt_series_key(&u->keys, part->id[i], &key, u->err);
+
+            rc = nlt_part_met(part, rc, u->err);
             if (rc == NLT_OK && at % POLL_EVERY == 0) {
                 rc = nlt_part_poll(u->src, u->err);
             }
             if (rc != NLT_OK) {
                 return rc;
             }
+            s->ref[at] = (ref_t){(uint32_t) p, part->id[i], 0};
+            unite_ref(u, at, key);
         }
     }
     return NLT_OK;
@@ -152,18 +127,17 @@ unite(const nlt_source_t *src, nlt_pool_t *pool, set_t *s, size_t total,
     s->ref = nlt_pool_array(pool, total, sizeof(*s->ref));
     s->first = nlt_pool_array(pool, total, sizeof(*s->first));
     mark = nlt_pool_mark(pool);
-    u.hash = nlt_pool_array(pool, total, sizeof(*u.hash));
+    u.key = nlt_pool_array(pool, total, sizeof(*u.key));
     u.last = nlt_pool_array(pool, total, sizeof(*u.last));
     u.slot = nlt_pool_array(pool, u.n_slots, sizeof(*u.slot));
-    if (s->ref == NULL || s->first == NULL || u.hash == NULL || u.last == NULL
-        || u.slot == NULL) {
+    rc = nlt_series_keys_init(&u.keys, nlt_head_ctl(s->view->store->head),
+                              total, pool);
+    if (s->ref == NULL || s->first == NULL || u.key == NULL || u.last == NULL
+        || u.slot == NULL || rc != NLT_OK) {
         return nlt_part_over_budget(err);
     }
     memset(u.slot, 0, u.n_slots * sizeof(*u.slot));
-    nlt_pool_init(&u.scratch, nlt_part_view(src)->store->env->mem,
-                  SCRATCH_MAX);
     rc = unite_all(&u);
-    nlt_pool_deinit(&u.scratch);
     nlt_pool_rewind(pool, mark);
     return rc;
 }
