@@ -18,6 +18,7 @@
  *   nlt_head_read.c      samples of a series
  *   nlt_head_ahead.c     chunks for who reads many series at once
  *   nlt_head_labels.c    labels of a series
+ *   nlt_head_match.c     labels of a series beside those of a request
  */
 #ifndef NLT_STORE_HEAD_PRIV_H
 #define NLT_STORE_HEAD_PRIV_H

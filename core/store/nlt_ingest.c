@@ -51,10 +51,9 @@ free_symbols(nlt_ingest_t *in, nlt_ingest_scratch_t *s)
     const nlt_mem_t *mem = in->env->mem;
 
     nlt_mem_free(mem, s->symbol_v, s->symbols_cap * sizeof(*s->symbol_v));
-    nlt_mem_free(mem, s->symbol_keys,
-                 s->symbols_cap * sizeof(*s->symbol_keys));
+    nlt_mem_free(mem, s->known, s->symbols_cap * sizeof(*s->known));
     s->symbol_v = NULL;
-    s->symbol_keys = NULL;
+    s->known = NULL;
     s->symbols_cap = 0;
 }
 

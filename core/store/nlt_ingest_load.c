@@ -11,25 +11,11 @@
 
 #define GROUP 64
 
-/* Numbers behind the series found last that the next one may well have. */
-#define NEXT_MAX 3
-
-/* So many series more than not went astray: this request is in no order. */
-#define ASTRAY_MAX 8
-
 /*
  * Histograms of one series that are judged.  More are only counted, as none
  * is stored: one call cannot stop inside of a series.
  */
 #define HISTOGRAMS_MAX 1024
-
-/* Do its series come in the order of their numbers?  Keys of 2.0 are not the
- * canonical ones, by which that can be seen. */
-static inline bool
-is_in_order(const nlt_ingest_req_t *r)
-{
-    return r->astray < ASTRAY_MAX && r->conf.version != 2;
-}
 
 /* ---- walk ---- */
 
@@ -56,13 +42,15 @@ next1(nlt_ingest_req_t *r, nlt_err_t *err)
 
     c->key = nlt_head_key(r->in->ctl, r->conf.tenant, s->labels.data,
                           s->labels.len);
+    c->key.lo ^= r->seed.lo;
+    c->key.hi ^= r->seed.hi;
     c->side = 0;
     return NLT_OK;
 }
 
 /* The next series becomes the current one. */
 static nlt_rc_t
-next_series(nlt_ingest_req_t *r)
+next_series(nlt_ingest_req_t *r, const nlt_arena_t *a)
 {
     nlt_ingest_cursor_t *c = &r->at;
     const nlt_rw_series_t *s = &c->series.s;
@@ -74,7 +62,7 @@ next_series(nlt_ingest_req_t *r)
             return NLT_AGAIN;
         }
         r->budget--;
-        rc = nlt_ingest_next2(r, &err);
+        rc = nlt_ingest_next2(r, a, &err);
     } else {
         rc = next1(r, &err);
     }
@@ -90,8 +78,6 @@ next_series(nlt_ingest_req_t *r)
         c->side |= s->n_exemplars ? NLT_INGEST_EXEMPLARS : 0;
         c->side |= s->n_histograms ? NLT_INGEST_HISTOGRAMS : 0;
     }
-    c->key.lo ^= r->seed.lo;
-    c->key.hi ^= r->seed.hi;
     c->left = s->n_samples;
     nlt_rw_samples_init(&c->samples, s);
     return NLT_OK;
@@ -116,6 +102,7 @@ take_series(nlt_ingest_req_t *r)
         .body_len = (uint32_t) c->series.s.body.len,
         .first = (uint32_t) s->n_samples,
         .n = (uint32_t) n,
+        .no = c->no,
         .side = c->side,
         .labels_len = c->series.s.labels.data == c->series.s.body.data
                           ? (uint32_t) c->series.s.labels.len
@@ -152,12 +139,12 @@ load_group(nlt_ingest_req_t *r, const nlt_arena_t *a)
             return NLT_OK;
         }
         if (r->at.left == 0) {
-            rc = next_series(r);
+            rc = next_series(r, a);
             if (rc != NLT_OK) {
                 return rc == NLT_EOF ? NLT_OK : rc;
             }
         }
-        if (nlt_unlikely(!is_in_order(r))) {
+        if (nlt_unlikely(!nlt_ingest_is_in_order(r))) {
             nlt_arena_prefetch_key(a, r->at.key);
             nlt_ingest_prefetch_refused(r, r->at.key);
         }
@@ -692,8 +679,8 @@ find_series(nlt_ingest_req_t *r, const nlt_arena_t *a, nlt_hash128_t key)
 {
     uint32_t no;
 
-    if (nlt_likely(is_in_order(r))) {
-        for (uint32_t i = 1; i <= NEXT_MAX; i++) {
+    if (nlt_likely(r->conf.version != 2 && nlt_ingest_is_in_order(r))) {
+        for (uint32_t i = 1; i <= NLT_INGEST_NEXT_MAX; i++) {
             no = r->found + i;
             if (nlt_likely(nlt_arena_is(a, no, key))) {
                 nlt_arena_prefetch_behind(a, no);
@@ -706,7 +693,7 @@ find_series(nlt_ingest_req_t *r, const nlt_arena_t *a, nlt_hash128_t key)
     }
     no = nlt_arena_find(a, key);
     nlt_arena_prefetch_series(a, no);
-    r->found = no ? no : r->found;
+    r->found = no && r->conf.version != 2 ? no : r->found;
     return no;
 }
 
@@ -717,6 +704,9 @@ nlt_ingest_load(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev)
     nlt_rc_t rc, loaded;
     size_t from;
 
+    if (r->conf.version == 2) {
+        nlt_ingest_symbols_of(r, a);
+    }
     do {
         from = s->n_series;
         loaded = load_group(r, a);
@@ -724,7 +714,9 @@ nlt_ingest_load(nlt_ingest_req_t *r, nlt_arena_t *a, nlt_arena_t *prev)
             return loaded;
         }
         for (size_t i = from; i < s->n_series; i++) {
-            s->series[i].no = find_series(r, a, s->series[i].key);
+            if (s->series[i].no == 0) {
+                s->series[i].no = find_series(r, a, s->series[i].key);
+            }
         }
         if (!r->applying || r->conf.version == 2) {
             rc = check_group(r, a, prev, from);

@@ -31,6 +31,7 @@
 #ifndef NLT_STORE_INGEST_PRIV_H
 #define NLT_STORE_INGEST_PRIV_H
 
+#include "nlt_head_match.h"
 #include "nlt_ingest_screen.h"
 #include "nlt_limits.h"
 #include "nlt_rw2.h"
@@ -65,7 +66,8 @@
 #define NLT_INGEST_META_MASK  ((1u << 28) - 1)
 
 typedef struct nlt_ingest_series_s {
-    nlt_hash128_t key; /* of the label bytes as they came, and of the screen */
+    nlt_hash128_t key; /* of the label bytes as they came, and of the screen;
+                          0 for one of 2.0 that was found without it */
     const char *body;  /* the TimeSeries message */
     uint32_t body_len;
     uint32_t first; /* sample of the batch */
@@ -95,11 +97,11 @@ typedef struct nlt_ingest_scratch_s {
     /* of 2.0 */
     nlt_rw2_symbols_t symbols;
     nlt_rw2_symbol_t *symbol_v;
-    nlt_hash128_t *symbol_keys; /* of their bytes */
-    size_t symbols_cap;         /* of both */
-    uint32_t *refs;             /* labels_refs of one series */
-    nlt_hash128_t *places;      /* random pairs, for keys */
-    size_t refs_cap;            /* of both */
+    nlt_head_symbol_t *known; /* of them */
+    size_t symbols_cap;       /* of both */
+    uint32_t *refs;           /* labels_refs of one series */
+    nlt_hash128_t *places;    /* random pairs, for keys */
+    size_t refs_cap;          /* of both */
     bool any_bad; /* one of these is set, perhaps by the request before */
     uint64_t bad[NLT_INGEST_BATCH / 64];
     char gather[NLT_SERIES_BYTES_MAX + 4096]; /* labels that are scattered */
@@ -167,6 +169,7 @@ typedef struct {
     nlt_rw2_series_t series; /* the one whose samples did not all fit */
     nlt_rw_samples_t samples;
     uint32_t left; /* samples of it that are to come */
+    uint32_t no;   /* 2.0: its number, or 0; then key is not set */
     uint32_t side; /* for its entry */
     uint64_t seen; /* samples put into batches so far */
     nlt_hash128_t key;
@@ -201,6 +204,7 @@ struct nlt_ingest_req_s {
     uint64_t arena_no;         /* that the batch is resolved in; 0: none */
     uint64_t prev_no;          /* the arena before it then; 0: none */
     uint32_t found, astray;    /* last series; how many did not follow */
+    uint64_t known_no;         /* arena that s->known is of; 0: none */
     size_t registered;         /* series of the batch looked at for it */
     size_t done;               /* samples of the batch, in earlier arenas */
     uint64_t logged_no;        /* arena whose log it wrote to first; or 0 */
@@ -222,6 +226,20 @@ struct nlt_ingest_req_s {
     int budget;            /* of this call of run() */
     nlt_ingest_result_t res;
 };
+
+/* Numbers behind the series found last that the next one may well have. */
+#define NLT_INGEST_NEXT_MAX 3
+
+/* So many series more than not went astray: this request is in no order. */
+#define NLT_INGEST_ASTRAY_MAX 8
+
+/* Do its series come in the order of their numbers?  Where labels are stamped
+ * or dropped that is not looked for. */
+static inline bool
+nlt_ingest_is_in_order(const nlt_ingest_req_t *r)
+{
+    return r->astray < NLT_INGEST_ASTRAY_MAX && (r->seed.lo | r->seed.hi) == 0;
+}
 
 /* Did its labels come canonical?  Then its key is the canonical one. */
 static inline bool

@@ -1,6 +1,9 @@
 /*
- * nlt_ingest_v2.c - remote_write 2.0: symbols and their hashes, series and
- * their keys, labels.
+ * nlt_ingest_v2.c - remote_write 2.0: symbols, series and their keys,
+ * labels.
+ *
+ * A known series is mostly the next one in the arena, and is seen to be it by
+ * the numbers of its pairs (nlt_head_match.h).  Others are found by a key.
  *
  * The key of a series is made of the keyed 128-bit hashes of its symbols, not
  * of their numbers, which the next request may change.  With (a, b) the hash
@@ -56,19 +59,19 @@ more_symbols(nlt_ingest_req_t *r)
         return nlt_ingest_refuse(r, 503, NLT_ENOMEM, NULL, "out of memory");
     }
     s->symbol_v = p;
-    p = s->symbol_keys;
+    p = s->known;
     if (!nlt_ingest_grow(r->in, &p, &s->symbols_cap, used, used + 1,
-                         sizeof(*s->symbol_keys))) {
+                         sizeof(*s->known))) {
         /* Both have one capacity: the smaller one stays true for neither. */
         nlt_mem_free(r->in->env->mem, s->symbol_v, cap * sizeof(*s->symbol_v));
-        nlt_mem_free(r->in->env->mem, s->symbol_keys,
-                     s->symbols_cap * sizeof(*s->symbol_keys));
+        nlt_mem_free(r->in->env->mem, s->known,
+                     s->symbols_cap * sizeof(*s->known));
         s->symbol_v = NULL;
-        s->symbol_keys = NULL;
+        s->known = NULL;
         s->symbols_cap = 0;
         return nlt_ingest_refuse(r, 503, NLT_ENOMEM, NULL, "out of memory");
     }
-    s->symbol_keys = p;
+    s->known = p;
     r->scan.v = s->symbol_v;
     r->scan.cap = (uint32_t) s->symbols_cap;
     return NLT_OK;
@@ -137,10 +140,8 @@ nlt_ingest_scan(nlt_ingest_req_t *r)
         if (rc == NLT_EINVAL) {
             return nlt_ingest_refuse(r, 400, rc, NULL, "%s", err.text);
         }
-        for (uint32_t i = from; i < r->scan.n; i++) {
-            s->symbol_keys[i] = nlt_head_key(r->in->ctl, r->conf.tenant,
-                                             r->scan.base + s->symbol_v[i].off,
-                                             s->symbol_v[i].len);
+        if (r->scan.n != from) {
+            memset(s->known + from, 0, (r->scan.n - from) * sizeof(*s->known));
         }
         r->budget -= SCAN_RUN / FIELDS_PER_SAMPLE;
         if (rc == NLT_EFULL) {
@@ -158,17 +159,30 @@ nlt_ingest_scan(nlt_ingest_req_t *r)
 
 /* ---- series ---- */
 
+/* The keyed hash of a symbol, made when it is asked for first. */
+static inline const nlt_hash128_t *
+symbol_key(nlt_ingest_req_t *r, uint32_t ref)
+{
+    nlt_ingest_scratch_t *s = r->s;
+    nlt_hash128_t *key = &s->known[ref].key;
+
+    if (nlt_unlikely((key->lo | key->hi) == 0)) {
+        nlt_str_t text = nlt_rw2_symbol(&s->symbols, ref);
+
+        *key = nlt_head_key(r->in->ctl, r->conf.tenant, text.data, text.len);
+    }
+    return key;
+}
+
 /* false: references are odd, too many, or not in the table. */
-static inline bool
+static bool
 key_of(nlt_ingest_req_t *r, const nlt_rw2_series_t *series, nlt_hash128_t *key)
 {
     nlt_ingest_scratch_t *s = r->s;
     uint32_t n = series->n_refs, n_symbols = s->symbols.n;
     unsigned __int128 sum = 0;
 
-    if (nlt_unlikely(n > s->refs_cap || n % 2 != 0
-                     || series->help_ref >= n_symbols
-                     || series->unit_ref >= n_symbols)) {
+    if (nlt_unlikely(n > s->refs_cap || n % 2 != 0)) {
         return false;
     }
     for (uint32_t i = 0; i < n; i++) {
@@ -178,7 +192,7 @@ key_of(nlt_ingest_req_t *r, const nlt_rw2_series_t *series, nlt_hash128_t *key)
         if (nlt_unlikely(ref >= n_symbols)) {
             return false;
         }
-        symbol = &s->symbol_keys[ref];
+        symbol = symbol_key(r, ref);
         sum += (unsigned __int128) (symbol->lo + place->lo)
                * (symbol->hi + place->hi);
     }
@@ -188,39 +202,102 @@ key_of(nlt_ingest_req_t *r, const nlt_rw2_series_t *series, nlt_hash128_t *key)
         key->lo ^= nlt_mix64(r->conf.tenant);
         key->hi ^= nlt_mix64(~(uint64_t) r->conf.tenant);
     }
+    key->lo ^= r->seed.lo;
+    key->hi ^= r->seed.hi;
     return true;
 }
 
 /* Hash of the metadata of a series, 0 if it has none. */
 static inline uint32_t
-metadata_of(const nlt_ingest_scratch_t *s, const nlt_rw2_series_t *series)
+metadata_of(nlt_ingest_req_t *r, const nlt_rw2_series_t *series)
 {
     uint64_t h;
 
     if ((series->meta_type | series->help_ref | series->unit_ref) == 0) {
         return 0;
     }
-    h = s->symbol_keys[series->help_ref].lo
-        + 3 * s->symbol_keys[series->unit_ref].lo
+    h = symbol_key(r, series->help_ref)->lo
+        + 3 * symbol_key(r, series->unit_ref)->lo
         + series->meta_type * VERSION_LO;
     return ((uint32_t) (h >> 32) & NLT_INGEST_META_MASK) | 1;
 }
 
+void
+nlt_ingest_symbols_of(nlt_ingest_req_t *r, const nlt_arena_t *a)
+{
+    if (nlt_unlikely(r->known_no != nlt_arena_no(a))) {
+        nlt_head_symbols_forget(r->s->known, r->s->symbols.n);
+        r->known_no = nlt_arena_no(a);
+    }
+}
+
+/*
+ * The number of a series that comes where it is expected, or 0.  All its
+ * samples go into the batch: the rest of one that does not fit would have to
+ * be found again by its key, perhaps in another arena.
+ */
+static inline uint32_t
+follower(nlt_ingest_req_t *r, const nlt_arena_t *a,
+         const nlt_rw2_series_t *series)
+{
+    nlt_ingest_scratch_t *s = r->s;
+    uint32_t no;
+
+    if (nlt_unlikely(series->n_refs > s->refs_cap
+                     || series->s.n_samples
+                            > NLT_INGEST_BATCH - s->n_samples)) {
+        return 0;
+    }
+    for (uint32_t i = 1; i <= NLT_INGEST_NEXT_MAX; i++) {
+        no = r->found + i;
+        if (nlt_likely(nlt_arena_is_by_refs(a, no, r->conf.tenant, &s->symbols,
+                                            s->known, s->refs,
+                                            series->n_refs))) {
+            nlt_arena_prefetch_behind(a, no);
+            return no;
+        }
+    }
+    return 0;
+}
+
 nlt_rc_t
-nlt_ingest_next2(nlt_ingest_req_t *r, nlt_err_t *err)
+nlt_ingest_next2(nlt_ingest_req_t *r, const nlt_arena_t *a, nlt_err_t *err)
 {
     nlt_ingest_cursor_t *c = &r->at;
     nlt_rw2_series_t *series = &c->series;
+    uint32_t n_symbols = r->s->symbols.n;
     nlt_rc_t rc = nlt_rw2_walk_next(&c->walk2, series, err);
 
     if (nlt_unlikely(rc != NLT_OK)) {
         return rc;
     }
-    if (nlt_likely(key_of(r, series, &c->key))) {
-        c->side = metadata_of(r->s, series);
-    } else {
+    c->no = 0;
+    c->key = (nlt_hash128_t){0, 0};
+    if (nlt_unlikely(series->help_ref >= n_symbols
+                     || series->unit_ref >= n_symbols)) {
+        c->side = NLT_INGEST_BAD_REFS;
+        return NLT_OK;
+    }
+    c->side = metadata_of(r, series);
+    if (nlt_likely(nlt_ingest_is_in_order(r))) {
+        c->no = follower(r, a, series);
+        if (nlt_likely(c->no != 0)) {
+            r->found = c->no;
+            r->astray -= r->astray > 0;
+            return NLT_OK;
+        }
+    }
+    if (nlt_unlikely(!key_of(r, series, &c->key))) {
         c->key = (nlt_hash128_t){0, 0};
         c->side = NLT_INGEST_BAD_REFS;
+        return NLT_OK;
+    }
+    if (nlt_ingest_is_in_order(r)) {
+        /* At once, or all of its group would be astray as well. */
+        uint32_t no = nlt_arena_find(a, c->key);
+
+        r->found = no ? no : r->found;
+        r->astray++;
     }
     return NLT_OK;
 }

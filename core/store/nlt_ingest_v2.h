@@ -8,12 +8,19 @@
 
 #include "nlt_ingest_priv.h"
 
-/* Notes and hashes the symbols.  NLT_OK: all; NLT_AGAIN; NLT_ECANCELED. */
+/* Notes the symbols.  NLT_OK: all; NLT_AGAIN; NLT_ECANCELED. */
 NLT_CHECKED nlt_rc_t nlt_ingest_scan(nlt_ingest_req_t *r);
 
-/* The next series becomes the current one, as nlt_rw_walk_next(): its key and
- * what is beside its samples too. */
-NLT_CHECKED nlt_rc_t nlt_ingest_next2(nlt_ingest_req_t *r, nlt_err_t *err);
+/* What is known of the symbols is of a from now on: before a walk goes on. */
+void nlt_ingest_symbols_of(nlt_ingest_req_t *r, const nlt_arena_t *a);
+
+/*
+ * The next series becomes the current one, as nlt_rw_walk_next(): its number
+ * in a, if it follows those before it, or else its key; and what is beside its
+ * samples.
+ */
+NLT_CHECKED nlt_rc_t nlt_ingest_next2(nlt_ingest_req_t *r,
+                                      const nlt_arena_t *a, nlt_err_t *err);
 
 /*
  * Labels of a series into s->labels, checked; *n is their number.  What

@@ -19,8 +19,40 @@
 #define F_MD_HELP       3
 #define F_MD_UNIT       4
 
-#define TAG_REFS   0x0a
-#define TAG_SAMPLE 0x12
+#define TAG_REFS     0x0a
+#define TAG_SAMPLE   0x12
+#define TAG_METADATA 0x2a
+
+#define TAG_SYMBOL     (F_RQ_SYMBOLS << 3 | NLT_PB_BYTES)
+#define TAG_TIMESERIES (F_RQ_TIMESERIES << 3 | NLT_PB_BYTES)
+
+/*
+ * nlt_pb_next() for what nearly all fields of a request are: symbols and
+ * series of up to 16383 bytes.
+ */
+static inline nlt_pb_t
+next_field(const uint8_t **p, const uint8_t *end, nlt_pb_field_t *f)
+{
+    const uint8_t *q = *p;
+
+    if (nlt_likely(end - q >= 3
+                   && (q[0] == TAG_TIMESERIES || q[0] == TAG_SYMBOL)
+                   && (q[1] < 0x80 || q[2] < 0x80))) {
+        size_t n = q[1];
+        const uint8_t *body = q + 2;
+
+        if (n >= 0x80) {
+            n = (n & 0x7f) | (size_t) q[2] << 7;
+            body++;
+        }
+        if (nlt_likely((size_t) (end - body) >= n)) {
+            *f = (nlt_pb_field_t){q[0] >> 3, NLT_PB_BYTES, body, n};
+            *p = body + n;
+            return NLT_PB_FIELD;
+        }
+    }
+    return nlt_pb_next(p, end, f);
+}
 
 /* ---- symbols ---- */
 
@@ -44,7 +76,7 @@ nlt_rw2_scan(nlt_rw2_scan_t *s, uint32_t max, nlt_err_t *err)
     for (; max > 0; max--) {
         const uint8_t *at = s->p;
 
-        pb = nlt_pb_next(&s->p, s->end, &f);
+        pb = next_field(&s->p, s->end, &f);
         if (pb == NLT_PB_END) {
             return NLT_OK;
         }
@@ -273,7 +305,8 @@ series_field(series_walk_t *w, const uint8_t *at, const nlt_pb_field_t *f,
     }
 }
 
-/* The usual series, as far as it goes: packed references, short samples.
+/* The usual series, as far as it goes: packed references, short samples,
+ * metadata.
  * Returns where the unusual begins. */
 static const uint8_t *
 series_usual(series_walk_t *w, nlt_rw2_series_t *out)
@@ -295,6 +328,10 @@ series_usual(series_walk_t *w, nlt_rw2_series_t *out)
         p += 2 + p[1];
     }
     out->s.n_samples = n;
+    if (end - p >= 2 && p[0] == TAG_METADATA && end - p - 2 >= p[1]
+        && p[1] < 0x80 && metadata_usual(p + 2, p[1], out)) {
+        p += 2 + p[1];
+    }
     return p;
 }
 
@@ -308,14 +345,10 @@ series_walk(series_walk_t *w, nlt_rw2_series_t *out, nlt_err_t *err)
     nlt_pb_t pb;
     nlt_rc_t rc;
 
-    for (;;) {
+    while (p < end) {
         const uint8_t *at = p;
 
         pb = nlt_pb_next(&p, end, &f);
-        if (pb == NLT_PB_END) {
-            out->s.n_labels = out->n_refs / 2;
-            return NLT_OK;
-        }
         if (nlt_unlikely(pb != NLT_PB_FIELD)) {
             return nlt_pb_error(err, pb, &f, at - w->base);
         }
@@ -324,6 +357,8 @@ series_walk(series_walk_t *w, nlt_rw2_series_t *out, nlt_err_t *err)
             return rc;
         }
     }
+    out->s.n_labels = out->n_refs / 2;
+    return NLT_OK;
 }
 
 void
@@ -351,7 +386,7 @@ nlt_rw2_walk_next(nlt_rw2_walk_t *w, nlt_rw2_series_t *out, nlt_err_t *err)
     for (;;) {
         const uint8_t *at = w->p;
 
-        pb = nlt_pb_next(&w->p, w->end, &f);
+        pb = next_field(&w->p, w->end, &f);
         if (pb == NLT_PB_END) {
             return NLT_EOF;
         }

@@ -18,8 +18,8 @@
  *
  * Indexes are good for one request only: the next one may number its symbols
  * otherwise, so what stays the same is the bytes behind them.  The walker
- * hands out the numbers; who wants to know a series again hashes every symbol
- * of the request once and then combines hashes.
+ * hands out the numbers; who wants to know a series again compares bytes, or
+ * hashes each symbol of a request once and then combines hashes.
  *
  * Fields may come in any order, symbols behind the series too.  So there are
  * two passes: a scan of the top level, which notes where each symbol lies,

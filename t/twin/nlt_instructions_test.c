@@ -50,7 +50,7 @@ static const struct {
     {"measured_new_1", N_SERIES, 9960},
     {"measured_new_2", N_SERIES, 14070},
     {"measured_write_1", N_SERIES *(ROUNDS - 1), 2120},
-    {"measured_write_2", N_SERIES *(ROUNDS - 1), 2760},
+    {"measured_write_2", N_SERIES *(ROUNDS - 1), 2420},
     {"measured_append", N_SERIES *(ROUNDS - 1), 334},
     {"measured_encode", N_CHUNK, 97},
     {"measured_encode_tight", N_CHUNK, 245},

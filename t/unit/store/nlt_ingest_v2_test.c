@@ -425,6 +425,94 @@ large_requests_are_applied_in_parts(void)
     }
 }
 
+/* Arena 2 takes over, and has the numbers of series and pairs that arena 1
+ * has, for others: x0, x1, ... */
+static void
+take_over(bed_t *t, unsigned n)
+{
+    nlt_ingest_result_t res = t->res;
+    unsigned slices = t->slices;
+    char metric[32];
+
+    rotate(t, 2);
+    t->conf.version = 1;
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(metric, sizeof(metric), "x%u", i);
+        add(t, metric, NOW, -1);
+    }
+    NLT_CHECK_INT(send(t), 204);
+    t->conf.version = 2;
+    t->res = res;
+    t->slices = slices;
+}
+
+/* Sends b, in the middle of which arena 2 takes over; false: it was over. */
+static bool
+send_taken_over(bed_t *t, unsigned n, unsigned at)
+{
+    nlt_ingest_req_t *r;
+    bool taken = false;
+
+    NLT_CHECK_INT(nlt_ingest_begin(t->in, &t->conf, rw2b_snappy(&b), &r),
+                  NLT_OK);
+    for (t->slices = 1; nlt_ingest_run(r, &t->res) != NLT_OK; t->slices++) {
+        if (t->slices == at) {
+            take_over(t, n);
+            taken = true;
+        }
+    }
+    NLT_CHECK_INT(t->res.status, 204);
+    return taken;
+}
+
+/* Series are found by their numbers; those of one arena say nothing in the
+ * next, neither of series nor of pairs nor of one that is half done. */
+static void
+numbers_mean_nothing_in_the_next_arena(void)
+{
+    bool taken = true;
+
+    for (unsigned k = 0; k < 40 && taken; k++) {
+        bool one = k % 4 == 0; /* long series, and an earlier one last */
+        unsigned n = one ? 2 : 5 + k % 4, rounds = one ? 0 : 4000;
+        unsigned strangers = 0, at = 1 + k / 4, more = one ? 40001 : 0;
+        char metric[32];
+        rows_t rows;
+        bed_t t;
+
+        open2(&t);
+        for (unsigned i = 0; i < n; i++) {
+            snprintf(metric, sizeof(metric), "m%u", i);
+            add2(metric, NOW, i);
+        }
+        NLT_CHECK_INT(send2(&t), 204);
+        for (unsigned j = 0; j < rounds; j++) {
+            for (unsigned i = 0; i < n; i++) {
+                snprintf(metric, sizeof(metric), "m%u", i);
+                add2(metric, NOW + 1 + j, i);
+            }
+        }
+        if (one) {
+            name("m1");
+            rw2b_label(&b, "job", "test");
+            for (unsigned j = 1; j < more; j++) {
+                rw2b_sample(&b, NOW + j, j);
+            }
+            rw2b_end(&b);
+            add2("m0", NOW + 1, 0);
+        }
+        taken = send_taken_over(&t, n, at);
+        rows = rows_of_head(t.head);
+        NLT_CHECK_INT(rows.n, n * (rounds + 1 + taken) + more);
+        for (size_t i = 0; i < rows.n; i++) {
+            strangers += strstr(rows.v[i].labels, "\"x") != NULL;
+        }
+        NLT_CHECK_INT(strangers, taken ? n : 0);
+        rows_free(&rows);
+        close2(&t);
+    }
+}
+
 /*
  * Labels of a batch are made canonical once and kept, as far as there is room
  * for them; the others are made again.  All are in the log.
@@ -510,6 +598,7 @@ main(void)
     NLT_TEST(conflicts_inside_of_a_request_are_counted_as_written);
     NLT_TEST(fault_texts_are_bounded);
     NLT_TEST(large_requests_are_applied_in_parts);
+    NLT_TEST(numbers_mean_nothing_in_the_next_arena);
     NLT_TEST(more_labels_than_are_kept_are_logged);
     NLT_TEST(symbol_tables_have_a_limit);
     NLT_TEST(a_full_disk_is_503_and_nothing_is_written);
