@@ -145,6 +145,15 @@ scale_to_odd(u128_t p, uint64_t c)
     return (uint64_t) (top >> 64) | ((uint64_t) top > 1);
 }
 
+/* The same for a power that is the top 64 bits of p and 1 in the last. */
+static inline uint64_t
+scale_short_to_odd(uint64_t p, uint64_t c)
+{
+    u128_t top = (u128_t) p * c;
+
+    return (uint64_t) (top >> 64) | ((uint64_t) top > 1);
+}
+
 /* Drops zeros at the end of d, which is not 0. */
 static inline nlt_decimal_t
 strip_zeros(uint64_t d, int exp10)
@@ -185,10 +194,22 @@ nlt_decimal_shortest(double v)
     uint64_t upper = 4 * c + 2;
     int k = nearer ? log10_of_three_quarters(q) : log10_of_power_of_2(q);
     int shift = q + log2_of_power_of_10(-k) + 1;
-    u128_t p = power_of_10(-k) + 1;
-    uint64_t lo = scale_to_odd(p, lower << shift) + outside;
-    uint64_t mid = scale_to_odd(p, (4 * c) << shift);
-    uint64_t hi = scale_to_odd(p, upper << shift) - outside;
+    uint64_t lo, mid, hi;
+
+    if (nlt_likely((unsigned) -k < POWER_STEP)) {
+        /* 1e-10 to 1e16 and more: the power is 5^-k and zeros. */
+        uint64_t p = fives[-k] << __builtin_clzll(fives[-k]);
+
+        lo = scale_short_to_odd(p, lower << shift) + outside;
+        mid = scale_short_to_odd(p, (4 * c) << shift);
+        hi = scale_short_to_odd(p, upper << shift) - outside;
+    } else {
+        u128_t p = power_of_10(-k) + 1;
+
+        lo = scale_to_odd(p, lower << shift) + outside;
+        mid = scale_to_odd(p, (4 * c) << shift);
+        hi = scale_to_odd(p, upper << shift) - outside;
+    }
     uint64_t s = mid / 4;
 
     /* One digit less: at most one of two neighbours is inside. */

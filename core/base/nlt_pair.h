@@ -9,6 +9,10 @@
 #ifndef NLT_BASE_PAIR_H
 #define NLT_BASE_PAIR_H
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "nlt_types.h"
 
 typedef double nlt_pair_t __attribute__((vector_size(16)));
@@ -43,6 +47,17 @@ nlt_pair_select(nlt_pair_mask_t m, nlt_pair_t a, nlt_pair_t b)
 {
     return (nlt_pair_t) (((nlt_pair_mask_t) a & m)
                          | ((nlt_pair_mask_t) b & ~m));
+}
+
+/* Lanes where a or b is not a number. */
+static inline nlt_pair_mask_t
+nlt_pair_any_nan(nlt_pair_t a, nlt_pair_t b)
+{
+#if defined(__SSE2__)
+    return (nlt_pair_mask_t) _mm_cmpunord_pd(a, b);
+#else
+    return (nlt_pair_mask_t) (a != a) | (nlt_pair_mask_t) (b != b);
+#endif
 }
 
 static inline bool

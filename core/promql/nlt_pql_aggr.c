@@ -6,6 +6,7 @@
  */
 #include <math.h>
 
+#include "nlt_pair.h"
 #include "nlt_pql_aggr.h"
 #include "nlt_pql_fn.h"
 
@@ -239,12 +240,40 @@ sum_step(double *restrict sum, double *restrict c, double x)
     *sum = t;
 }
 
+/* Sums to which this or more is added go the long way: it is far from what
+ * overflows. */
+#define SUM_LARGE 1e300
+
+/*
+ * 64 steps.  What Neumaier adds to c is what the sum lost, without rounding,
+ * so the error of Knuth's sum has the same bits and no choice to make; but not
+ * where something is infinite, or not a number.
+ */
 static void
-sum_dense(double *restrict sum, double *restrict c, const double *restrict x,
-          size_t n)
+sum_dense(double *restrict sum, double *restrict c, const double *restrict x)
 {
-    for (size_t i = 0; i < n; i++) {
-        sum_step(&sum[i], &c[i], x[i]);
+    const nlt_pair_t large = nlt_pair_of(SUM_LARGE);
+    nlt_pair_mask_t plain = {-1, -1};
+
+    for (size_t i = 0; i < 64; i += 2) {
+        nlt_pair_t t = nlt_pair_load(sum + i) + nlt_pair_load(x + i);
+
+        plain &= (nlt_pair_mask_t) (t < large);
+        plain &= (nlt_pair_mask_t) (t > -large);
+    }
+    if (nlt_unlikely((plain[0] & plain[1]) == 0)) {
+        for (size_t i = 0; i < 64; i++) {
+            sum_step(&sum[i], &c[i], x[i]);
+        }
+        return;
+    }
+    for (size_t i = 0; i < 64; i += 2) {
+        nlt_pair_t s = nlt_pair_load(sum + i), y = nlt_pair_load(x + i);
+        nlt_pair_t t = s + y, b = t - s;
+
+        nlt_pair_store(c + i,
+                       nlt_pair_load(c + i) + ((s - (t - b)) + (y - b)));
+        nlt_pair_store(sum + i, t);
     }
 }
 
@@ -256,7 +285,7 @@ fold_sum(group_t *g, const nlt_pql_row_t *row, size_t n)
         size_t at = w * 64;
 
         if (~(bits & seen) == 0) {
-            sum_dense(g->v + at, g->c + at, row->v + at, 64);
+            sum_dense(g->v + at, g->c + at, row->v + at);
             continue;
         }
         if (~bits == 0 && seen == 0) {

@@ -3,6 +3,7 @@
  * those that add them up: nlt_pql_fn_sums.c.
  */
 #include "nlt_num.h"
+#include "nlt_pair.h"
 #include "nlt_pql_fn.h"
 #include "nlt_sort.h"
 
@@ -127,6 +128,40 @@ NLT_PQL_STEPS_FN(last_over_time)
     }
 }
 
+/* The greatest or least value of a window that is not empty. */
+static double
+best_of(const double *v, size_t n, bool greatest)
+{
+    const double worst = greatest ? -INFINITY : INFINITY;
+    nlt_pair_t a = nlt_pair_of(worst), b = a;
+    size_t i = 0;
+
+    for (; i + 4 <= n; i += 4) {
+        nlt_pair_t x = nlt_pair_load(v + i), y = nlt_pair_load(v + i + 2);
+
+        a = nlt_pair_select((nlt_pair_mask_t) (greatest ? x > a : x < a), x,
+                            a);
+        b = nlt_pair_select((nlt_pair_mask_t) (greatest ? y > b : y < b), y,
+                            b);
+    }
+
+    double best = worst, of[4] = {a[0], a[1], b[0], b[1]};
+
+    for (size_t k = 0; k < 4; k++) {
+        best = (greatest ? of[k] > best : of[k] < best) ? of[k] : best;
+    }
+    for (; i < n; i++) {
+        best = (greatest ? v[i] > best : v[i] < best) ? v[i] : best;
+    }
+    if (best == 0 || best == worst) {
+        /* The first zero's sign, or the last NaN. */
+        nlt_pql_window_t w = {.v = v, .n = n};
+
+        return v[greatest ? argmax(&w, false) : argmin(&w, false)];
+    }
+    return best;
+}
+
 /*
  * The greatest (or least) of each window by a queue in work: samples that may
  * still become the answer, from the best to the newest.  Who comes drives out
@@ -142,6 +177,15 @@ steps_best(const nlt_pql_steps_t *s, bool greatest, double *out,
     uint32_t *queue = s->work;
     size_t from = 0, to = 0, next = 0;
 
+    if (s->n_steps == 1 || s->range_ms / 2 <= s->step_ms) {
+        for (size_t i = 0; i < s->n_steps; i++) {
+            if (s->hi[i] > s->lo[i]) {
+                out[i] = best_of(v + s->lo[i], s->hi[i] - s->lo[i], greatest);
+                nlt_pql_mark(present, i);
+            }
+        }
+        return;
+    }
     for (size_t i = 0; i < s->n_steps; i++) {
         for (; next < s->hi[i]; next++) {
             double x = v[next];

@@ -4,6 +4,7 @@
  * One series is read for the whole time span of its plan node and walked
  * once: the index of the newest sample only moves forward as steps do.
  */
+#include "nlt_pair.h"
 #include "nlt_pql_crew.h"
 #include "nlt_pql_rows.h"
 
@@ -109,22 +110,21 @@ nlt_pql_read(nlt_pql_ctx_t *ctx, const nlt_series_set_t *set, size_t idx,
     return source_err(ctx, rc);
 }
 
-/*
- * Is one of 16 values a stale marker?  By halves of their bits, which every
- * processor can compare four at a time: a value is one if both its halves
- * are, and the upper one, of a NaN, hardly ever is of another value.
- */
+/* Is one of 16 values a stale marker?  All are NaN, which few values are. */
 static inline bool
 any_stale(const double *v)
 {
-    uint32_t half[32], found = 0;
+    nlt_pair_mask_t nan = {0, 0};
     bool stale = false;
 
-    memcpy(half, v, sizeof(half));
-    for (size_t i = 0; i < 32; i++) {
-        found |= half[i] == (uint32_t) (NLT_STALE_NAN_BITS >> 32);
+    for (size_t i = 0; i < 16; i += 4) {
+        nan |=
+            nlt_pair_any_nan(nlt_pair_load(v + i), nlt_pair_load(v + i + 2));
     }
-    for (size_t i = 0; nlt_unlikely(found) && i < 16; i++) {
+    if (nlt_likely(!nlt_pair_any(nan))) {
+        return false;
+    }
+    for (size_t i = 0; i < 16; i++) {
         stale = stale || nlt_is_stale(v[i]);
     }
     return stale;

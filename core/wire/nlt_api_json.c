@@ -311,19 +311,21 @@ scalar_time(nlt_buf_t *b, int64_t t_ms)
     }
 }
 
-/* What follows the time of a point. */
-static inline void
+/* What follows the time of a point: ,"value"]; how much that is. */
+static inline size_t
 add_point_value(nlt_buf_t *b, double v)
 {
     char *to = nlt_buf_reserve(b, 2 + NLT_NUM_TEXT_MAX);
-    size_t n;
+    size_t n = 0;
 
     if (to != NULL) {
         memcpy(to, ",\"", 2);
         n = 2 + nlt_num_sample(to + 2, v);
         memcpy(to + n, "\"]", 2);
-        b->len += n + 2;
+        n += 2;
+        b->len += n;
     }
+    return n;
 }
 
 void
@@ -331,7 +333,7 @@ nlt_json_point(nlt_buf_t *b, int64_t t_ms, double v)
 {
     nlt_buf_add_byte(b, '[');
     nlt_json_time(b, t_ms);
-    add_point_value(b, v);
+    (void) add_point_value(b, v);
 }
 
 /* ---- times of a grid, which all its series have ---- */
@@ -370,7 +372,7 @@ make_times(nlt_json_stream_t *s)
 }
 
 static inline void
-add_grid_point(nlt_json_stream_t *s, size_t i, double v)
+add_grid_time(nlt_json_stream_t *s, size_t i)
 {
     const char *from = s->times + i * TIME_ROOM;
     char *to = nlt_buf_reserve(&s->buf, TIME_ROOM);
@@ -378,8 +380,31 @@ add_grid_point(nlt_json_stream_t *s, size_t i, double v)
     if (to != NULL) {
         memcpy(to, from, TIME_ROOM);
         s->buf.len += (size_t) from[TIME_ROOM - 1];
-        add_point_value(&s->buf, v);
     }
+}
+
+/* The value before, whose text ends where the buffer ended then. */
+typedef struct {
+    uint64_t bits;
+    size_t end;
+    size_t len; /* 0: there is none */
+} before_t;
+
+/* Many values are those of the step before: their text is there. */
+static inline void
+add_value_after(nlt_buf_t *b, double v, before_t *before)
+{
+    uint64_t bits = nlt_bits_of(v);
+    char *to;
+
+    if (before->len == 0 || bits != before->bits) {
+        before->bits = bits;
+        before->len = add_point_value(b, v);
+    } else if ((to = nlt_buf_reserve(b, before->len)) != NULL) {
+        memcpy(to, b->data + before->end - before->len, before->len);
+        b->len += before->len;
+    }
+    before->end = b->len;
 }
 
 void
@@ -514,6 +539,9 @@ emit_points(nlt_json_stream_t *s, const nlt_value_series_t *series)
         make_times(s);
     }
     grid = grid && s->times != NULL;
+
+    before_t before = {0, 0, 0};
+
     for (; s->point < series->n && b->len < AHEAD; s->point++) {
         if (!nlt_value_has(series, s->point)) {
             continue;
@@ -523,11 +551,12 @@ emit_points(nlt_json_stream_t *s, const nlt_value_series_t *series)
         }
         s->any = true;
         if (grid) {
-            add_grid_point(s, s->point, series->v[s->point]);
+            add_grid_time(s, s->point);
         } else {
-            nlt_json_point(b, point_time(s->value, series, s->point),
-                           series->v[s->point]);
+            nlt_buf_add_byte(b, '[');
+            nlt_json_time(b, point_time(s->value, series, s->point));
         }
+        add_value_after(b, series->v[s->point], &before);
     }
     if (s->point == series->n) {
         nlt_buf_add_c(b, vector ? "}" : "]}");

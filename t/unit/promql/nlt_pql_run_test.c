@@ -4,6 +4,9 @@
  * What expressions compute is in t/promql and in the twin test; here is what
  * happens around them.
  */
+#include <math.h>
+
+#include "nlt_num.h"
 #include "nlt_pql.h"
 #include "nlt_test.h"
 
@@ -13,6 +16,8 @@
 /* m{i="0"} .. m{i="3"}: one sample every ten seconds, value = seconds * i */
 
 static nlt_rc_t source_rc;
+static bool odd; /* values are those of odd_values */
+static double odd_values[N_SERIES][N_POINTS];
 static int canceled;
 static int64_t clock_ns;
 
@@ -78,7 +83,8 @@ src_read(const nlt_series_set_t *set, size_t idx, nlt_read_t what,
         if (t >= t_min && t <= t_max) {
             out->n = what == NLT_READ_NEWEST ? 0 : out->n;
             out->t_ms[out->n] = t;
-            out->v[out->n++] = (double) t / 1000 * (double) idx;
+            out->v[out->n++] =
+                odd ? odd_values[idx][i] : (double) t / 1000 * (double) idx;
         }
     }
     return NLT_OK;
@@ -158,6 +164,69 @@ sum_of_rates_is_summed_by_label(void)
         NLT_CHECK(out.series[i].v[0] == (double) i);
     }
     NLT_CHECK_INT(stats.series_read, N_SERIES);
+}
+
+/* Values whose sums lose digits; in some rounds they overflow, or worse. */
+static double
+odd_value(bool special)
+{
+    static const double specials[] = {NAN,      INFINITY, -INFINITY, 1.7e308,
+                                      -1.7e308, 1e300,    -0.0,      5e-324};
+    double v = (double) nlt_test_below(UINT64_C(1) << 53);
+
+    if (special && nlt_test_below(4) == 0) {
+        return specials[nlt_test_below(NLT_COUNT(specials))];
+    }
+    v = ldexp(v, (int) nlt_test_below(120) - 60);
+    return nlt_test_below(2) ? v : -v;
+}
+
+/* Prometheus's sum, as it stands there. */
+static double
+sum_at(size_t point)
+{
+    double sum = odd_values[0][point], c = 0;
+
+    for (size_t k = 1; k < N_SERIES; k++) {
+        double x = odd_values[k][point], t = sum + x;
+
+        if (isinf(t)) {
+            c = 0;
+        } else if (fabs(sum) >= fabs(x)) {
+            c += (sum - t) + x;
+        } else {
+            c += (x - t) + sum;
+        }
+        sum = t;
+    }
+    return isinf(sum) ? sum : sum + c;
+}
+
+static void
+sums_are_compensated_step_by_step(void)
+{
+    (void) nlt_test_seed();
+    odd = true;
+    for (int round = 0; round < 200; round++) {
+        for (size_t i = 0; i < N_SERIES * N_POINTS; i++) {
+            odd_values[i / N_POINTS][i % N_POINTS] = odd_value(round % 2);
+        }
+        NLT_CHECK_INT(run("sum(m)", false), NLT_OK);
+        NLT_CHECK_INT(out.n_series, 1);
+        NLT_CHECK_INT(out.series[0].n, 491);
+        for (size_t i = 0; i < out.series[0].n; i++) {
+            double got = out.series[0].v[i], want = sum_at(i / 10);
+
+            if (nlt_bits_of(got) != nlt_bits_of(want)
+                && !(isnan(got) && isnan(want))) {
+                printf("# round %d, step %zu: %a, not %a\n", round, i, got,
+                       want);
+                nlt_test_fail(__FILE__, __LINE__, "differs");
+                break;
+            }
+        }
+    }
+    odd = false;
 }
 
 static void
@@ -354,6 +423,7 @@ int
 main(void)
 {
     NLT_TEST(sum_of_rates_is_summed_by_label);
+    NLT_TEST(sums_are_compensated_step_by_step);
     NLT_TEST(samples_are_counted_as_often_as_steps_see_them);
     NLT_TEST(results_keep_their_type);
     NLT_TEST(sorted_vectors_stay_sorted);

@@ -203,6 +203,9 @@ series_of_a_grid_have_its_times(void)
 
                 v[i][j] = (double) nlt_test_below(1000000)
                           / (double) (1 + nlt_test_below(3));
+                if (j > 0 && nlt_test_below(2)) { /* the same, or nearly */
+                    v[i][j] = nlt_test_below(9) ? v[i][j - 1] : -v[i][j - 1];
+                }
                 if (j % 64 == 0) {
                     present[i][j / 64] = 0;
                 }
