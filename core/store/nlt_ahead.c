@@ -42,6 +42,8 @@ typedef struct {
     int64_t t_max_ms;
     uint8_t *room; /* ROOM and NLT_XOR_MANY_PAD, or NULL */
     size_t n;
+    size_t n_made; /* slots that were used before; the others have never
+                      been set */
     slot_t slot[SLOTS];
 } ahead_t;
 
@@ -385,6 +387,9 @@ fill(ahead_t *h, size_t idx, size_t n_of, nlt_ahead_refs_t refs,
     h->first = idx;
     h->n = 0;
     while (h->n < SLOTS && idx + h->n < n_of && w.n_samples < SAMPLES) {
+        if (h->n == h->n_made) {
+            h->slot[h->n_made++] = (slot_t){.ready = false};
+        }
         plan(&w, &h->slot[h->n], idx + h->n, refs, pool);
         h->n++;
     }
@@ -407,7 +412,12 @@ get(nlt_samples_t *out)
 
     if (out->ahead == NULL
         && pool->budget_bytes - pool->used_bytes >= BUDGET) {
-        out->ahead = nlt_pool_zalloc(pool, sizeof(ahead_t));
+        ahead_t *h = nlt_pool_alloc(pool, sizeof(*h));
+
+        if (h != NULL) {
+            memset(h, 0, offsetof(ahead_t, slot));
+        }
+        out->ahead = h;
     }
     return out->ahead;
 }
