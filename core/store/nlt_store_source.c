@@ -142,6 +142,22 @@ unite(const nlt_source_t *src, nlt_pool_t *pool, set_t *s, size_t total,
     return rc;
 }
 
+/*
+ * What is kept of dense blocks' times belongs to the memory that the query
+ * may use: a sixteenth of what is left of that at most, once a view.
+ */
+static void
+reserve_times(nlt_view_t *v, nlt_pool_t *pool, const nlt_part_t *part,
+              size_t n)
+{
+    for (size_t i = 0; i < n && !v->times.limited; i++) {
+        if (part[i].block != NULL && nlt_block_meta(part[i].block)->dense) {
+            pool->budget_bytes -= nlt_times_limit(
+                &v->times, (pool->budget_bytes - pool->used_bytes) / 16);
+        }
+    }
+}
+
 static nlt_rc_t
 source_select(const nlt_source_t *src, nlt_pool_t *pool,
               const nlt_select_t *sel, nlt_series_set_t **out, nlt_err_t *err)
@@ -169,6 +185,7 @@ source_select(const nlt_source_t *src, nlt_pool_t *pool,
             total += p.n;
         }
     }
+    reserve_times(v, pool, s->part, s->n_parts);
     if (rc == NLT_OK && s->n_parts > 1) {
         rc = unite(src, pool, s, total, err);
     } else {

@@ -31,7 +31,22 @@ void
 nlt_times_init(nlt_times_t *t, const nlt_mem_t *mem)
 {
     t->mem = mem;
+    t->n_max = NLT_TIMES_PARTS_MAX;
+    t->limited = false;
     atomic_init(&t->table, 0);
+}
+
+size_t
+nlt_times_limit(nlt_times_t *t, size_t size)
+{
+    size_t table = sizeof(nlt_times_table_t),
+           part = part_bytes(NLT_TIMES_PART);
+    size_t n = size < table ? 0 : (size - table) / part;
+
+    n = n < NLT_TIMES_PARTS_MAX ? n : NLT_TIMES_PARTS_MAX;
+    t->n_max = (uint32_t) n;
+    t->limited = true;
+    return n > 0 ? table + n * part : 0;
 }
 
 static nlt_times_table_t *
@@ -139,13 +154,13 @@ void
 nlt_times_keep(nlt_times_t *t, const nlt_times_key_t *k, const int64_t *t_ms,
                size_t n)
 {
-    nlt_times_table_t *table = get_table(t);
+    nlt_times_table_t *table = t->n_max > 0 ? get_table(t) : NULL;
     part_t *p = NULL;
 
     if (table == NULL) {
         return;
     }
-    if (atomic_fetch_add(&table->n, 1) < NLT_TIMES_PARTS_MAX) {
+    if (atomic_fetch_add(&table->n, 1) < t->n_max) {
         p = nlt_mem_zalloc(t->mem, part_bytes(n));
     }
     if (p != NULL) {

@@ -10,9 +10,10 @@
  * of the column copies it: a thousand targets of five hundred series each
  * have their times decoded a thousand times, not half a million.
  *
- * Bounded: NLT_TIMES_PARTS_MAX parts, 4.3 MB.  Nothing is ever thrown out,
- * which is why a reader needs no lock; what finds no room any more is decoded
- * again by each series.  Nothing is allocated before the first part.
+ * Bounded: NLT_TIMES_PARTS_MAX parts, 4.3 MB, or less (nlt_times_limit()).
+ * Nothing is ever thrown out, which is why a reader needs no lock; what finds
+ * no room any more is decoded again by each series.  Nothing is allocated
+ * before the first part.
  */
 #ifndef NLT_STORE_TIMES_H
 #define NLT_STORE_TIMES_H
@@ -26,6 +27,8 @@
 
 typedef struct {
     const nlt_mem_t *mem;
+    uint32_t n_max;          /* parts that may be kept, */
+    bool limited;            /* by nlt_times_limit() */
     _Atomic uintptr_t table; /* of nlt_times_table_t; 0: nothing is kept */
 } nlt_times_t;
 
@@ -38,6 +41,12 @@ typedef struct {
 
 /* Empty; mem is borrowed. */
 void nlt_times_init(nlt_times_t *t, const nlt_mem_t *mem);
+
+/*
+ * Has it keep no more than fits into size bytes, before the first part; how
+ * many bytes that may be.
+ */
+size_t nlt_times_limit(nlt_times_t *t, size_t size);
 
 /* Frees all; also one that is all zeros. */
 void nlt_times_deinit(nlt_times_t *t);

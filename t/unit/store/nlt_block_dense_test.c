@@ -296,6 +296,35 @@ parts_are_kept_once_and_bounded(void)
     teardown();
 }
 
+/* It takes no more than it said. */
+static void
+kept_times_have_a_limit(void)
+{
+    static const size_t sizes[] = {0, 20000, 50000, 1000000, 64000000};
+    const void *column = (const void *) (uintptr_t) 0x7f0000001040;
+    static int64_t t[NLT_TIMES_PART];
+
+    for (size_t s = 0; s < NLT_COUNT(sizes); s++) {
+        nlt_test_mem_t mem;
+        nlt_times_t kept;
+        size_t bytes;
+
+        nlt_test_mem_init(&mem, -1);
+        nlt_times_init(&kept, &mem.mem);
+        bytes = nlt_times_limit(&kept, sizes[s]);
+        NLT_CHECK(bytes <= sizes[s]);
+        NLT_CHECK((bytes > 0) == (sizes[s] > 20000));
+        for (uint32_t i = 0; i < 3 * NLT_TIMES_PARTS_MAX; i++) {
+            nlt_times_keep(&kept, &(nlt_times_key_t){column, 1, i}, t,
+                           NLT_TIMES_PART);
+        }
+        NLT_CHECK(mem.peak <= bytes + 4096); /* one that finds no slot */
+        NLT_CHECK(bytes < 20000 || mem.bytes > bytes * 9 / 10);
+        nlt_times_deinit(&kept);
+        NLT_CHECK_INT(mem.bytes, 0);
+    }
+}
+
 typedef struct {
     pthread_t thread;
     nlt_times_t *shared;
@@ -356,6 +385,7 @@ main(void)
     NLT_TEST(other_segments_are_not_looked_at);
     NLT_TEST(without_memory_nothing_is_kept_and_all_is_read);
     NLT_TEST(parts_are_kept_once_and_bounded);
+    NLT_TEST(kept_times_have_a_limit);
     NLT_TEST(threads_share_what_is_kept);
     close(dir_fd);
     rmdir(dir_name);

@@ -133,7 +133,7 @@ a_few_series_without_samples_are_told_apart(void)
     nlt_series_set_t *set;
     nlt_samples_t got = {.n = 0};
     nlt_str_t *values;
-    size_t n, empty = 0;
+    size_t n, empty = 0, budget = 16 << 20;
     nlt_err_t err;
     src_t s;
 
@@ -164,6 +164,14 @@ a_few_series_without_samples_are_told_apart(void)
         empty += got.n == 0;
     }
     NLT_CHECK_INT(set->n - empty, FX_SERIES - 2);
+    /* What dense blocks keep of times counts, once. */
+    budget -= s.pool.budget_bytes;
+    NLT_CHECK_INT(budget > 0, nlt_test_dense());
+    NLT_CHECK(budget <= (16 << 20) / 16);
+    NLT_CHECK_INT(
+        do_select(&s, &all, 1, sel.t_min_ms, sel.t_max_ms, &set, &err),
+        NLT_OK);
+    NLT_CHECK_INT(s.pool.budget_bytes, (16 << 20) - budget);
     NLT_CHECK_INT(s.view.source.ops->label_values(&s.view.source, &s.pool,
                                                   NLT_STR("i"), &sel, &values,
                                                   &n, &err),
