@@ -92,8 +92,13 @@ $t->run();
 $disk->mode('hold');
 begin_flush();
 ok($disk->wait_held(1), 'the flush is at the disk, which stands still');
-is($t->http('GET', "/cached/$_")->{status}, 200) for 1 .. 40;
-cmp_ok(cache_bytes(), '>', 2_000_000, 'the cache is above its limit');
+my $peak = 0;
+for (1 .. 40) {
+    is($t->http('GET', "/cached/$_")->{status}, 200);
+    my $bytes = cache_bytes();
+    $peak = $bytes if $bytes > $peak;
+}
+cmp_ok($peak, '>', 1_200_000, 'the cache was above its limit');
 ok($t->wait_for(sub { cache_bytes() < 1_200_000 }, 'eviction', 40),
     'and evicted');
 is(metric('flushes_total'), 0, 'the flush is still at it');
