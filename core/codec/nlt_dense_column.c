@@ -102,20 +102,35 @@ residuals(const uint64_t *xs, size_t n, unsigned t, uint64_t slope,
     }
 }
 
+static double
+sum_of(const uint64_t *r, size_t n)
+{
+    double sum[4] = {0, 0, 0, 0};
+    size_t i = 0;
+
+    for (; i + 4 <= n; i += 4) {
+        for (size_t k = 0; k < 4; k++) {
+            sum[k] += (double) (int64_t) r[i + k];
+        }
+    }
+    for (; i < n; i++) {
+        sum[0] += (double) (int64_t) r[i];
+    }
+    return sum[0] + sum[1] + (sum[2] + sum[3]);
+}
+
 /* Bits of all n numbers around their mean. */
 static uint64_t
 spread(const uint64_t *r, size_t n)
 {
-    double sum = 0;
+    double sum = sum_of(r, n) / (double) n;
     uint64_t bits = 0, mean;
 
-    for (size_t i = 0; i < n; i++) {
-        sum += (double) (int64_t) r[i];
-    }
-    sum /= (double) n;
     mean = sum > -9e18 && sum < 9e18 ? (uint64_t) (int64_t) sum : 0;
     for (size_t i = 0; i < n; i++) {
-        bits += nlt_dense_bits(2 * nlt_zigzag((int64_t) (r[i] - mean)) + 1);
+        uint64_t u = 2 * nlt_zigzag((int64_t) (r[i] - mean)) + 1;
+
+        bits += 64 - (unsigned) __builtin_clzll(u);
     }
     return bits;
 }
@@ -150,6 +165,34 @@ typedef struct {
     nlt_dense_huff_t huff;
 } plan_t;
 
+/*
+ * Can more than n - others of n residuals be equal?  Each other one is unequal
+ * to at most two neighbours.
+ */
+static bool
+mostly_equal(const uint64_t *xs, size_t n, unsigned t, size_t others)
+{
+    size_t unequal = 0, i = t + 1;
+
+    while (i < n) {
+        size_t end = n - i < 256 ? n : i + 256;
+
+        if (t == NLT_DENSE_T0) {
+            for (; i < end; i++) {
+                unequal += i > 1 && xs[i] != xs[i - 1];
+            }
+        } else {
+            for (; i < end; i++) {
+                unequal += xs[i] - xs[i - 1] != xs[i - 1] - xs[i - 2];
+            }
+        }
+        if (unequal > 2 * others) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* A list of what is not usual, if there are few of those; its bits. */
 static uint64_t
 plan_sparse(plan_t *plan, const uint64_t *xs, size_t n, uint64_t *r)
@@ -160,6 +203,9 @@ plan_sparse(plan_t *plan, const uint64_t *xs, size_t n, uint64_t *r)
         size_t others;
         uint64_t c, bits;
 
+        if (!mostly_equal(xs, n, t, (n - 1) / 6)) {
+            continue;
+        }
         residuals(xs, n, t, 0, r);
         c = majority(r, n - 1, &others);
         if (others > NLT_DENSE_EVENTS || others > (n - 1) / 6) {

@@ -11,16 +11,31 @@
 #define SAMPLE 64  /* values that the exponent is guessed from */
 #define RUN    192 /* neighbours that BIN and ULP are compared on */
 
+/* Of 2^-54, which is less than half of 10^-15. */
+#define TINY_BITS UINT64_C(0x3c90000000000000)
+
 /* Bits of an exception, and of a digit more for each value. */
 #define EXCEPTION_BITS 80.0
 #define DIGIT_BITS     1.66
+
+/* Is it so near to 0 that its nearest X is 0 for every e?  0 itself is not. */
+static inline bool
+is_tiny(double v)
+{
+    return (nlt_bits_of(v) << 1) - 1 < (TINY_BITS << 1) - 1;
+}
 
 /* The nearest X; false where there is none in 62 bits. */
 static inline bool
 nearest(double v, unsigned e, int64_t *x)
 {
-    double y = v * nlt_dense_pow10[e];
+    double y;
 
+    if (nlt_unlikely(is_tiny(v))) {
+        *x = 0; /* not by arithmetic: that of denormals is very slow */
+        return true;
+    }
+    y = v * nlt_dense_pow10[e];
     if (!(y < 4e18 && y > -4e18)) {
         return false;
     }

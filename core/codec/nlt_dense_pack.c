@@ -3,18 +3,51 @@
  */
 #include "nlt_dense_priv.h"
 
+/* As nlt_dense_bits(), without a branch: small ones are 0 now and then. */
+static inline unsigned
+length_of(uint64_t u)
+{
+    return 64 - (unsigned) __builtin_clzll(u | 1) - (u == 0);
+}
+
+/*
+ * How many of n numbers have each length.  In four tables: most are as long as
+ * the one before, and would wait for its count.
+ */
+static void
+count_lens(const uint64_t *r, size_t n, uint64_t base, bool zigzag,
+           uint32_t *lens)
+{
+    uint16_t part[4][65] = {{0}};
+    size_t i = 0;
+
+    for (; i + 4 <= n; i += 4) {
+        for (size_t k = 0; k < 4; k++) {
+            uint64_t u = r[i + k] - base;
+
+            part[k][length_of(zigzag ? nlt_zigzag((int64_t) u) : u)]++;
+        }
+    }
+    for (; i < n; i++) {
+        uint64_t u = r[i] - base;
+
+        part[0][length_of(zigzag ? nlt_zigzag((int64_t) u) : u)]++;
+    }
+    for (size_t b = 0; b < 65; b++) {
+        lens[b] = (uint32_t) part[0][b] + part[1][b] + part[2][b] + part[3][b];
+    }
+}
+
 /* The cheapest width of r - base by their bit lengths. */
 static nlt_dense_width_t
 width_of(const uint64_t *r, size_t n, uint64_t base)
 {
-    uint32_t lens[65] = {0};
+    uint32_t lens[65];
     nlt_dense_width_t best = {base, 0, false, UINT64_MAX};
     unsigned top = 64;
     size_t longer = 0;
 
-    for (size_t i = 0; i < n; i++) {
-        lens[nlt_dense_bits(r[i] - base)]++;
-    }
+    count_lens(r, n, base, false, lens);
     while (top > 0 && lens[top] == 0) {
         top--;
     }
@@ -60,14 +93,12 @@ middle(const uint64_t *r, size_t n)
 static uint64_t
 base_without_outliers(const uint64_t *r, size_t n)
 {
-    uint32_t lens[65] = {0};
+    uint32_t lens[65];
     uint64_t mid = middle(r, n), limit, base = INT64_MAX;
     unsigned top = 64;
     size_t longer = 0;
 
-    for (size_t i = 0; i < n; i++) {
-        lens[nlt_dense_bits(nlt_zigzag((int64_t) (r[i] - mid)))]++;
-    }
+    count_lens(r, n, mid, true, lens);
     while (top > 0 && longer + lens[top] <= n / 32 + 1) {
         longer += lens[top--];
     }
