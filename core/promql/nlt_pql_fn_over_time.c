@@ -128,6 +128,8 @@ NLT_PQL_STEPS_FN(last_over_time)
     }
 }
 
+/* ---- greatest and least of all windows ---- */
+
 /* The greatest or least value of a window that is not empty. */
 static double
 best_of(const double *v, size_t n, bool greatest)
@@ -162,20 +164,42 @@ best_of(const double *v, size_t n, bool greatest)
     return best;
 }
 
+#define NONE UINT32_MAX
+
+/* The best of some samples.  NaN is never that. */
+typedef struct {
+    double v;
+    uint32_t at; /* or NONE */
+} best_t;
+
+static inline best_t
+best_of_none(bool greatest)
+{
+    return (best_t){greatest ? -INFINITY : INFINITY, NONE};
+}
+
+/* Without a branch: which sample is best cannot be foretold. */
+static inline void
+best_take(best_t *b, bool take, double x, uint32_t at)
+{
+    b->v = take ? x : b->v;
+    b->at ^= (b->at ^ at) & (0 - (uint32_t) take);
+}
+
 /*
- * The greatest (or least) of each window by a queue in work: samples that may
- * still become the answer, from the best to the newest.  Who comes drives out
- * those that are worse, not those that are equal: of equal ones the first is
- * the answer, which matters for -0 and 0.  NaN does not come in; a window
- * that has nothing else gives its last one.
+ * A window is cut in two at `mid`.  Before it work[i] has the best of
+ * [i, mid), made once from right to left; behind it one best grows with the
+ * window.  When the window has left what is before mid, mid becomes its end.
+ * So each sample is looked at twice, however long windows are; those that
+ * hardly overlap are quicker alone.
  */
 static inline void
 steps_best(const nlt_pql_steps_t *s, bool greatest, double *out,
            uint64_t *present)
 {
     const double *v = s->v;
-    uint32_t *queue = s->work;
-    size_t from = 0, to = 0, next = 0;
+    best_t right = best_of_none(greatest);
+    size_t mid = 0, next = 0;
 
     if (s->n_steps == 1 || s->range_ms / 2 <= s->step_ms) {
         for (size_t i = 0; i < s->n_steps; i++) {
@@ -187,26 +211,36 @@ steps_best(const nlt_pql_steps_t *s, bool greatest, double *out,
         return;
     }
     for (size_t i = 0; i < s->n_steps; i++) {
-        for (; next < s->hi[i]; next++) {
-            double x = v[next];
+        size_t lo = s->lo[i], hi = s->hi[i];
 
-            if (isnan(x)) {
-                continue;
+        if (lo == hi) {
+            continue;
+        }
+        if (lo >= mid) {
+            best_t left = right = best_of_none(greatest);
+
+            for (size_t k = hi; k-- > lo;) {
+                best_take(&left, greatest ? v[k] >= left.v : v[k] <= left.v,
+                          v[k], (uint32_t) k);
+                s->work[k] = left.at;
             }
-            while (
-                to > from
-                && (greatest ? v[queue[to - 1]] < x : v[queue[to - 1]] > x)) {
-                to--;
-            }
-            queue[to++] = (uint32_t) next;
+            mid = next = hi;
         }
-        while (from < to && queue[from] < s->lo[i]) {
-            from++;
+        for (; next < hi; next++) {
+            best_take(&right, greatest ? v[next] > right.v : v[next] < right.v,
+                      v[next], (uint32_t) next);
         }
-        if (s->hi[i] > s->lo[i]) {
-            out[i] = from < to ? v[queue[from]] : v[s->hi[i] - 1];
-            nlt_pql_mark(present, i);
+        uint32_t at = s->work[lo];
+
+        if (at == NONE && right.at == NONE) {
+            /* Nothing but NaN and the infinity that loses. */
+            out[i] = best_of(v + lo, hi - lo, greatest);
+        } else {
+            double x = at == NONE ? right.v : v[at];
+
+            out[i] = (greatest ? right.v > x : right.v < x) ? right.v : x;
         }
+        nlt_pql_mark(present, i);
     }
 }
 
