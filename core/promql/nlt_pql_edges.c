@@ -22,11 +22,12 @@ nlt_pql_edges_open(nlt_pql_ctx_t *ctx, size_t n_steps, bool stretches,
     if (stretches && n_steps >= KEEP_STEPS_MIN) {
         nlt_pql_stretch_t *k = &e->stretch;
 
-        k->factor = nlt_pool_array(ctx->pool, words, 64 * sizeof(*k->factor));
+        k->factor = nlt_pool_array(ctx->pool, words, 128 * sizeof(*k->factor));
         k->present = nlt_pool_array(ctx->pool, words, sizeof(*k->present));
         if (k->factor == NULL || k->present == NULL) {
             return NLT_ENOMEM;
         }
+        k->squares = k->factor + words * 64;
     }
     return NLT_OK;
 }

@@ -492,6 +492,15 @@ some_steps(window_t *e, size_t from, size_t n)
     const double *params[NLT_PQL_ARGS_MAX];
     nlt_pql_steps_t s = e->steps;
     int64_t after = (int64_t) from * s.step_ms;
+    nlt_pql_stretch_t part;
+
+    if (s.stretch && e->func->each) {
+        part = *s.stretch;
+        part.factor += from;
+        part.squares += from;
+        part.present += from / 64;
+        s.stretch = &part;
+    }
 
     for (size_t k = 0; k < e->n_params; k++) {
         params[k] = e->params[k] + from;
@@ -526,6 +535,9 @@ each_step(window_t *e)
         if (nlt_unlikely(e->fctx.rc != NLT_OK)) {
             return;
         }
+    }
+    if (s->stretch) {
+        s->stretch->known = true;
     }
 }
 

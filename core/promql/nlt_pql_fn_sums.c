@@ -335,21 +335,21 @@ end_line(const int64_t *t_ms, const double *v, size_t done, size_t n,
 }
 
 /*
- * Least squares.  A constant series has slope 0 exactly; an infinite constant
- * has none.
+ * Least squares; x and xx are the sums of x and x * x.  A constant series has
+ * slope 0 exactly; an infinite constant has none.
  */
 static void
-regression(const line_t *l, double first, double n, double *slope,
-           double *intercept)
+regression(const line_t *l, double x, double xx, double first, double n,
+           double *slope, double *intercept)
 {
     if (!l->varies) {
         *slope = isinf(first) ? NAN : 0;
         *intercept = isinf(first) ? NAN : first;
         return;
     }
-    double x = l->x.sum + l->x.c, y = l->y.sum + l->y.c;
+    double y = l->y.sum + l->y.c;
     double covariance = (l->xy.sum + l->xy.c) - x * y / n;
-    double variance = (l->xx.sum + l->xx.c) - x * x / n;
+    double variance = xx - x * x / n;
 
     *slope = covariance / variance;
     *intercept = y / n - *slope * x / n;
@@ -362,7 +362,8 @@ window_line(const nlt_pql_window_t *w, int64_t origin_ms, double *slope,
     line_t l = {.varies = false};
 
     end_line(w->t_ms, w->v, 0, w->n, origin_ms, &l);
-    regression(&l, w->v[0], (double) w->n, slope, intercept);
+    regression(&l, l.x.sum + l.x.c, l.xx.sum + l.xx.c, w->v[0], (double) w->n,
+               slope, intercept);
 }
 
 /* Can the kernels take all times of a group from these origins? */
@@ -384,12 +385,18 @@ origins_near(const nlt_pql_steps_t *s, const group_t *g,
     return true;
 }
 
-/* The slope of each window or, with params, the value on its line. */
+/*
+ * The slope of each window or, with params, the value on its line.  The sums
+ * of x hang on times alone, so the next series that has the same is spared
+ * them.
+ */
 static void
 steps_line(const nlt_pql_steps_t *s, bool predict, double *out,
            uint64_t *present)
 {
     const nlt_pql_lanes_t *lanes = nlt_pql_lanes();
+    nlt_pql_stretch_t *kept = s->stretch;
+    bool known = kept && kept->known;
     group_t g;
 
     for (size_t next = 0; next_group(s, &next, NLT_PQL_LANES_LINE, 2, &g);) {
@@ -405,20 +412,30 @@ steps_line(const nlt_pql_steps_t *s, bool predict, double *out,
         if (!origins_near(s, &g, origin_ms)) {
             g.common = 0;
         }
-        lanes->line(s->t_ms, s->v, g.at, origin_ms, g.common, &sums);
+        (known ? lanes->line_y : lanes->line)(s->t_ms, s->v, g.at, origin_ms,
+                                              g.common, &sums);
         for (size_t k = 0; k < g.n; k++) {
             line_t l = {lane(&sums.x, k), lane(&sums.y, k), lane(&sums.xy, k),
                         lane(&sums.xx, k), sums.varies[k] != 0};
-            size_t i = g.step[k];
-            double slope, intercept;
+            size_t i = g.step[k], at = g.at[k];
+            double slope, intercept, x, xx;
 
-            end_line(s->t_ms + g.at[k], s->v + g.at[k], g.common, g.len[k],
-                     origin_ms[k], &l);
-            regression(&l, s->v[g.at[k]], (double) g.len[k], &slope,
+            end_line(s->t_ms + at, s->v + at, g.common, g.len[k], origin_ms[k],
+                     &l);
+            x = known ? kept->factor[i] : l.x.sum + l.x.c;
+            xx = known ? kept->squares[i] : l.xx.sum + l.xx.c;
+            if (kept) {
+                kept->factor[i] = x;
+                kept->squares[i] = xx;
+            }
+            regression(&l, x, xx, s->v[at], (double) g.len[k], &slope,
                        &intercept);
             out[i] = predict ? slope * s->params[0][i] + intercept : slope;
             nlt_pql_mark(present, i);
         }
+    }
+    if (kept) {
+        kept->known = true;
     }
 }
 

@@ -32,6 +32,12 @@
      .range = nlt_pql_fn_##fn, .steps = nlt_pql_steps_##fn, .each = true,     \
      .doc = doc_}
 
+/* The same, and sums of times are kept. */
+#define RANGE_LINE(fn, args_, doc_)                                           \
+    {.name = #fn, .args = args_, .ret = V, .kind = NLT_PQL_FK_RANGE,          \
+     .range = nlt_pql_fn_##fn, .steps = nlt_pql_steps_##fn, .each = true,     \
+     .stretches = true, .doc = doc_}
+
 /* RANGE_STEPS that also keeps the metric name; newest_: nlt_pql_func_t. */
 #define RANGE_NAME(fn, newest_, doc_)                                         \
     {.name = #fn, .args = ARGS(M), .ret = V, .kind = NLT_PQL_FK_RANGE,        \
@@ -104,7 +110,7 @@ static const nlt_pql_func_t table[] = {
     MAP(deg, ARGS(V), 0, "radians to degrees"),
     RANGE_EDGES(delta, true, false,
                 "last less first of a gauge, extrapolated"),
-    RANGE_EACH(deriv, ARGS(M), "slope per second by linear regression"),
+    RANGE_LINE(deriv, ARGS(M), "slope per second by linear regression"),
     RANGE_EXP(double_exponential_smoothing, ARGS(M, S, S),
               "smoothed value with trend; factors between 0 and 1"),
     SPECIAL_EXP("end", END, NO_ARGS, 0, S, false,
@@ -149,7 +155,7 @@ static const nlt_pql_func_t table[] = {
     MAP(minute, ARGS(V), 1, "0 to 59"),
     MAP(month, ARGS(V), 1, "1 to 12"),
     SPECIAL("pi", PI, NO_ARGS, 0, S, "3.14159..."),
-    RANGE_EACH(predict_linear, ARGS(M, S),
+    RANGE_LINE(predict_linear, ARGS(M, S),
                "value in so many seconds by linear regression"),
     RANGE_STEPS(present_over_time, "1 when the range has a sample"),
     RANGE(quantile_over_time, ARGS(S, M), "quantile of the range's values"),

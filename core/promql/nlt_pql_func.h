@@ -78,12 +78,15 @@ typedef bool (*nlt_pql_range_fn_t)(nlt_pql_fctx_t *f,
                                    const nlt_pql_window_t *w, double *out);
 
 /*
- * What rate and its relatives found out about the windows of a series from
- * its times alone; holds for the next one while its times are the same.
+ * What rate and its relatives, or a regression, found out about the windows of
+ * a series from its times alone; holds for the next one while its times are
+ * the same.
  */
 typedef struct {
     bool known;        /* cleared by the evaluator when times change */
-    double *factor;    /* of each step, in whole blocks of 64 */
+    double *factor;    /* of each step, in whole blocks of 64; of a regression
+                          the sum of x */
+    double *squares;   /* likewise, of a regression the sum of x * x */
     uint64_t *present; /* steps that have a value */
     double near;
 } nlt_pql_stretch_t;

@@ -5,6 +5,7 @@
  * Eight doubles, of AVX-512, gain nothing more: gathering the lanes takes
  * the time then.
  */
+#include <stdbool.h>
 #include <string.h>
 
 #include "nlt_pql_lanes.h"

@@ -70,6 +70,10 @@ typedef struct {
     void (*line)(const int64_t *t_ms, const double *v, const size_t *at,
                  const int64_t *origin_ms, size_t n,
                  nlt_pql_lane_lines_t *out);
+    /* The same, but for the sums of x and x * x, which are left alone. */
+    void (*line_y)(const int64_t *t_ms, const double *v, const size_t *at,
+                   const int64_t *origin_ms, size_t n,
+                   nlt_pql_lane_lines_t *out);
 } nlt_pql_lanes_t;
 
 /* The quickest kernels for this processor.  O(1). */

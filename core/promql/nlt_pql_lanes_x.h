@@ -84,9 +84,10 @@ KERNEL(variance)(const double *v, const size_t *at, size_t n,
     memcpy(m2->c, c2, sizeof(c2));
 }
 
-TARGET static void
-KERNEL(line)(const int64_t *t_ms, const double *v, const size_t *at,
-             const int64_t *origin_ms, size_t n, nlt_pql_lane_lines_t *out)
+TARGET static inline __attribute__((always_inline)) void
+KERNEL(line_of)(const int64_t *t_ms, const double *v, const size_t *at,
+                const int64_t *origin_ms, size_t n, nlt_pql_lane_lines_t *out,
+                bool only_y)
 {
     const uint64_t *t = (const uint64_t *) t_ms;
     VEC sx[N_LINE] = {{0}}, cx[N_LINE] = {{0}};
@@ -109,28 +110,48 @@ KERNEL(line)(const int64_t *t_ms, const double *v, const size_t *at,
             VEC y = LOAD(v, at + g * WIDE);
             BITS at_ms = LOAD(t, at + g * WIDE);
             VEC x = ((VEC) (at_ms + less[g]) - BIG) / 1e3;
-            VEC xy = x * y, xx = x * x;
+            VEC xy = x * y;
 
             varies[g] |= (BITS) (y != first[g]);
-            ADD(sx[g], cx[g], x);
             ADD(sy[g], cy[g], y);
             ADD(sxy[g], cxy[g], xy);
-            ADD(sxx[g], cxx[g], xx);
+            if (!only_y) {
+                VEC xx = x * x;
+
+                ADD(sx[g], cx[g], x);
+                ADD(sxx[g], cxx[g], xx);
+            }
         }
     }
-    memcpy(out->x.sum, sx, sizeof(sx));
-    memcpy(out->x.c, cx, sizeof(cx));
+    if (!only_y) {
+        memcpy(out->x.sum, sx, sizeof(sx));
+        memcpy(out->x.c, cx, sizeof(cx));
+        memcpy(out->xx.sum, sxx, sizeof(sxx));
+        memcpy(out->xx.c, cxx, sizeof(cxx));
+    }
     memcpy(out->y.sum, sy, sizeof(sy));
     memcpy(out->y.c, cy, sizeof(cy));
     memcpy(out->xy.sum, sxy, sizeof(sxy));
     memcpy(out->xy.c, cxy, sizeof(cxy));
-    memcpy(out->xx.sum, sxx, sizeof(sxx));
-    memcpy(out->xx.c, cxx, sizeof(cxx));
     memcpy(out->varies, varies, sizeof(varies));
 }
 
-static const nlt_pql_lanes_t
-    KERNEL(set) = {KERNEL(sum), KERNEL(variance), KERNEL(line)};
+TARGET static void
+KERNEL(line)(const int64_t *t_ms, const double *v, const size_t *at,
+             const int64_t *origin_ms, size_t n, nlt_pql_lane_lines_t *out)
+{
+    KERNEL(line_of)(t_ms, v, at, origin_ms, n, out, false);
+}
+
+TARGET static void
+KERNEL(line_y)(const int64_t *t_ms, const double *v, const size_t *at,
+               const int64_t *origin_ms, size_t n, nlt_pql_lane_lines_t *out)
+{
+    KERNEL(line_of)(t_ms, v, at, origin_ms, n, out, true);
+}
+
+static const nlt_pql_lanes_t KERNEL(set) = {KERNEL(sum), KERNEL(variance),
+                                            KERNEL(line), KERNEL(line_y)};
 
 #undef N_SUM
 #undef N_VAR

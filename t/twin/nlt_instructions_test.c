@@ -23,6 +23,7 @@
 
 #include "nightlight.h"
 #include "nlt_rw2_build.h"
+#include "nlt_pql_fn.h"
 #include "nlt_rw_build.h"
 #include "nlt_test.h"
 #include "nlt_xor.h"
@@ -41,6 +42,8 @@
 #define T0       INT64_C(1700000000000)
 #define STEP_MS  15000
 #define N_CHUNK  240
+#define N_STEPS  40 /* windows of N_WINDOW samples in a chunk */
+#define N_WINDOW 120
 
 static const struct {
     const char *what;
@@ -61,6 +64,7 @@ static const struct {
     {"measured_raw", N_SERIES, 4952},
     {"measured_raw_range", N_SERIES *ROUNDS, 1460},
     {"measured_values", N_SERIES, 862},
+    {"measured_windows", N_STEPS *N_WINDOW, 28},
     {"measured_series", N_SERIES, 4010},
     {"measured_block_one", 1, 30240},
     {"measured_block_values", N_SERIES, 1207},
@@ -256,6 +260,16 @@ measured_block_series(fixture_t *f)
     query(f, "series", "match%5B%5D=v1&start=1700000000&end=1700000080");
 }
 
+/* Sums over overlapping windows; with the vectors of AVX2, as most have. */
+MEASURED static void
+measured_windows(nlt_pql_fctx_t *f, const nlt_pql_steps_t *s, double *out,
+                 uint64_t *present)
+{
+    nlt_pql_steps_avg_over_time(f, s, out, present);
+    nlt_pql_steps_stddev_over_time(f, s, out, present);
+    nlt_pql_steps_deriv(f, s, out, present);
+}
+
 /* ---- input ---- */
 
 static double
@@ -400,6 +414,32 @@ count_codec(void)
     need(len > 2, "encode");
 }
 
+static void
+count_windows(void)
+{
+    static int64_t t_ms[N_CHUNK];
+    static double v[N_CHUNK], out[N_STEPS];
+    static uint32_t lo[N_STEPS], hi[N_STEPS];
+    uint64_t present[N_STEPS / 64 + 1] = {0};
+    nlt_pql_fctx_t f = {.rc = NLT_OK};
+    const nlt_pql_steps_t s = {.t_ms = t_ms,
+                               .v = v,
+                               .n = N_CHUNK,
+                               .lo = lo,
+                               .hi = hi,
+                               .n_steps = N_STEPS};
+
+    for (unsigned i = 0; i < N_CHUNK; i++) {
+        t_ms[i] = T0 + i * STEP_MS;
+        v[i] = value(1, i);
+    }
+    for (uint32_t i = 0; i < N_STEPS; i++) {
+        lo[i] = 3 * i;
+        hi[i] = lo[i] + N_WINDOW;
+    }
+    measured_windows(&f, &s, out, present);
+}
+
 /* All there is becomes a block. */
 static void
 flush(fixture_t *f)
@@ -474,6 +514,7 @@ measure(void)
     count_block(&f);
     count_append(&f);
     count_codec();
+    count_windows();
     nlt_store_close(f.store);
     nlt_helper_close(f.helper);
     return nlt_io_remove_tree(&nlt_io_posix, AT_FDCWD, f.root, &err) != NLT_OK;

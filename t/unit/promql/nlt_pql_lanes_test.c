@@ -128,9 +128,11 @@ check_variances(const nlt_pql_lanes_t *lanes, const fix_t *x)
 static void
 check_lines(const nlt_pql_lanes_t *lanes, const fix_t *x)
 {
-    nlt_pql_lane_lines_t got;
+    nlt_pql_lane_lines_t got, alone;
 
     lanes->line(x->t_ms, x->v, x->at, x->origin_ms, x->n, &got);
+    memset(&alone, 0, sizeof(alone));
+    lanes->line_y(x->t_ms, x->v, x->at, x->origin_ms, x->n, &alone);
     for (size_t k = 0; k < NLT_PQL_LANES_LINE; k++) {
         nlt_pql_kahan_t sx = {0}, sy = {0}, sxy = {0}, sxx = {0};
         bool fx = true, fy = true, fxy = true, varies = false;
@@ -149,6 +151,10 @@ check_lines(const nlt_pql_lanes_t *lanes, const fix_t *x)
         check_lane("x", &got.x, k, sx, fx);
         check_lane("y", &got.y, k, sy, fy);
         check_lane("xy", &got.xy, k, sxy, fxy);
+        check_lane("y alone", &alone.y, k, sy, fy);
+        check_lane("xy without x", &alone.xy, k, sxy, fxy);
+        NLT_CHECK(alone.x.sum[k] == 0 && alone.xx.sum[k] == 0);
+        NLT_CHECK_INT(alone.varies[k] != 0, varies);
         check_lane("xx", &got.xx, k, sxx, fx);
         NLT_CHECK_INT(got.varies[k] != 0, varies);
     }

@@ -26,6 +26,7 @@ typedef struct {
     unsigned kind; /* of values */
     nlt_pql_stretch_t stretch;
     double factor[(STEPS_MAX / 64 + 1) * 64];
+    double squares[(STEPS_MAX / 64 + 1) * 64];
     uint64_t stretched[STEPS_MAX / 64 + 1];
 } fix_t;
 
@@ -201,8 +202,8 @@ check_func(fix_t *x, const nlt_pql_func_t *fn)
 static void
 check_kept(fix_t *x, const nlt_pql_func_t *fn)
 {
-    x->stretch =
-        (nlt_pql_stretch_t){.factor = x->factor, .present = x->stretched};
+    x->stretch = (nlt_pql_stretch_t){
+        .factor = x->factor, .squares = x->squares, .present = x->stretched};
     x->s.stretch = &x->stretch;
     check_func(x, fn);
     NLT_CHECK(x->stretch.known);
