@@ -149,8 +149,8 @@ nlt_api_create(const nlt_env_t *env, nlt_store_t *s,
     a->req = *req;
     a->start_ns = nlt_mono_ns(env);
     /* the request, its copy unescaped, and what is parsed of it */
-    nlt_pool_init(&a->pool, env->mem,
-                  conf->memory_max + 4 * bytes + POOL_EXTRA);
+    a->extra_bytes = 4 * bytes + POOL_EXTRA;
+    nlt_pool_init(&a->pool, env->mem, conf->memory_max + a->extra_bytes);
     nlt_buf_init(&a->text, env->mem, TEXT_MAX);
     nlt_json_stream_init(&a->json, env->mem);
 
@@ -343,13 +343,11 @@ static void
 compare_tried(nlt_api_t *a)
 {
     const nlt_api_tried_t *t = &a->conf.tried, *u = &a->used;
-    /* what the pool may have beside the evaluation */
-    size_t extra = a->pool.budget_bytes - a->conf.memory_max;
 
     nlt_api_note_series(a, a->flow.walk.selected);
     nlt_api_note_memory(a, a->flow.walk.peak_bytes);
-    if (a->pool.peak_bytes > extra) {
-        nlt_api_note_memory(a, a->pool.peak_bytes - extra);
+    if (a->pool.peak_bytes > a->extra_bytes) {
+        nlt_api_note_memory(a, a->pool.peak_bytes - a->extra_bytes);
     }
 #define OVER(limit, field)                                                    \
     (t->field != 0 && u->field > t->field ? 1u << NLT_QUERY_LIMIT_##limit : 0u)

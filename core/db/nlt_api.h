@@ -57,7 +57,8 @@ struct nlt_api_s {
     const nlt_api_route_t *route;
     nlt_str_t path_arg; /* <name> of label/<name>/values */
     nlt_pool_t pool;
-    int cancel; /* 0, or one of below, set by another thread */
+    size_t extra_bytes; /* that it may have beside the evaluation */
+    int cancel;         /* 0, or one of below, set by another thread */
     nlt_api_param_t *params;
     size_t n_params;
     nlt_self_conn_t conn;

@@ -265,6 +265,48 @@ alike_is_what_differs_in_times_only(void)
     fx_deinit(&fx);
 }
 
+/* Also what a query lays aside for times of dense blocks. */
+static void
+memory_that_is_only_tried_is_compared(void)
+{
+    const nlt_api_conf_t conf = {.timeout_ms = 600000,
+                                 .samples_max = 10000000,
+                                 .series_max = 1000000,
+                                 .memory_max = 256u << 20,
+                                 .lookback_ms = 300000,
+                                 .tried = {.memory_max = 1u << 20}};
+    const nlt_api_request_t req = {
+        .kind = NLT_API_QUERY,
+        .method = NLT_HTTP_GET,
+        .suffix = NLT_STR("query_range"),
+        .args = NLT_STR("query=quantile(0.5,m)&start=" SECONDS
+                        "000&end=" SECONDS "500&step=0.05")};
+
+    for (int dense = 0; dense <= 1; dense++) {
+        nlt_api_t *a = NULL;
+        nlt_api_cost_t cost;
+        fx_t fx;
+
+        fx_init(&fx);
+        fx.conf.dense = dense;
+        NLT_CHECK(fx_start(&fx));
+        for (unsigned no = 0; no < FX_SERIES; no++) {
+            NLT_CHECK_INT(fx_write(&fx, no, FX_NOW, no), NLT_OK);
+        }
+        NLT_CHECK(fx_flush(&fx));
+        NLT_CHECK_INT(nlt_api_create(&fx.env, fx.store, &conf, &req, &a),
+                      NLT_OK);
+        nlt_api_run(a);
+        NLT_CHECK_INT(nlt_api_answer(a)->status, 200);
+        nlt_api_cost(a, &cost);
+        NLT_CHECK(cost.used.memory_max > 2u << 20);
+        NLT_CHECK(cost.used.memory_max < 32u << 20);
+        NLT_CHECK_INT(cost.over_tried, 1u << NLT_QUERY_LIMIT_MEMORY);
+        nlt_api_destroy(a);
+        fx_deinit(&fx);
+    }
+}
+
 int
 main(void)
 {
@@ -273,5 +315,6 @@ main(void)
     NLT_TEST(what_needs_a_block_is_given_up);
     NLT_TEST(blocks_are_read_by_who_may);
     NLT_TEST(alike_is_what_differs_in_times_only);
+    NLT_TEST(memory_that_is_only_tried_is_compared);
     return nlt_test_done();
 }
