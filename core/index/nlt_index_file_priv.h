@@ -58,7 +58,8 @@ nlt_index_symbol_cached(const nlt_index_file_t *ix, uint64_t ref,
         &ix->symbol_cache[ref % NLT_INDEX_CACHE], memory_order_relaxed);
     nlt_reader_t r;
 
-    if (seen >> 32 != ref + 1) {
+    /* A number that is none would look like an entry that is none. */
+    if (ref >= ix->n_symbols || seen >> 32 != ref + 1) {
         return false;
     }
     r = nlt_reader(ix->symbols + (uint32_t) seen,

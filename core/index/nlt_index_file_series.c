@@ -130,7 +130,7 @@ nlt_index_series_values(nlt_index_series_t *s, const uint64_t *names, size_t n,
         uint64_t value = nlt_read_uvarint(&r) + 1;
 
         for (size_t i = 0; i < n; i++) {
-            if (names[i] == name) {
+            if (names[i] == name && name != 0) {
                 out[i] = value;
                 left--;
             }

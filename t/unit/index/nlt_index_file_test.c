@@ -210,6 +210,7 @@ symbols_are_found_both_ways(void)
     NLT_CHECK(!nlt_index_file_find_symbol(ix, NLT_STR("i0007x"), &ref));
     NLT_CHECK(!nlt_index_file_find_symbol(ix, NLT_STR(""), &ref));
     NLT_CHECK(!nlt_index_file_find_symbol(ix, NLT_STR("zz"), &ref));
+    NLT_CHECK_INT(nlt_index_file_symbol(ix, UINT64_MAX, &s, &err), NLT_EDATA);
     NLT_CHECK_INT(nlt_index_file_symbol(ix, N_INSTANCES + 4, &s, &err),
                   NLT_EDATA);
     nlt_index_file_close(ix);
