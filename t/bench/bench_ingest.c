@@ -1,9 +1,9 @@
 /*
  * bench_ingest.c - what a remote_write sample costs from body to log.
  *
- *   bench_ingest [targets] [rounds] [series a request] [version]
+ *   bench_ingest [targets] [rounds] [series a request] [version] [shape]
  *                default 40 targets of 500 series, 60 rounds, 500 a request,
- *                both versions of remote_write
+ *                both versions of remote_write (0), shape "usual"
  *
  * Bodies look like those of Prometheus scraping node exporters: 500 series a
  * target, 11 labels, one sample each, every 15 s; half counters, a quarter
@@ -11,6 +11,9 @@
  * with each series, as senders do.  Bodies are made before the
  * clock runs.  The log goes to the directory of the head (tmpfs), so that
  * the processor is measured and not the disk.  One thread.
+ *
+ * Shapes: "few" labels (3), "many" (26), "long" values of 300 bytes,
+ * "mixed" (each round in another order), "block" (20 samples a series).
  *
  * Of requests the median, the 99th percentile and the longest are told: what
  * a sender waits is a multiple of it, as many as wait for the same worker.
@@ -27,7 +30,20 @@
 #include "nlt_rw_build.h"
 
 #define PER_TARGET 500
-#define T0         INT64_C(1700000000000)
+#define BLOCK      20 /* samples of shape "block" */
+
+static enum {
+    USUAL,
+    FEW,
+    MANY,
+    LONG,
+    MIXED,
+    BLOCKS
+} shape;
+
+static const char *const shapes[] = {"usual", "few",   "many",
+                                     "long",  "mixed", "block"};
+#define T0 INT64_C(1700000000000)
 
 static int64_t clock_ms = T0;
 
@@ -72,18 +88,51 @@ label(builder_t *b, const char *name, const char *value)
 }
 
 static void
+add_samples(builder_t *b, int64_t t_ms, double v)
+{
+    unsigned n = shape == BLOCKS ? BLOCK : 1;
+
+    for (unsigned i = 0; i < n; i++, t_ms += 15000 / BLOCK) {
+        if (b->version == 2) {
+            rw2b_sample(&b->v2, t_ms, v + i);
+        } else {
+            rwb_sample(&b->v1, t_ms, v + i);
+        }
+    }
+}
+
+/* Labels of shapes "many" and "long", behind all others. */
+static void
+more_labels(builder_t *b, unsigned target)
+{
+    char name[32], value[301];
+
+    if (shape == LONG) {
+        memset(value, 'x', sizeof(value) - 1);
+        snprintf(value, 16, "%u", target);
+        value[strlen(value)] = '-';
+        value[300] = '\0';
+        label(b, "url", value);
+    }
+    for (unsigned i = 0; shape == MANY && i < 15; i++) {
+        snprintf(name, sizeof(name), "x%02u_label", i);
+        snprintf(value, sizeof(value), "value-%u", target % (i + 1));
+        label(b, name, value);
+    }
+}
+
+static void
 end_series(builder_t *b, unsigned k, int64_t t_ms, double v)
 {
     char help[64];
 
+    add_samples(b, t_ms, v);
     if (b->version != 2) {
-        rwb_sample(&b->v1, t_ms, v);
         rwb_end(&b->v1);
         return;
     }
     snprintf(help, sizeof(help), "What node_metric_%u_seconds_total says.",
              k / 16);
-    rw2b_sample(&b->v2, t_ms, v);
     rw2b_metadata(&b->v2, 1, help, "");
     rw2b_end(&b->v2);
 }
@@ -98,22 +147,28 @@ add_series(builder_t *b, unsigned i, unsigned round)
     char text[64];
     double v;
 
-    snprintf(text, sizeof(text), "node_metric_%u_seconds_total", k / 16);
+    snprintf(text, sizeof(text), "node_metric_%u_seconds_total",
+             shape == FEW ? k : k / 16);
     label(b, "__name__", text);
-    label(b, "cluster", "production-eu-west-1");
-    snprintf(text, sizeof(text), "%u", k / 8 % 64);
-    label(b, "cpu", text);
-    label(b, "datacenter", "dc1");
-    label(b, "env", "prod");
+    if (shape != FEW) {
+        label(b, "cluster", "production-eu-west-1");
+        snprintf(text, sizeof(text), "%u", k / 8 % 64);
+        label(b, "cpu", text);
+        label(b, "datacenter", "dc1");
+        label(b, "env", "prod");
+    }
     snprintf(text, sizeof(text), "10.%u.%u.7:9100", target / 256,
              target % 256);
     label(b, "instance", text);
     label(b, "job", "node");
-    label(b, "mode", modes[k % 8]);
-    snprintf(text, sizeof(text), "rack-%u", target / 20);
-    label(b, "rack", text);
-    label(b, "region", "eu-west-1");
-    label(b, "team", "infrastructure");
+    if (shape != FEW) {
+        label(b, "mode", modes[k % 8]);
+        snprintf(text, sizeof(text), "rack-%u", target / 20);
+        label(b, "rack", text);
+        label(b, "region", "eu-west-1");
+        label(b, "team", "infrastructure");
+    }
+    more_labels(b, target);
     switch (k % 4) {
     case 0:
         v = k * 1e6 + round * 15.0 * (1 + k % 7);
@@ -148,7 +203,12 @@ make_bodies(builder_t *b, body_t *bodies, unsigned n_series,
         rwb_reset(&b->v1);
         rw2b_reset(&b->v2);
         for (; i < end; i++) {
-            add_series(b, i, round);
+            /* 7919 is a prime, and no factor of a number of series. */
+            uint64_t at = (uint64_t) i * 7919 + round * 104729ull;
+
+            add_series(
+                b, shape == MIXED && round ? (unsigned) (at % n_series) : i,
+                round);
         }
         nlt_str_t s =
             b->version == 2 ? rw2b_snappy(&b->v2) : rwb_snappy(&b->v1);
@@ -208,8 +268,9 @@ emit(int version, const char *what, unsigned n_series, double value,
      const char *unit)
 {
     printf("{\"bench\":\"ingest\",\"version\":%d,\"what\":\"%s\","
-           "\"series\":%u,\"value\":%.1f,\"unit\":\"%s\"}\n",
-           version, what, n_series, value, unit);
+           "\"shape\":\"%s\",\"series\":%u,\"value\":%.1f,"
+           "\"unit\":\"%s\"}\n",
+           version, what, shapes[shape], n_series, value, unit);
     fflush(stdout);
 }
 
@@ -270,7 +331,8 @@ run(nlt_ingest_t *in, nlt_head_t *head, unsigned n_series, unsigned rounds,
             free(bodies[i].p);
         }
     }
-    double samples = (double) n_series * (rounds - 1);
+    double samples =
+        (double) n_series * (rounds - 1) * (shape == BLOCKS ? BLOCK : 1);
 
     emit(version, "sample", n_series, spent / samples, "ns");
     emit(version, "log of a sample", n_series,
@@ -324,6 +386,12 @@ main(int argc, char **argv)
     unsigned per_request = argc > 3 ? (unsigned) atoi(argv[3]) : 500;
     int version = argc > 4 ? atoi(argv[4]) : 0;
 
+    for (size_t i = 0; argc > 5 && strcmp(argv[5], shapes[shape]) != 0; i++) {
+        if (i == sizeof(shapes) / sizeof(shapes[0])) {
+            die("no such shape");
+        }
+        shape = i;
+    }
     if (targets == 0 || rounds < 2 || per_request == 0) {
         die("bad arguments");
     }
