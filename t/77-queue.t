@@ -57,6 +57,15 @@ my $MIDDLE = Nightlight::Test::form(
     query => 'sum(quantile_over_time(0.5, (n * n)[9m:1s]))',
     start => $now - 30, end => $now, step => '1');
 
+# Series that are work each, so that other threads help: n times 0.2 s or more.
+chomp(my $processors = `nproc`);
+sub helped {
+    my ($n) = @_;
+    return Nightlight::Test::form(start => $now - 60, end => $now,
+        step => '0.006', query => join ' + ',
+            ('sum(quantile_over_time(0.5, n[9m]))') x $n);
+}
+
 my @open;
 sub send_to {
     my ($uri, $args, $key, %h) = @_;
@@ -284,8 +293,9 @@ close_all();
 
 $t->expect_log(qr/exited on signal 9/, qr/open socket #\d+ left/);
 
-# whoever has it is killed; those that wait in the other worker go on
-send_to('/wide/query_range', $HEAVY, 'two');
+# whoever has it, and what helps it, is killed; those that wait in the other
+# worker go on
+send_to('/wide/query_range', helped(40), 'two');
 load_is(1, 0, 'one at work');
 my ($pid) = @{$t->wait_for(sub { my @b = busy(); @b == 1 && \@b }, 'where it is')};
 my @light = map { send_to('/wide/query', $LIGHT, 'two') } 1 .. 12;
@@ -300,6 +310,11 @@ is($t->http('GET', "/wide/query?$LIGHT", port => 'both', headers => { 'X-Key' =>
 ok($t->wait_for(sub {
     1 == (() = $t->log_lines('queries of 1 worker that died make room'));
 }, 'a line'), 'it is told once');
+my $help = $t->metric('nightlight_query_help_total');
+is($t->http('GET', '/wide/query_range?' . helped(1))->{status}, 200,
+    'a query that may have help');
+is($t->metric('nightlight_query_help_total') > $help, $processors > 1,
+    'threads that died with a worker do not count, if there are processors');
 close_all();
 
 # an old worker that still works counts for new ones

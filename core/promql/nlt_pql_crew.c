@@ -394,26 +394,40 @@ static void
 look(nlt_pql_leaf_t *leaf)
 {
     const nlt_pql_query_t *q = leaf->op.ctx->q;
+    const nlt_samples_t *samples = leaf->ops->samples(leaf);
+    size_t read_upto = samples->read_upto;
     int64_t now_ns, series_ns, alone_ns;
     nlt_pql_crew_t *c;
 
-    if (leaf->next < leaf->ops->samples(leaf)->read_upto) {
-        /* when what was read ahead is used up, and its time is known */
-        leaf->look_at = leaf->ops->samples(leaf)->read_upto;
+    if (q->help == NULL) {
+        leaf->look_at = SIZE_MAX;
         return;
     }
     now_ns = nlt_mono_ns(q->env);
     if (leaf->next == 0) {
-        leaf->begun_ns = now_ns;
+        leaf->begun_ns = leaf->second_ns = now_ns;
         leaf->look_at = 1;
         if (q->help->worth_ns > 0) {
             return;
         }
+    } else if (leaf->next == 1) {
+        leaf->second_ns = now_ns;
     }
     alone_ns = now_ns - leaf->begun_ns;
     series_ns =
         leaf->next > 0 ? alone_ns / (int64_t) leaf->next + 1 : BLOCK_NS / 3;
     leaf->look_at = leaf->next * 2 + 1;
+    if (leaf->next < read_upto && read_upto > samples->read_n) {
+        leaf->look_at = read_upto; /* for that would be read again */
+        return;
+    }
+    if (leaf->next > 0 && leaf->next < read_upto) {
+        /* What was read with the first would be read again: is it much that
+         * is left without that? */
+        alone_ns = now_ns - leaf->second_ns;
+        series_ns = alone_ns / (int64_t) leaf->next + 1;
+        leaf->look_at = least(leaf->look_at, read_upto);
+    }
     if (leaf->set->n - leaf->next < 2
         || alone_ns < nlt_min_i64(LOOK_NS, q->help->worth_ns)) {
         return;
@@ -426,6 +440,8 @@ look(nlt_pql_leaf_t *leaf)
     c = crew_new(leaf, series_ns);
     if (c != NULL && ask(c) == 0) {
         crew_end(c);
+    } else if (c != NULL) {
+        leaf->look_at = leaf->next; /* which stays there until its end */
     }
 }
 
@@ -578,17 +594,18 @@ nlt_pql_leaf_next(nlt_pql_iter_t *op, nlt_pql_row_t *row)
     nlt_pql_leaf_t *leaf = (nlt_pql_leaf_t *) op;
 
     while (leaf->next < leaf->set->n) {
-        if (leaf->next == leaf->look_at && op->ctx->q->help != NULL
-            && leaf->crew == NULL) {
-            look(leaf);
-        }
-        if (leaf->crew != NULL) {
-            return crew_next(leaf, row);
+        if (nlt_unlikely(leaf->next >= leaf->look_at)) {
+            if (leaf->crew == NULL) {
+                look(leaf);
+            }
+            if (leaf->crew != NULL) {
+                return crew_next(leaf, row);
+            }
         }
         size_t idx = leaf->next++;
         nlt_rc_t rc = leaf->ops->one(leaf, idx);
 
-        if (rc == NLT_OK) {
+        if (nlt_likely(rc == NLT_OK)) {
             return lend(leaf, idx, leaf->row.v, leaf->row.present, row);
         }
         if (rc != NLT_EOF) {

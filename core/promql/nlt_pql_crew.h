@@ -79,6 +79,7 @@ struct nlt_pql_leaf_s {
     nlt_pql_crew_t *crew; /* NULL: alone */
     size_t look_at;       /* which series to look at the clock before */
     int64_t begun_ns;
+    int64_t second_ns; /* when the second series was begun */
 };
 
 /* nlt_pql_next_t of leaves. */

@@ -627,16 +627,11 @@ window_steps(window_t *e, nlt_str_t name)
     }
 }
 
-/* The samples of the feed, and whose they are, to the leaf's row. */
+/* The samples of the feed to the leaf's row; name: of whom, if it is wanted.
+ */
 static nlt_rc_t
-window_values(window_t *e, const nlt_pql_row_t *of)
+window_values(window_t *e, nlt_str_t name)
 {
-    nlt_str_t name = {0, NULL};
-
-    if (e->func->counter) {
-        name = e->metric_name.len ? e->metric_name
-                                  : nlt_pql_row_label(of, NLT_METRIC_NAME);
-    }
     if (e->steps.n_steps > 0 && e->feed.s.n < UINT32_MAX
         && e->feed.s.st_ms == NULL) {
         all_steps(e, name);
@@ -653,10 +648,16 @@ static nlt_rc_t
 window_one(nlt_pql_leaf_t *leaf, size_t idx)
 {
     window_t *e = (window_t *) leaf;
-    nlt_pql_row_t of = {.set = leaf->set, .idx = idx};
+    nlt_str_t name = e->metric_name;
     nlt_rc_t rc = nlt_pql_feed_one(&e->feed, idx);
 
-    return rc == NLT_OK ? window_values(e, &of) : rc;
+    if (rc != NLT_OK) {
+        return rc;
+    }
+    if (e->func->counter && name.len == 0) {
+        name = leaf->set->source->ops->label(leaf->set, idx, NLT_METRIC_NAME);
+    }
+    return window_values(e, name);
 }
 
 /* Over a subquery. */
@@ -671,7 +672,9 @@ window_next(nlt_pql_iter_t *op, nlt_pql_row_t *row)
         if (rc != NLT_OK) {
             return rc;
         }
-        rc = window_values(e, row);
+        rc = window_values(e, e->func->counter
+                                  ? nlt_pql_row_label(row, NLT_METRIC_NAME)
+                                  : (nlt_str_t){0, NULL});
     } while (rc == NLT_EOF);
     if (rc != NLT_OK) {
         return rc;
@@ -750,7 +753,9 @@ nlt_pql_open_window(nlt_pql_ctx_t *ctx, const nlt_pql_plan_t *plan,
         e->leaf.ops = &window_ops;
         e->leaf.set = e->feed.set;
         e->leaf.drops_name = !e->func->keeps_name;
-        e->metric_name = nlt_pql_fetch_name(e->feed.fetch);
+        if (e->func->counter) {
+            e->metric_name = nlt_pql_fetch_name(e->feed.fetch);
+        }
         e->feed.newest = e->func->newest && plan->grid.n == 1
                          && !e->feed.fetch->anchored
                          && !e->feed.fetch->smoothed && !ctx->q->exact_stats;
