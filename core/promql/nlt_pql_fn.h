@@ -83,8 +83,23 @@ typedef struct {
     bool incremental;
 } nlt_pql_avg_t;
 
+/* The same of any term: the first one, and those after an overflow, too. */
+void nlt_pql_avg_add_large(nlt_pql_avg_t *a, double term);
+
 /* Adds one term.  O(1). */
-void nlt_pql_avg_add(nlt_pql_avg_t *a, double term);
+static inline void
+nlt_pql_avg_add(nlt_pql_avg_t *a, double term)
+{
+    nlt_pql_kahan_t next = a->k;
+
+    nlt_pql_kahan_add(&next, term);
+    if (nlt_likely(a->n > 0 && !a->incremental && !isinf(next.sum))) {
+        a->n++;
+        a->k = next;
+    } else {
+        nlt_pql_avg_add_large(a, term);
+    }
+}
 
 /* The average of the terms so far; NaN of none. */
 double nlt_pql_avg_value(const nlt_pql_avg_t *a);

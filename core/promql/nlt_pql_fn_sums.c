@@ -71,7 +71,7 @@ lane(const nlt_pql_lane_sums_t *sums, size_t k)
 /* ---- sum and average ---- */
 
 void
-nlt_pql_avg_add(nlt_pql_avg_t *a, double term)
+nlt_pql_avg_add_large(nlt_pql_avg_t *a, double term)
 {
     a->n++;
     if (a->n == 1) {
