@@ -18,34 +18,43 @@ typedef struct {
     uint64_t head_ino;
 } place_t;
 
-/* Number of a namespace; 0 without /proc. */
-static uint64_t
-ns_of(const nlt_env_t *env, const char *path)
+/*
+ * Number of a namespace; 0 without /proc.  An open that fails for another
+ * reason may succeed next time: who took that for 0 would be a stranger to all
+ * who know theirs.
+ */
+static nlt_rc_t
+ns_of(const nlt_env_t *env, const char *path, uint64_t *ino, nlt_err_t *err)
 {
     int fd = env->io->open(env->io->ctx, AT_FDCWD, path, O_RDONLY, 0);
     struct stat st;
-    uint64_t ino = 0;
 
+    *ino = 0;
     if (fd >= 0) {
-        ino = fstat(fd, &st) == 0 ? (uint64_t) st.st_ino : 0;
+        *ino = fstat(fd, &st) == 0 ? (uint64_t) st.st_ino : 0;
         (void) env->io->close(env->io->ctx, fd);
+        return NLT_OK;
     }
-    return ino;
+    return fd == -ENOENT || fd == -ENOTDIR || fd == -EACCES || fd == -EPERM
+               ? NLT_OK
+               : nlt_err_set_errno(err, NLT_EIO, -fd, "open \"%s\"", path);
 }
 
 static nlt_rc_t
 our_place(const nlt_env_t *env, int head_fd, place_t *p, nlt_err_t *err)
 {
     struct stat st;
+    nlt_rc_t rc;
 
     if (fstat(head_fd, &st) < 0) {
         return nlt_err_set_errno(err, NLT_EIO, errno,
                                  "stat of the directory of the head");
     }
-    *p = (place_t){ns_of(env, "/proc/self/ns/pid"),
-                   ns_of(env, "/proc/self/ns/mnt"), (uint64_t) st.st_dev,
-                   (uint64_t) st.st_ino};
-    return NLT_OK;
+    *p = (place_t){.head_dev = (uint64_t) st.st_dev,
+                   .head_ino = (uint64_t) st.st_ino};
+    rc = ns_of(env, "/proc/self/ns/pid", &p->pid_ns, err);
+    return rc == NLT_OK ? ns_of(env, "/proc/self/ns/mnt", &p->mnt_ns, err)
+                        : rc;
 }
 
 static bool
@@ -53,8 +62,7 @@ can_share(const place_t *a, const place_t *b)
 {
     return a->pid_ns == b->pid_ns
            && (a->mnt_ns == b->mnt_ns
-               || (a->head_dev == b->head_dev
-                   && a->head_ino == b->head_ino));
+               || (a->head_dev == b->head_dev && a->head_ino == b->head_ino));
 }
 
 static nlt_rc_t
