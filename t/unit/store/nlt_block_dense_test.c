@@ -267,6 +267,8 @@ parts_are_kept_once_and_bounded(void)
     nlt_samples_t s = {.pool = NULL};
     size_t bytes, found = 0;
 
+    /* A writer forgets times when others hash to their slot: not these. */
+    model_state = 1;
     setup(false);
     s.pool = &pool;
     nlt_test_mem_init(&mem, -1);
