@@ -60,6 +60,18 @@ nlt_pair_any_nan(nlt_pair_t a, nlt_pair_t b)
 #endif
 }
 
+/*
+ * What t = s + x lost by rounding, exactly (Knuth), unless one of the three is
+ * infinite or NaN.
+ */
+static inline nlt_pair_t
+nlt_pair_lost(nlt_pair_t s, nlt_pair_t x, nlt_pair_t t)
+{
+    nlt_pair_t b = t - s;
+
+    return (s - (t - b)) + (x - b);
+}
+
 static inline bool
 nlt_pair_any(nlt_pair_mask_t m)
 {

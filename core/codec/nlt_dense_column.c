@@ -128,9 +128,7 @@ spread(const uint64_t *r, size_t n)
 
     mean = sum > -9e18 && sum < 9e18 ? (uint64_t) (int64_t) sum : 0;
     for (size_t i = 0; i < n; i++) {
-        uint64_t u = 2 * nlt_zigzag((int64_t) (r[i] - mean)) + 1;
-
-        bits += 64 - (unsigned) __builtin_clzll(u);
+        bits += nlt_dense_bits(2 * nlt_zigzag((int64_t) (r[i] - mean)) + 1);
     }
     return bits;
 }

@@ -3,13 +3,6 @@
  */
 #include "nlt_dense_priv.h"
 
-/* As nlt_dense_bits(), without a branch: small ones are 0 now and then. */
-static inline unsigned
-length_of(uint64_t u)
-{
-    return 64 - (unsigned) __builtin_clzll(u | 1) - (u == 0);
-}
-
 /*
  * How many of n numbers have each length.  In four tables: most are as long as
  * the one before, and would wait for its count.
@@ -25,13 +18,13 @@ count_lens(const uint64_t *r, size_t n, uint64_t base, bool zigzag,
         for (size_t k = 0; k < 4; k++) {
             uint64_t u = r[i + k] - base;
 
-            part[k][length_of(zigzag ? nlt_zigzag((int64_t) u) : u)]++;
+            part[k][nlt_dense_bits(zigzag ? nlt_zigzag((int64_t) u) : u)]++;
         }
     }
     for (; i < n; i++) {
         uint64_t u = r[i] - base;
 
-        part[0][length_of(zigzag ? nlt_zigzag((int64_t) u) : u)]++;
+        part[0][nlt_dense_bits(zigzag ? nlt_zigzag((int64_t) u) : u)]++;
     }
     for (size_t b = 0; b < 65; b++) {
         lens[b] = (uint32_t) part[0][b] + part[1][b] + part[2][b] + part[3][b];

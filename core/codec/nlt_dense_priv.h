@@ -43,11 +43,11 @@ enum {
     NLT_DENSE_T3
 };
 
-/* Bits of u, 0 for 0. */
+/* Bits of u, 0 for 0.  Without a branch: numbers are 0 now and then. */
 static inline unsigned
 nlt_dense_bits(uint64_t u)
 {
-    return u == 0 ? 0 : 64 - (unsigned) __builtin_clzll(u);
+    return 64 - (unsigned) __builtin_clzll(u | 1) - (u == 0);
 }
 
 static inline uint64_t

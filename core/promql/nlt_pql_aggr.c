@@ -269,10 +269,9 @@ sum_dense(double *restrict sum, double *restrict c, const double *restrict x)
     }
     for (size_t i = 0; i < 64; i += 2) {
         nlt_pair_t s = nlt_pair_load(sum + i), y = nlt_pair_load(x + i);
-        nlt_pair_t t = s + y, b = t - s;
+        nlt_pair_t t = s + y;
 
-        nlt_pair_store(c + i,
-                       nlt_pair_load(c + i) + ((s - (t - b)) + (y - b)));
+        nlt_pair_store(c + i, nlt_pair_load(c + i) + nlt_pair_lost(s, y, t));
         nlt_pair_store(sum + i, t);
     }
 }

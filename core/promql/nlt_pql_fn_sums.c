@@ -7,6 +7,7 @@
  * several windows side by side where there are several.  What comes out not
  * finite is found anew as Prometheus finds it: exact_*().
  */
+#include "nlt_pair.h"
 #include "nlt_pql_fn.h"
 #include "nlt_pql_lanes.h"
 
@@ -306,20 +307,18 @@ static void
 end_line(const int64_t *t_ms, const double *v, size_t done, size_t n,
          int64_t origin_ms, line_t *l)
 {
-    typedef double pair_t __attribute__((vector_size(16)));
-    pair_t s1 = {l->x.sum, l->y.sum}, c1 = {l->x.c, l->y.c};
-    pair_t s2 = {l->xx.sum, l->xy.sum}, c2 = {l->xx.c, l->xy.c};
+    nlt_pair_t s1 = {l->x.sum, l->y.sum}, c1 = {l->x.c, l->y.c};
+    nlt_pair_t s2 = {l->xx.sum, l->xy.sum}, c2 = {l->xx.c, l->xy.c};
     bool varies = l->varies;
 
     for (size_t i = done; i < n; i++) {
         double x = seconds(t_ms[i], origin_ms);
-        pair_t p1 = {x, v[i]}, xs = {x, x}, p2 = xs * p1;
-        pair_t t1 = s1 + p1, b1 = t1 - s1;
-        pair_t t2 = s2 + p2, b2 = t2 - s2;
+        nlt_pair_t p1 = {x, v[i]}, p2 = nlt_pair_of(x) * p1;
+        nlt_pair_t t1 = s1 + p1, t2 = s2 + p2;
 
         varies |= i > 0 && v[i] != v[0];
-        c1 += (s1 - (t1 - b1)) + (p1 - b1);
-        c2 += (s2 - (t2 - b2)) + (p2 - b2);
+        c1 += nlt_pair_lost(s1, p1, t1);
+        c2 += nlt_pair_lost(s2, p2, t2);
         s1 = t1;
         s2 = t2;
     }
