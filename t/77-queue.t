@@ -342,6 +342,7 @@ sub throw_out {
     no warnings 'portable';
     my @ranges = map { [map { hex } /^(\w+)-(\w+)/] }
         $t->read_file("/proc/$worker/maps") =~ m{^.*/blocks/.*$}mg;
+    @ranges or die 'no block is mapped';
     my $fd = syscall(434, $worker + 0, 0); # pidfd_open
     # process_madvise, MADV_PAGEOUT
     my @out = grep { syscall(440, $fd, pack('QQ', $_->[0], $_->[1] - $_->[0]),

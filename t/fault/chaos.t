@@ -17,6 +17,8 @@ use Test::More;
 use Time::HiRes qw(time sleep);
 use Nightlight::Test;
 
+# Sleeps set a pace, or a moment by chance; nothing is waited for by them.
+
 my $seconds = $ENV{TEST_NIGHTLIGHT_SECONDS} || 30;
 my $seed = defined $ENV{NLT_TEST_SEED} ? $ENV{NLT_TEST_SEED} : int(time());
 my ($SERIES, $STEP, $ASKERS) = (12, 10, 8);
@@ -53,7 +55,7 @@ sub configure {
 EOF
 }
 
-sub series_pb { return Nightlight::Test::series_pb(@_) }
+*series_pb = \&Nightlight::Test::series_pb;
 sub bytes_of { my ($text) = @_; utf8::encode($text); return $text }
 sub at { my ($k) = @_; return $begin + $k * $STEP }
 
@@ -186,7 +188,7 @@ sub asker {
             Nightlight::Test::send_all($s, Nightlight::Test::request_bytes(
                 'GET', uri($path, %p), { 'X-Tenant' => bytes_of($tenant) }));
             sleep rand 0.03;
-            close $s;
+            close $s; # in the middle of it, or of the answer
             next;
         }
         my $r = ask('GET', uri($path, %p), $tenant) or next;
@@ -268,7 +270,7 @@ sub check {
     my ($what) = @_;
     for my $n (0 .. $#tenants) {
         my @taken = lines("taken.$n");
-        my (%when, %may_be_gone, %n_lost);
+        my (%when, %may_be_gone);
         @when{@taken} = 1 .. @taken;
         for (lines("tried.$n")) {
             my ($from, $to) = split ' ';
@@ -325,10 +327,12 @@ check('as it is');
 my $r = ask('POST', '/all/api/v1/admin/tsdb/snapshot', undef, body => '');
 is($r->{status}, 200, 'a snapshot, and everything is in blocks');
 check('in blocks');
-if ($t->program('promtool')) {
+SKIP: {
+    my $promtool = $t->program('promtool') or skip 'no promtool', 1;
+
     push @snapshots, $json->decode($r->{body})->{data}{name};
     my @bad = grep {
-        system("promtool tsdb list $t->{dir}/store/snapshots/$_ "
+        system("$promtool tsdb list $t->{dir}/store/snapshots/$_ "
             . ">> $t->{dir}/promtool.out 2>&1")
     } @snapshots;
     is("@bad", '', @snapshots . ' snapshots that promtool opens')

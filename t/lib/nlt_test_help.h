@@ -79,15 +79,14 @@ nlt_test_help_init(nlt_test_help_t *h, unsigned n_max)
     h->busy = 0;
 }
 
-/* Waits for all; how many there were. */
-static inline size_t
+/* Waits for all. */
+static inline void
 nlt_test_help_done(nlt_test_help_t *h)
 {
     for (size_t i = 0; i < h->n; i++) {
         (void) pthread_join(h->thread[i], NULL);
     }
     (void) pthread_mutex_destroy(&h->lock);
-    return h->n;
 }
 
 #endif

@@ -36,7 +36,6 @@ typedef struct {
     bm_block_t b[BLOCKS];
     bm_block_t *all[BLOCKS];
     size_t n;
-    size_t sets[BM_SETS]; /* of the set that is read */
     nlt_pool_t pool;
 } data_t;
 
@@ -151,7 +150,6 @@ make(data_t *d, bool overlap)
     d->n = 1 + nlt_test_below(BLOCKS);
     for (size_t i = 0; i < BM_SETS; i++) {
         at[i] = T0 + (int64_t) nlt_test_below(15000);
-        d->sets[i] = i;
     }
     for (size_t i = 0; i < d->n; i++) {
         bm_block_t *b = &d->b[i];
@@ -208,7 +206,7 @@ refs_of(const void *of, size_t idx, nlt_ahead_ref_t *refs)
             NLT_OK);
         NLT_CHECK_INT(n_ids, b->n_series);
         for (size_t k = 0; k < b->n_series; k++) {
-            if (b->series[k].set == d->sets[idx]) {
+            if (b->series[k].set == idx) {
                 refs[n++] = (nlt_ahead_ref_t){NULL, b->block, id[k]};
             }
         }

@@ -13,6 +13,7 @@
 #include "nlt_test_help.h"
 
 #define N_SERIES   48
+#define BUDGET     ((size_t) 64 << 20)
 #define POINTS_MAX 200
 #define LONG       60000 /* samples of one that is too long for helpers */
 
@@ -247,17 +248,15 @@ mem_free(void *ctx, void *p, size_t size)
 
 static const nlt_mem_t mem = {mem_alloc, mem_free, NULL};
 
-static int64_t clock_ns; /* stands still, or is beyond every deadline */
-
+/* Stands still until reading a series has canceled the query. */
 static int64_t
 clock_read(void *ctx)
 {
     (void) ctx;
-    return __atomic_load_n(&clock_ns, __ATOMIC_RELAXED)
-           + (bad.cancel_at >= 0
-                      && __atomic_load_n(&bad.canceled, __ATOMIC_RELAXED)
-                  ? 1000
-                  : 0);
+    return bad.cancel_at >= 0
+                   && __atomic_load_n(&bad.canceled, __ATOMIC_RELAXED)
+               ? 1000
+               : 0;
 }
 
 static size_t n_hands; /* in all queries so far */
@@ -368,18 +367,18 @@ static nlt_rc_t
 compare(nlt_pql_query_t *q)
 {
     static nlt_test_help_t h;
-    nlt_rc_t alone = run(0, q, NULL, (size_t) 64 << 20);
+    nlt_rc_t alone = run(0, q, NULL, BUDGET);
     size_t n = n_said;
 
     for (unsigned n_max = 1; n_max <= 3; n_max++) {
         nlt_test_help_init(&h, n_max);
         yields = nlt_test_below(4) != 0;
 
-        nlt_rc_t rc = run(1, q, &h.help, (size_t) 64 << 20);
+        nlt_rc_t rc = run(1, q, &h.help, BUDGET);
         bool good =
             rc == alone && n_said == n && memcmp(said[0], said[1], n) == 0;
 
-        (void) nlt_test_help_done(&h);
+        nlt_test_help_done(&h);
         if (!good) {
             printf("# %s: %zu and %zu bytes, %s and %s, %u help\n",
                    q->text.data, n, n_said, nlt_rc_text(alone),
@@ -452,7 +451,7 @@ one_is_long(nlt_pql_query_t *q)
     bad.long_at = (int) nlt_test_below(N_SERIES);
 }
 
-/* 64 MB / 8 / (lanes and one) is less than such a series has. */
+/* BUDGET / 8 / (lanes and one) is less than such a series has. */
 static void
 what_is_too_large_for_a_helper_is_made_without(void)
 {
@@ -468,15 +467,15 @@ helpers_may_get_no_memory(void)
     for (int n = 0; n < 40; n++) {
         nlt_pql_query_t q =
             random_query(queries[(size_t) n % NLT_COUNT(queries)]);
-        nlt_rc_t alone = run(0, &q, NULL, (size_t) 64 << 20);
+        nlt_rc_t alone = run(0, &q, NULL, BUDGET);
         size_t len = n_said;
 
         nlt_test_help_init(&h, 2);
         bad.fail_alloc = n % 5;
-        NLT_CHECK_INT(run(1, &q, &h.help, (size_t) 64 << 20), alone);
+        NLT_CHECK_INT(run(1, &q, &h.help, BUDGET), alone);
         NLT_CHECK_INT(n_said, len);
         NLT_CHECK(memcmp(said[0], said[1], len) == 0);
-        (void) nlt_test_help_done(&h);
+        nlt_test_help_done(&h);
         bad.fail_alloc = -1;
     }
 }
@@ -496,7 +495,7 @@ a_small_budget_is_not_shared(void)
     q.t_end_ms = q.t_start_ms + 9999 * q.step_ms;
     NLT_CHECK_INT(run(0, &q, &h.help, (size_t) 2500 << 10), NLT_OK);
     NLT_CHECK_INT(n_hands, 0);
-    (void) nlt_test_help_done(&h);
+    nlt_test_help_done(&h);
 }
 
 static void
@@ -519,11 +518,11 @@ all_leave_when_it_is_canceled_or_late(void)
         }
         nlt_test_help_init(&h, 1 + (unsigned) r % 3);
 
-        nlt_rc_t rc = run(0, &q, &h.help, (size_t) 64 << 20);
+        nlt_rc_t rc = run(0, &q, &h.help, BUDGET);
 
         n_canceled += rc == NLT_ECANCELED;
         n_late += rc == NLT_ETIMEOUT;
-        (void) nlt_test_help_done(&h);
+        nlt_test_help_done(&h);
     }
     NLT_CHECK_INT(n_canceled, 30);
     NLT_CHECK_INT(n_late, 30);
@@ -554,10 +553,10 @@ help_that_never_comes_costs_no_answer(void)
     n_kept = 0;
     for (size_t i = 0; i < NLT_COUNT(queries); i++) {
         nlt_pql_query_t q = random_query(queries[i]);
-        nlt_rc_t alone = run(0, &q, NULL, (size_t) 64 << 20);
+        nlt_rc_t alone = run(0, &q, NULL, BUDGET);
         size_t n = n_said;
 
-        NLT_CHECK_INT(run(1, &q, &help, (size_t) 64 << 20), alone);
+        NLT_CHECK_INT(run(1, &q, &help, BUDGET), alone);
         NLT_CHECK(n_said == n && memcmp(said[0], said[1], n) == 0);
     }
     NLT_CHECK_INT(n_kept, NLT_COUNT(kept));

@@ -153,7 +153,7 @@ compare(fx_t *fx)
 
             NLT_CHECK(want.len > 60
                       && nlt_str_eq(nlt_buf_str(&want), nlt_buf_str(&got)));
-            (void) nlt_test_help_done(&h);
+            nlt_test_help_done(&h);
             nlt_buf_deinit(&got);
         }
         nlt_buf_deinit(&want);

@@ -6,7 +6,6 @@
  */
 #include <math.h>
 
-#include "nlt_num.h"
 #include "nlt_pql.h"
 #include "nlt_test.h"
 
