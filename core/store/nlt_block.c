@@ -584,17 +584,18 @@ nlt_block_read_newest(const nlt_block_t *b, nlt_block_series_t id,
                       nlt_samples_t *out, nlt_err_t *err)
 {
     nlt_index_chunk_t c;
-    bool any = true, found = false;
+    bool any, found = false;
     size_t n_gone;
-    nlt_rc_t rc = NLT_OK;
+    nlt_rc_t rc;
 
     (void) nlt_tombstones_of(&b->tombstones, id, &n_gone);
-    if (n_gone == 0) {
-        rc = last_chunk(b, id, t_min_ms, t_max_ms, &c, &any, err);
-        if (rc == NLT_OK && any) {
-            rc =
-                newest_of(b, &c, t_min_ms, t_max_ms, shared, out, &found, err);
-        }
+    if (n_gone > 0) {
+        return nlt_block_read_shared(b, id, t_min_ms, t_max_ms, shared, out,
+                                     err);
+    }
+    rc = last_chunk(b, id, t_min_ms, t_max_ms, &c, &any, err);
+    if (rc == NLT_OK && any) {
+        rc = newest_of(b, &c, t_min_ms, t_max_ms, shared, out, &found, err);
     }
     /* What is before histograms, or not where the index says. */
     return rc == NLT_OK && any && !found ? nlt_block_read_shared(

@@ -73,7 +73,7 @@ nlt_block_ahead_find(const nlt_block_t *b, nlt_ahead_chunk_t *c)
     c->len = view.data.len - 2;
     g = b->segments[c->ref >> 32];
     end = (size_t) (c->p + c->len - g->p);
-    mapped = (g->len + PAGE - 1) / PAGE * PAGE;
+    mapped = nlt_align_u64(g->len, PAGE);
     c->copy = mapped - end < NLT_XOR_MANY_PAD;
     return true;
 }

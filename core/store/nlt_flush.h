@@ -27,14 +27,15 @@
  *      of ranks, so that label order is a comparison of small integers
  *   2  for up to 64 windows at a time: which series has samples in which
  *   3  per window that has any: its symbols, then its series in order, each
- *      decoded once more and encoded anew, 360 to 720 samples a chunk, or
+ *      decoded and encoded anew, 360 to 720 samples a chunk, or
  *      dense, up to 8192
  *
  * Samples that are deleted are left out (nlt_cuts.h).  What only they had, a
  * name or a whole series, is in no block.
  *
- * Samples are decoded twice (4 ns) so that no window has to be kept in
- * memory; encoding with look-ahead costs far more.
+ * In which windows a series has samples is what its chunks say of their times:
+ * for that only the newest one is decoded, and all of a series that has late
+ * samples, deletes, or a chunk in several windows.
  *
  * Names.  The random part of a block's ULID is a hash of store, arena, time
  * and first sample: start-up can thus tell a block that this store wrote and

@@ -57,6 +57,29 @@ nlt_arena_pair_value(const nlt_arena_t *a, const nlt_arena_pair_t *p)
     return (nlt_str_t){s->len, s->text};
 }
 
+/* Entries are asked for this many series ahead, their labels half as many. */
+#define NLT_ARENA_LABELS_AHEAD 16
+
+/* Has what is read of the labels of series[i] and some behind it come to the
+ * cache; those of all n are read in order. */
+static inline void
+nlt_arena_labels_fetch(const nlt_arena_t *a, const uint32_t *series, size_t n,
+                       size_t i)
+{
+    const size_t far = NLT_ARENA_LABELS_AHEAD, near = far / 2;
+
+    if (i + far < n) {
+        __builtin_prefetch(nlt_arena_series(a, series[i + far]));
+    }
+    if (i + near < n) {
+        const nlt_arena_series_t *e = nlt_arena_series(a, series[i + near]);
+
+        if (e != NULL) {
+            __builtin_prefetch(nlt_arena_at(a, e->labels.u, 1));
+        }
+    }
+}
+
 /*
  * Finds or makes a pair; 0: no room.  like: a pair of the same tenant and
  * name, which saves looking for the name, or NULL.  Registration lock held.

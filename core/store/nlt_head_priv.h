@@ -17,6 +17,7 @@
  *   nlt_head_select.c    matchers -> series; names and values
  *   nlt_head_read.c      samples of a series
  *   nlt_head_ahead.c     chunks for who reads many series at once
+ *   nlt_head_spans.c     when a series has samples, by its chunks
  *   nlt_head_labels.c    labels of a series
  *   nlt_head_match.c     labels of a series beside those of a request
  */

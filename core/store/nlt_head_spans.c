@@ -13,9 +13,6 @@ last_of(const nlt_arena_t *a, uint32_t off, nlt_chunk_pub_t pub,
     nlt_chunk_scratch_t s;
     nlt_rc_t rc;
 
-    if (pub.n_samples == 0 || pub.n_samples > NLT_CHUNK_SAMPLES_MAX) {
-        return NLT_EDATA;
-    }
     rc = nlt_chunk_decode(a, off, pub, s.bytes, s.t_ms, s.v, NULL, NULL);
     *t_max_ms = rc == NLT_OK ? s.t_ms[pub.n_samples - 1] : 0;
     return rc;

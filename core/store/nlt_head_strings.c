@@ -5,9 +5,6 @@
 
 #include "nlt_head_pairs.h"
 
-/* Entries are asked for this many series ahead, their labels half as many. */
-#define AHEAD 16
-
 nlt_rc_t
 nlt_arena_strings_init(nlt_arena_strings_t *s, const nlt_arena_t *a,
                        uint32_t tenant, const nlt_str_t *name,
@@ -89,22 +86,6 @@ value_of(nlt_arena_strings_t *s, const nlt_arena_labels_t *l,
                         s->a, nlt_arena_pair(s->a, l->pair[s->place])));
 }
 
-static inline void
-fetch(const nlt_arena_strings_t *s, const uint32_t *series, size_t n, size_t i)
-{
-    if (i + AHEAD < n) {
-        __builtin_prefetch(nlt_arena_series(s->a, series[i + AHEAD]));
-    }
-    if (i + AHEAD / 2 < n) {
-        const nlt_arena_series_t *e =
-            nlt_arena_series(s->a, series[i + AHEAD / 2]);
-
-        if (e) {
-            __builtin_prefetch(nlt_arena_at(s->a, e->labels.u, 1));
-        }
-    }
-}
-
 nlt_rc_t
 nlt_arena_strings_of(nlt_arena_strings_t *s, const uint32_t *series, size_t n,
                      nlt_rc_t (*add)(void *ctx, nlt_str_t text), void *ctx)
@@ -118,7 +99,7 @@ nlt_arena_strings_of(nlt_arena_strings_t *s, const uint32_t *series, size_t n,
         const nlt_arena_series_t *e = nlt_arena_series(s->a, series[i]);
         const nlt_arena_labels_t *l = e ? nlt_arena_labels_of(s->a, e) : NULL;
 
-        fetch(s, series, n, i);
+        nlt_arena_labels_fetch(s->a, series, n, i);
         if (l == NULL) {
             return NLT_EDATA;
         }

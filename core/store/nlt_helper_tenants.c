@@ -118,7 +118,7 @@ next_of_file(nlt_helper_t *h, uint32_t *next, nlt_err_t *err)
     nlt_pool_t pool;
     nlt_rc_t rc;
 
-    nlt_pool_init(&pool, h->env->mem, OWNERS_BYTES);
+    nlt_pool_init(&pool, h->env->mem, NLT_TENANTS_PARSED_MAX);
     rc = nlt_tenants_read(h->env, h->dir.dir_fd, h->dir.store_id, &pool, &l,
                           err);
     nlt_pool_deinit(&pool);

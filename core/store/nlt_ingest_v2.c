@@ -288,7 +288,6 @@ nlt_ingest_next2(nlt_ingest_req_t *r, const nlt_arena_t *a, nlt_err_t *err)
         }
     }
     if (nlt_unlikely(!key_of(r, series, &c->key))) {
-        c->key = (nlt_hash128_t){0, 0};
         c->side = NLT_INGEST_BAD_REFS;
         return NLT_OK;
     }

@@ -12,9 +12,6 @@ typedef struct nlt_series_kept_s {
     nlt_hash128_t hash;
 } kept_t;
 
-/* Entries are asked for this many series ahead, their labels half as many. */
-#define AHEAD 16
-
 #define KEPT_MIN 64u
 #define PAIRS    8u /* of a series that others have not, at a guess */
 
@@ -71,7 +68,7 @@ add_symbols(nlt_series_keys_t *k, uint64_t name, uint64_t value,
     kept_t *at =
         &k->kept[(value * 5 + name * UINT64_C(0x9e3779b1)) & (k->n_kept - 1)];
     nlt_str_t texts[2];
-    nlt_rc_t rc = NLT_OK;
+    nlt_rc_t rc;
 
     if (nlt_likely(at->no == no && (name | value) >> 32 == 0)) {
         add(sum, at->hash);
@@ -149,19 +146,8 @@ void
 nlt_series_keys_fetch(const nlt_series_keys_t *k, const uint32_t *id, size_t n,
                       size_t i)
 {
-    if (k->arena == NULL) {
-        return; /* entries of blocks lie one behind the other */
-    }
-    if (i + AHEAD < n) {
-        __builtin_prefetch(nlt_arena_series(k->arena, id[i + AHEAD]));
-    }
-    if (i + AHEAD / 2 < n) {
-        const nlt_arena_series_t *e =
-            nlt_arena_series(k->arena, id[i + AHEAD / 2]);
-
-        if (e != NULL) {
-            __builtin_prefetch(nlt_arena_at(k->arena, e->labels.u, 1));
-        }
+    if (k->arena != NULL) { /* those of blocks lie one behind the other */
+        nlt_arena_labels_fetch(k->arena, id, n, i);
     }
 }
 

@@ -72,12 +72,7 @@ wait_a_moment(snapshot_t *sn)
 static nlt_rc_t
 not_ready(snapshot_t *sn)
 {
-    nlt_store_status_t status;
-
-    nlt_store_status(sn->s, &status);
-    return nlt_err_set(sn->err, NLT_ENOTREADY, "store is not ready: %s",
-                       status.ready ? "It was not when this was asked."
-                                    : status.reason);
+    return nlt_store_not_ready(sn->s, sn->err);
 }
 
 /* ---- the head ---- */

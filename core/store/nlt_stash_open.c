@@ -66,7 +66,7 @@ nlt_stash_first_bytes(uint64_t bytes)
 {
     uint64_t first = shape_of(bytes).cells_off + NLT_STASH_BYTES_MIN / 2;
 
-    first = (first + PAGE - 1) / PAGE * PAGE;
+    first = nlt_align_u64(first, PAGE);
     return first < bytes ? first : bytes;
 }
 

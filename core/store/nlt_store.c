@@ -189,7 +189,7 @@ look_for_trouble(nlt_store_t *s, nlt_err_t *err)
         s->looked_ns = now_ns;
         rc = read_files(s, &why);
         (void) snprintf(s->found, sizeof(s->found), "%.300s",
-                        rc == NLT_OK || rc == NLT_ENOENT ? "" : why.text);
+                        rc == NLT_OK ? "" : why.text);
     }
     if (s->found[0] != '\0') {
         (void) nlt_err_set(err, NLT_EDATA, "%s", s->found);
@@ -398,6 +398,17 @@ nlt_store_status(nlt_store_t *s, nlt_store_status_t *out)
     if (!out->ready && out->state == NLT_HEAD_REPLAYING) {
         show_progress(trouble, out);
     }
+}
+
+nlt_rc_t
+nlt_store_not_ready(nlt_store_t *s, nlt_err_t *err)
+{
+    nlt_store_status_t status;
+
+    nlt_store_status(s, &status);
+    return nlt_err_set(err, NLT_ENOTREADY, "store is not ready: %s",
+                       status.ready ? "It was not when this was asked."
+                                    : status.reason);
 }
 
 static void

@@ -258,11 +258,11 @@ add_part(gather_t *g, nlt_part_t *p, const nlt_select_t *sel)
 {
     nlt_rc_t rc = nlt_part_poll(g->src, g->err);
 
-    if (rc == NLT_OK && sel->n_matchers == 0 && !nlt_part_is_shared(p)) {
-        return add_list(g, p, sel);
-    }
     if (rc != NLT_OK) {
         return rc;
+    }
+    if (sel->n_matchers == 0 && !nlt_part_is_shared(p)) {
+        return add_list(g, p, sel);
     }
     if (p->arena != NULL) {
         rc = nlt_part_select(g->src, g->pool, sel, true, p, g->err);

@@ -36,7 +36,7 @@ struct nlt_store_s {
     char no_rules[256]; /* why DELETES cannot be read; empty: it can */
     size_t n_rules;     /* of deletes, at the last tick */
     char reason[NLT_STORE_REASON_MAX]; /* why not open; a sentence */
-    int64_t looked_ns; /* into the MANIFEST, for the reason; 0: never */
+    int64_t looked_ns; /* into the files, for the reason; 0: never */
     char found[NLT_STORE_REASON_MAX]; /* then; empty: nothing wrong */
     char said[NLT_ERR_TEXT_MAX];      /* the last failure of a tick, logged */
 };
@@ -54,6 +54,9 @@ nlt_head_t *nlt_store_hold_for(nlt_store_t *s, uint32_t tenant);
 /* Likewise, that of a term alone; 0: whichever it is.  [any] */
 nlt_head_t *nlt_store_hold_term(nlt_store_t *s, uint64_t term);
 void nlt_store_let_go(nlt_store_t *s);
+
+/* NLT_ENOTREADY, of who found no head, and err says why there is none. */
+nlt_rc_t nlt_store_not_ready(nlt_store_t *s, nlt_err_t *err);
 
 /* The gauges of exemplars and metadata.  [any] */
 void nlt_store_gauge_side(nlt_head_t *head, nlt_store_gauges_t *out);

@@ -23,8 +23,7 @@
 #include "nlt_series_key.h"
 #include "nlt_xor_many.h"
 
-#define SCRATCH_MAX (8u << 20)
-#define POLL_EVERY  1024
+#define POLL_EVERY 1024
 
 typedef struct {
     uint32_t part;
@@ -211,18 +210,22 @@ set_of(const nlt_series_set_t *set)
     return (const set_t *) (const void *) set;
 }
 
+/* The oldest ref of series idx. */
+static ref_t
+first_ref(const set_t *s, size_t idx)
+{
+    return s->ref == NULL ? (ref_t){0, s->part[0].id[idx], 0}
+                          : s->ref[s->first[idx]];
+}
+
 /* The refs of series idx, oldest first, into r (room for n_parts). */
 static size_t
 refs_of(const set_t *s, size_t idx, ref_t *r)
 {
-    size_t n = 0;
+    size_t n = 1;
 
-    if (s->ref == NULL) {
-        r[0] = (ref_t){0, s->part[0].id[idx], 0};
-        return 1;
-    }
-    for (uint32_t at = s->first[idx] + 1; at != 0; at = s->ref[at - 1].next) {
-        r[n++] = s->ref[at - 1];
+    for (r[0] = first_ref(s, idx); r[n - 1].next != 0; n++) {
+        r[n] = s->ref[r[n - 1].next - 1];
     }
     return n;
 }
@@ -231,67 +234,27 @@ refs_of(const set_t *s, size_t idx, ref_t *r)
 static ref_t
 label_ref(const set_t *s, size_t idx)
 {
-    ref_t r;
+    ref_t r = first_ref(s, idx);
 
-    if (s->ref == NULL) {
-        return (ref_t){0, s->part[0].id[idx], 0};
-    }
-    r = s->ref[s->first[idx]];
     while (s->part[r.part].arena == NULL && r.next != 0) {
         r = s->ref[r.next - 1];
     }
     return r;
 }
 
-/* An allocator whose first bytes lie on the stack. */
-typedef struct {
-    const nlt_mem_t *under;
-    size_t used;
-    _Alignas(16) char buf[12 << 10];
-} stack_mem_t;
-
-static void *
-stack_alloc(void *ctx, size_t size)
-{
-    stack_mem_t *m = ctx;
-    size_t need = nlt_align_u64(size, 16);
-
-    if (need <= sizeof(m->buf) - m->used) {
-        m->used += need;
-        return m->buf + m->used - need;
-    }
-    return m->under->alloc(m->under->ctx, size);
-}
-
-static void
-stack_free(void *ctx, void *p, size_t size)
-{
-    stack_mem_t *m = ctx;
-
-    if ((char *) p < m->buf || (char *) p >= m->buf + sizeof(m->buf)) {
-        m->under->free(m->under->ctx, p, size);
-    }
-}
-
-/* Blocks have no quicker way: all labels, with scratch on the stack. */
 static nlt_str_t
 block_label(const set_t *s, const ref_t *r, nlt_str_t name)
 {
-    stack_mem_t stack;
-    nlt_mem_t mem = {stack_alloc, stack_free, &stack};
+    const nlt_part_t *p = &s->part[r->part];
     nlt_str_t value = {0, NULL};
-    nlt_labels_t labels;
-    nlt_pool_t pool;
     nlt_err_t err;
 
-    stack.under = s->view->store->env->mem;
-    stack.used = 0;
-    nlt_pool_init(&pool, &mem, SCRATCH_MAX);
-    if (nlt_part_labels(&s->part[r->part], r->id, &pool, &labels, &err)
-        == NLT_OK) {
-        value = nlt_labels_get(labels, name);
+    if (nlt_str_eq(name, NLT_TENANT_NAME)
+        || nlt_part_met(
+               p, nlt_block_label(p->block, r->id, name, &value, &err), &err)
+               != NLT_OK) {
+        return (nlt_str_t){0, NULL};
     }
-    nlt_pool_deinit(&pool);
     return value;
 }
 
@@ -568,8 +531,7 @@ static size_t
 ahead_refs(const void *of, size_t idx, nlt_ahead_ref_t *out)
 {
     const set_t *s = of;
-    ref_t r = s->ref == NULL ? (ref_t){0, s->part[0].id[idx], 0}
-                             : s->ref[s->first[idx]];
+    ref_t r = first_ref(s, idx);
     size_t n = 0;
 
     for (;; r = s->ref[r.next - 1]) {
@@ -620,8 +582,7 @@ source_histograms(const nlt_series_set_t *set, size_t idx, int64_t t_min,
                   int64_t t_max, bool *out, nlt_err_t *err)
 {
     const set_t *s = set_of(set);
-    ref_t r = s->ref == NULL ? (ref_t){0, s->part[0].id[idx], 0}
-                             : s->ref[s->first[idx]];
+    ref_t r = first_ref(s, idx);
     nlt_rc_t rc;
 
     t_min = nlt_max_i64(t_min, s->view->t_oldest_ms);

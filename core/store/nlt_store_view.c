@@ -76,12 +76,7 @@ nlt_view_open(nlt_store_t *s, uint32_t tenant, const int *cancel,
     nlt_rc_t rc;
 
     if (head == NULL) {
-        nlt_store_status_t status;
-
-        nlt_store_status(s, &status);
-        return nlt_err_set(err, NLT_ENOTREADY, "store is not ready: %s",
-                           status.ready ? "It was not when this was asked."
-                                        : status.reason);
+        return nlt_store_not_ready(s, err);
     }
     *out = (nlt_view_t){.store = s, .tenant = tenant};
     nlt_times_init(&out->times, s->env->mem);

@@ -10,8 +10,6 @@
 /* Lines with fixed places; one less before format 2. */
 #define HEAD_LINES 4
 
-/* Of a name in hex and all that is beside it. */
-
 /* ---- writing ---- */
 
 void

@@ -200,8 +200,9 @@ grant(nlt_turns_t *t, nlt_turns_wake_t *wake)
 
 /* ---- processes ---- */
 
+/* Takes from a process all that it has. */
 static void
-free_tickets(nlt_turns_t *t, uint32_t process)
+free_all_of(nlt_turns_t *t, uint32_t process)
 {
     for (uint32_t i = 0; i < t->high; i++) {
         if (state_of(&t->ticket[i]) != FREE
@@ -209,6 +210,7 @@ free_tickets(nlt_turns_t *t, uint32_t process)
             set_state(&t->ticket[i], FREE);
         }
     }
+    atomic_store(&t->process[process].n_helping, 0);
 }
 
 /* One that is used, and whose owner lives, is left alone. */
@@ -236,8 +238,7 @@ nlt_turns_join(nlt_turns_t *t, uint32_t *self)
 
         /* one that died in here is not marked, but has its mutex */
         if (atomic_load(&p->used) == 0 && take_if_dead(p)) {
-            free_tickets(t, i);
-            atomic_store(&p->n_helping, 0);
+            free_all_of(t, i);
             if (i >= t->n_processes) {
                 t->n_processes = i + 1;
             }
@@ -256,8 +257,7 @@ nlt_turns_leave(nlt_turns_t *t, uint32_t self, nlt_turns_wake_t *wake)
     if (!lock(&t->lock)) {
         return;
     }
-    free_tickets(t, self);
-    atomic_store(&t->process[self].n_helping, 0);
+    free_all_of(t, self);
     atomic_store(&t->process[self].used, 0);
     (void) pthread_mutex_unlock(&t->process[self].alive);
     grant(t, wake);
@@ -276,8 +276,7 @@ nlt_turns_bury(nlt_turns_t *t, uint32_t self, nlt_turns_wake_t *wake)
         process_t *p = &t->process[i];
 
         if (i != self && atomic_load(&p->used) != 0 && take_if_dead(p)) {
-            free_tickets(t, i);
-            atomic_store(&p->n_helping, 0);
+            free_all_of(t, i);
             atomic_store(&p->used, 0);
             (void) pthread_mutex_unlock(&p->alive);
             n++;
